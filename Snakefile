@@ -1,0 +1,36 @@
+from pathlib import Path
+
+from snakemake.utils import min_version
+
+min_version("9.17")
+
+
+configfile: Path(workflow.basedir) / "config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/predict.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        "submission.csv",
+        f"{RESULTS}/runs.csv",
+        TRAINING_CURVES,
+        f"{RESULTS}/score.json" if DATASET["true_labels"] else [],
+
+
+onstart:
+    remember_start()
+
+
+onsuccess:
+    print_summary()
+
+
+onerror:
+    print_errors()

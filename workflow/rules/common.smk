@@ -1,0 +1,77 @@
+# What the rules share: the checked configuration, and the params that decide what reruns.
+
+import sys
+import time
+
+SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
+sys.path.append(str(SCRIPTS))
+
+# Only modules that import neither torch nor pandas: every call, and every job of a cluster, reads
+# this file.
+from imagepipe.configuration import canonical_json, load_configuration
+from imagepipe.errors import UserError
+from imagepipe.source_hash import code_hash
+from imagepipe.summary import last_errors, summary
+
+try:
+    CONFIGURATION = load_configuration(config, SCRIPTS.parent)
+except UserError as error:
+    sys.exit(f"error: {error}")
+
+# Scripts read `device`, on which nothing depends, from here.
+config.update(CONFIGURATION.settings)
+
+DATASET = CONFIGURATION.dataset
+RECIPE = CONFIGURATION.recipe
+RUN = CONFIGURATION.recipe_name
+RECIPE.pop("title")  # for people: it concerns no rule
+SEEDS = [config["seed"] + member for member in range(config["members"])]
+
+DATA = f"data/{CONFIGURATION.dataset_name}"
+RESULTS = f"results/{CONFIGURATION.dataset_name}"
+LOGS = f"logs/{CONFIGURATION.dataset_name}"
+
+
+wildcard_constraints:
+    run=re.escape(RUN),
+    seed="[0-9]+",
+
+
+def options(**concerned):
+    """The options that concern a rule, as one param.
+
+    Snakemake compares params as a set of values, without their names. Two options that swap
+    their values would go unseen if they were two params.
+    """
+    return canonical_json(concerned)
+
+
+def select(mapping, *keys):
+    """Those items of a mapping that concern a rule."""
+    return {key: mapping[key] for key in keys}
+
+
+def code(script):
+    """A hash of a script and of the library modules that it imports, as a param."""
+    return code_hash(SCRIPTS / script, SCRIPTS / "imagepipe")
+
+
+START_FILE = Path(".snakemake") / "imagepipe-start"
+
+
+def remember_start():
+    START_FILE.touch()
+
+
+def print_summary():
+    folders = [Path(f"{RESULTS}/{RUN}/seed{seed}") for seed in SEEDS]
+    print(
+        summary(DATASET["title"], RUN, Path(RESULTS), folders, Path("submission.csv")),
+        file=sys.stderr,
+    )
+
+
+def print_errors():
+    logs = list(Path(LOGS).rglob("*.log"))
+    for line in last_errors(logs, START_FILE.stat().st_mtime):
+        print(line, file=sys.stderr)

@@ -1,0 +1,155 @@
+# From the source's archives to two arrays of pixels.
+
+from imagepipe.dataset_files import sources_in, table_names
+
+RAW_DIR = Path(config["raw_dir"]).expanduser() if config["raw_dir"] else None
+# The true labels are kept apart: only `score` reads them.
+TABLES = {
+    table: f"{DATA}/{'true_labels' if table == 'true_labels' else 'extracted'}/{name}"
+    for table, name in table_names(DATASET).items()
+}
+
+
+localrules:
+    fetch,
+    labels,
+    split,
+
+
+rule fetch:
+    input:
+        sources_in(RAW_DIR, DATASET) if RAW_DIR else [],
+    output:
+        [f"{DATA}/raw/{file['name']}" for file in DATASET["files"]],
+        sums=f"{DATA}/raw/SHA256SUMS",
+    log:
+        f"{LOGS}/fetch.log",
+    conda:
+        "../../envs/data.yaml"
+    params:
+        options=options(
+            raw_dir=str(RAW_DIR) if RAW_DIR else None,
+            **select(DATASET, "source", "files", "bundle"),
+        ),
+        code=code("fetch.py"),
+    script:
+        "../scripts/fetch.py"
+
+
+rule extract:
+    input:
+        rules.fetch.output[: len(DATASET["files"])],
+        sums=rules.fetch.output.sums,
+    output:
+        directory(f"{DATA}/extracted/train"),
+        directory(f"{DATA}/extracted/test"),
+        **TABLES,
+        manifest=f"{DATA}/extracted/manifest.tsv",
+    log:
+        f"{LOGS}/extract.log",
+    benchmark:
+        f"{LOGS}/extract.benchmark.tsv"
+    conda:
+        "../../envs/data.yaml"
+    params:
+        options=options(
+            files=[{"name": file["name"]} for file in DATASET["files"]],
+            labels={"file": DATASET["labels"]["file"]},
+            **select(
+                DATASET,
+                "archive_format",
+                "image_extension",
+                "image_size",
+                "train_folder",
+                "test_folder",
+                "sample_submission",
+                "true_labels",
+            ),
+        ),
+        code=code("extract.py"),
+    script:
+        "../scripts/extract.py"
+
+
+rule labels:
+    input:
+        rules.extract.output[:2],
+        list(TABLES.values()),
+        manifest=rules.extract.output.manifest,
+    output:
+        labels=f"{DATA}/labels.csv",
+        classes=f"{DATA}/classes.txt",
+    log:
+        f"{LOGS}/labels.log",
+    conda:
+        "../../envs/data.yaml"
+    params:
+        options=options(
+            **select(DATASET, "labels", "image_extension", "sample_submission")
+        ),
+        code=code("labels.py"),
+    script:
+        "../scripts/labels.py"
+
+
+rule split:
+    input:
+        labels=rules.labels.output.labels,
+    output:
+        split=f"{DATA}/split.csv",
+    log:
+        f"{LOGS}/split.log",
+    conda:
+        "../../envs/data.yaml"
+    params:
+        options=options(**select(config, "valid_ratio", "split_seed")),
+        code=code("split.py"),
+    script:
+        "../scripts/split.py"
+
+
+rule reorganise:
+    input:
+        rules.extract.output[:2],
+        manifest=rules.extract.output.manifest,
+        split=rules.split.output.split,
+    output:
+        [
+            directory(f"{DATA}/train_valid_test/{tree}")
+            for tree in ("train_valid", "train", "valid", "test")
+        ],
+        manifest=f"{DATA}/train_valid_test/manifest.tsv",
+    log:
+        f"{LOGS}/reorganise.log",
+    benchmark:
+        f"{LOGS}/reorganise.benchmark.tsv"
+    conda:
+        "../../envs/data.yaml"
+    params:
+        options=options(**select(config, "link_mode")),
+        code=code("reorganise.py"),
+    script:
+        "../scripts/reorganise.py"
+
+
+rule pack:
+    input:
+        rules.reorganise.output[:4],
+        manifest=rules.reorganise.output.manifest,
+    output:
+        labelled=f"{DATA}/packed/labelled.npy",
+        labelled_table=f"{DATA}/packed/labelled.csv",
+        test=f"{DATA}/packed/test.npy",
+        test_table=f"{DATA}/packed/test.csv",
+    log:
+        f"{LOGS}/pack.log",
+    benchmark:
+        f"{LOGS}/pack.benchmark.tsv"
+    conda:
+        "../../envs/data.yaml"
+    threads: workflow.cores
+    params:
+        options=options(**select(DATASET, "image_size")),
+        code=code("pack.py"),
+    script:
+        "../scripts/pack.py"

@@ -1,0 +1,79 @@
+# From the final models to the submission, and to its score where the true labels are known.
+
+
+localrules:
+    submission,
+    score,
+
+
+rule predict:
+    input:
+        model=rules.retrain.output.model,
+        images=rules.pack.output.test,
+        table=rules.pack.output.test_table,
+    output:
+        logits=f"{RESULTS}/{{run}}/seed{{seed}}/final/test_logits.npz",
+    log:
+        f"{LOGS}/{{run}}/seed{{seed}}/predict.log",
+    benchmark:
+        f"{LOGS}/{{run}}/seed{{seed}}/predict.benchmark.tsv"
+    conda:
+        "../../envs/train.yaml"
+    threads: workflow.cores
+    params:
+        options=options(
+            batch_size=config["prediction_batch_size"],
+            precision=RECIPE["precision"],
+        ),
+        code=code("predict.py"),
+    script:
+        "../scripts/predict.py"
+
+
+rule submission:
+    input:
+        **(
+            {"sample": TABLES["sample_submission"]}
+            if DATASET["sample_submission"]
+            else {}
+        ),
+        logits=expand(rules.predict.output.logits, run=RUN, seed=SEEDS),
+    output:
+        result=report(
+            f"{RESULTS}/submission.csv",
+            category="Submission",
+            caption="../report/submission.rst",
+        ),
+        top="submission.csv",
+    log:
+        f"{LOGS}/submission.log",
+    conda:
+        "../../envs/data.yaml"
+    params:
+        options=options(**DATASET["submission"]),
+        code=code("submission.py"),
+    script:
+        "../scripts/submission.py"
+
+
+if DATASET["true_labels"]:
+
+    rule score:
+        input:
+            submission=rules.submission.output.result,
+            true_labels=TABLES["true_labels"],
+        output:
+            score=report(
+                f"{RESULTS}/score.json",
+                category="Submission",
+                caption="../report/score.rst",
+            ),
+        log:
+            f"{LOGS}/score.log",
+        conda:
+            "../../envs/data.yaml"
+        params:
+            options=options(**DATASET["labels"]),
+            code=code("score.py"),
+        script:
+            "../scripts/score.py"

@@ -1,0 +1,82 @@
+# From the pixels to a model that is trained on every labelled image.
+
+TRAINING_OPTIONS = {
+    "recipe": RECIPE,
+    **select(DATASET, "channel_means", "channel_deviations"),
+}
+
+
+localrules:
+    select,
+
+
+rule train:
+    input:
+        images=rules.pack.output.labelled,
+        table=rules.pack.output.labelled_table,
+        classes=rules.labels.output.classes,
+    output:
+        model=f"{RESULTS}/{{run}}/seed{{seed}}/train/model.safetensors",
+        history=f"{RESULTS}/{{run}}/seed{{seed}}/train/history.csv",
+        metrics=f"{RESULTS}/{{run}}/seed{{seed}}/train/metrics.json",
+        valid_logits=f"{RESULTS}/{{run}}/seed{{seed}}/train/valid_logits.npz",
+    log:
+        f"{LOGS}/{{run}}/seed{{seed}}/train.log",
+    benchmark:
+        f"{LOGS}/{{run}}/seed{{seed}}/train.benchmark.tsv"
+    conda:
+        "../../envs/train.yaml"
+    threads: workflow.cores
+    params:
+        options=lambda wildcards: options(seed=int(wildcards.seed), **TRAINING_OPTIONS),
+        code=code("train.py"),
+        # Not an output: it must outlive a job that is killed, so that the next one carries on.
+        checkpoint=f"{RESULTS}/{{run}}/seed{{seed}}/.checkpoint/train",
+    script:
+        "../scripts/train.py"
+
+
+rule select:
+    input:
+        metrics=expand(rules.train.output.metrics, run=RUN, seed=config["seed"]),
+    output:
+        table=report(
+            f"{RESULTS}/runs.csv",
+            category="Runs",
+            caption="../report/runs.rst",
+        ),
+        selected=f"{RESULTS}/selected.yaml",
+    log:
+        f"{LOGS}/select.log",
+    conda:
+        "../../envs/data.yaml"
+    params:
+        options=options(runs=[{"run": RUN, "seed": config["seed"]}]),
+        code=code("select_run.py"),
+    script:
+        "../scripts/select_run.py"
+
+
+rule retrain:
+    input:
+        images=rules.pack.output.labelled,
+        table=rules.pack.output.labelled_table,
+        classes=rules.labels.output.classes,
+        selected=rules.select.output.selected,
+    output:
+        model=f"{RESULTS}/{{run}}/seed{{seed}}/final/model.safetensors",
+        history=f"{RESULTS}/{{run}}/seed{{seed}}/final/history.csv",
+        metrics=f"{RESULTS}/{{run}}/seed{{seed}}/final/metrics.json",
+    log:
+        f"{LOGS}/{{run}}/seed{{seed}}/retrain.log",
+    benchmark:
+        f"{LOGS}/{{run}}/seed{{seed}}/retrain.benchmark.tsv"
+    conda:
+        "../../envs/train.yaml"
+    threads: workflow.cores
+    params:
+        options=lambda wildcards: options(seed=int(wildcards.seed), **TRAINING_OPTIONS),
+        code=code("retrain.py"),
+        checkpoint=f"{RESULTS}/{{run}}/seed{{seed}}/.checkpoint/final",
+    script:
+        "../scripts/retrain.py"

@@ -1,0 +1,25 @@
+"""Where the files of a dataset lie, as the rules need to know it before any job runs."""
+
+from pathlib import Path
+from typing import Any
+
+# The keys of a dataset file that name a table, apart from the labels'.
+OTHER_TABLES = ("sample_submission", "true_labels")
+
+
+def table_names(dataset: dict[str, Any]) -> dict[str, str]:
+    """Return the names of the CSV files that a dataset has, by what they are."""
+    names = {"labels": dataset["labels"]["file"]}
+    return names | {table: dataset[table] for table in OTHER_TABLES if dataset[table]}
+
+
+def sources_in(raw_dir: Path, dataset: dict[str, Any]) -> list[Path]:
+    """Return the files of a user's folder that `fetch` reads, as far as they are there.
+
+    They are the dataset's files, or its bundle if that is there and one of them is not.
+    """
+    files = [raw_dir / file["name"] for file in dataset["files"]]
+    bundle = raw_dir / dataset["bundle"] if dataset["bundle"] else None
+    if bundle is not None and bundle.is_file() and not all(file.is_file() for file in files):
+        return [bundle]
+    return [file for file in files if file.is_file()]

@@ -1,0 +1,98 @@
+"""The networks. Each maps float images [N, 3, H, W] to logits [N, classes]."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def create_model(options: dict[str, Any], num_classes: int) -> nn.Module:
+    """Return the network of a recipe's `model` section, with new random weights.
+
+    The weights are drawn from PyTorch's global generator.
+    """
+    if options["name"] == "d2l_resnet18":
+        return D2LResNet18(num_classes)
+    if options["name"] == "small_cnn":
+        return SmallCNN(num_classes, options["width"])
+    raise ValueError(f"unknown model {options['name']!r}")
+
+
+class Residual(nn.Module):
+    """Two 3×3 convolutions and a shortcut, which is a 1×1 convolution where the shape changes.
+
+    Dive into Deep Learning, section 8.6. As there, all convolutions have a bias, and there is no
+    batch normalisation on the shortcut.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1, stride=stride)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, kernel_size=3, padding=1)
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or in_channels != out_channels:
+            self.shortcut = nn.Conv2d(in_channels, out_channels, kernel_size=1, stride=stride)
+        self.bn1 = nn.BatchNorm2d(out_channels)
+        self.bn2 = nn.BatchNorm2d(out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.bn1(self.conv1(x)))
+        y = self.bn2(self.conv2(y))
+        return F.relu(y + self.shortcut(x))
+
+
+class D2LResNet18(nn.Module):
+    """The ResNet-18 of Dive into Deep Learning (`d2l.resnet18`).
+
+    It has 11,176,970 parameters for 10 classes. A 3×3 convolution to 64 channels; stages of two
+    residual blocks with 64, 128, 256 and 512 channels, the last three of which halve the image;
+    the mean over the image; a linear layer.
+    """
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, 64, kernel_size=3, padding=1), nn.BatchNorm2d(64), nn.ReLU()
+        )
+        stages: list[nn.Module] = []
+        in_channels = 64
+        for number, out_channels in enumerate((64, 128, 256, 512)):
+            stages.append(Residual(in_channels, out_channels, stride=1 if number == 0 else 2))
+            stages.append(Residual(out_channels, out_channels))
+            in_channels = out_channels
+        self.stages = nn.Sequential(*stages)
+        self.classifier = nn.Linear(512, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        features: Tensor = self.stages(self.stem(x))
+        logits: Tensor = self.classifier(features.mean(dim=(2, 3)))
+        return logits
+
+
+class SmallCNN(nn.Module):
+    """Three blocks of two 3×3 convolutions, each block ending in a max pooling by 2.
+
+    The blocks have `width`, 2·`width` and 4·`width` channels; the largest value of each channel
+    over the image goes to the linear layer.
+    """
+
+    def __init__(self, num_classes: int, width: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        in_channels = 3
+        for out_channels in (width, 2 * width, 4 * width):
+            for _ in range(2):
+                layers += [
+                    nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1, bias=False),
+                    nn.BatchNorm2d(out_channels),
+                    nn.ReLU(),
+                ]
+                in_channels = out_channels
+            layers.append(nn.MaxPool2d(2, ceil_mode=True))
+        self.features = nn.Sequential(*layers)
+        self.classifier = nn.Linear(in_channels, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.classifier(torch.amax(self.features(x), dim=(2, 3)))
+        return logits

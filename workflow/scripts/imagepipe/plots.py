@@ -1,0 +1,37 @@
+"""Figures for the report."""
+
+from pathlib import Path
+
+import matplotlib
+import pandas as pd
+
+from imagepipe.files import written_whole
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt
+
+
+def plot_history(history: Path, target: Path, title: str) -> None:
+    """Draw the loss and the accuracies of a training over its epochs, as an SVG file."""
+    frame = pd.read_csv(history)
+    # The same figure for the same history: neither the date nor random names inside the file.
+    plt.rcParams["svg.hashsalt"] = "imagepipe"
+    figure, (loss, accuracy) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+    figure.suptitle(title)
+    loss.plot(frame["epochs"], frame["train_loss"], color="C0", label="train")
+    loss.set_ylabel("mean loss")
+    accuracy.plot(frame["epochs"], frame["train_accuracy"], color="C0", label="train")
+    if frame["valid_accuracy"].notna().any():
+        accuracy.plot(frame["epochs"], frame["valid_accuracy"], color="C1", label="valid")
+    accuracy.set_ylabel("top-1 accuracy")
+    accuracy.set_ylim(0, 1)
+    for axes in (loss, accuracy):
+        axes.set_xlabel("epochs")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    loss.set_ylim(bottom=0)
+    accuracy.legend(loc="lower right", frameon=False)
+    with written_whole(target) as temporary:
+        figure.savefig(temporary, format="svg", metadata={"Date": None})
+    plt.close(figure)

@@ -1,0 +1,77 @@
+"""The header and the ids that a submission must have."""
+
+import csv
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from imagepipe.errors import UserError
+from imagepipe.files import natural_key, read_rows
+
+
+@dataclass(frozen=True)
+class Form:
+    """The header and the ids that a submission must have, in this order."""
+
+    header: tuple[str, ...]
+    ids: tuple[str, ...]
+
+
+def read_form(
+    sample: Path | None, options: dict[str, Any], ids: Collection[str], classes: Sequence[str]
+) -> Form:
+    """Return the header and ids of the sample submission, or those that follow from the dataset.
+
+    Raises `UserError` if its ids are not exactly `ids`, or its columns not as many as are needed.
+    """
+    if sample is None:
+        columns = list(classes) if options["format"] == "probability" else [options["label_column"]]
+        return Form((options["id_column"], *columns), tuple(sorted(ids, key=natural_key)))
+    header = read_header(sample)
+    if options["format"] == "probability":
+        if sorted(header[1:]) != sorted(classes):
+            raise UserError(
+                f"{sample}: row 1: the columns {', '.join(header[1:])} are not the classes "
+                f"{', '.join(classes)}; correct the labels, or submission.format"
+            )
+    elif len(header) != 2:
+        raise UserError(
+            f"{sample}: row 1: has {len(header)} columns where an id and a label are expected; "
+            "set submission.format to probability in the dataset file"
+        )
+    return Form(header, read_ids(sample, header[0], ids))
+
+
+def read_ids(sample: Path, id_column: str, ids: Collection[str]) -> tuple[str, ...]:
+    """Return the ids of the sample submission; raise `UserError` if they are not exactly `ids`."""
+    row_of: dict[str, int] = {}
+    known = set(ids)
+    for row, (image_id,) in read_rows(sample, (id_column,)):
+        if image_id in row_of:
+            raise UserError(f"{sample}: row {row}: the id {image_id!r} is there twice; remove one")
+        if image_id not in known:
+            raise UserError(
+                f"{sample}: row {row}: there is no test image of id {image_id!r}; "
+                "get the test archive again, or the sample submission"
+            )
+        row_of[image_id] = row
+    for image_id in ids:
+        if image_id not in row_of:
+            raise UserError(
+                f"{sample}: there is no row for the test image of id {image_id!r}; "
+                "get the sample submission again, or the test archive"
+            )
+    return tuple(row_of)
+
+
+def read_header(path: Path) -> tuple[str, ...]:
+    """Return the column names of a CSV file."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            header = tuple(name.strip() for name in next(csv.reader(file), []))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path}: not a UTF-8 CSV file ({error}); get it again") from None
+    if not header or not all(header) or len(set(header)) != len(header):
+        raise UserError(f"{path}: row 1: is not a header with a name for each column; correct it")
+    return header

@@ -1,0 +1,53 @@
+"""What every script of a rule does around its work: a log file, and errors in one line."""
+
+import logging
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from imagepipe.errors import UserError
+
+
+class TerminalHandler(logging.Handler):
+    """Writes log lines to standard error without tearing a progress bar that is drawn there."""
+
+    def __init__(self, rule: str) -> None:
+        super().__init__()
+        self.setFormatter(logging.Formatter(f"[{rule}] %(message)s"))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        tqdm.write(self.format(record), file=sys.stderr)
+        sys.stderr.flush()
+
+
+def run(main: Callable[[Any], None], snakemake: Any) -> None:
+    """Call `main(snakemake)` with logging set up, and end the process if it fails.
+
+    A `UserError`, and an error of the operating system such as a full disk, becomes one line that
+    begins with "error: ", on the terminal and at the end of the job's log; any other exception is
+    our mistake, and keeps its traceback. The exit code is then 1.
+    """
+    log = Path(snakemake.log[0])
+    log.parent.mkdir(parents=True, exist_ok=True)
+    to_file = logging.FileHandler(log, mode="w", encoding="utf-8")
+    to_file.setFormatter(logging.Formatter("%(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[to_file, TerminalHandler(snakemake.rule)])
+    logging.captureWarnings(True)
+    logger = logging.getLogger("job")
+    try:
+        main(snakemake)
+    except UserError as error:
+        logger.error("error: %s", error)
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        logger.debug(traceback.format_exc())
+        logger.error("error: %s%s", place, error.strerror or error)
+    except MemoryError:
+        logger.error("error: the memory is full; give the job more, or make the batches smaller")
+    else:
+        return
+    sys.exit(1)

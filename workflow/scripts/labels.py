@@ -1,0 +1,20 @@
+"""Rule `labels`: the labels of the training images, checked, and the names of the classes."""
+
+import json
+from pathlib import Path
+
+from imagepipe.labels import write_labels
+from job import run
+
+
+def main(snakemake) -> None:
+    write_labels(
+        json.loads(snakemake.params.options),
+        Path(snakemake.input.manifest).parent,
+        Path(snakemake.output.labels),
+        Path(snakemake.output.classes),
+    )
+
+
+if __name__ == "__main__":
+    run(main, snakemake)

@@ -1,0 +1,16 @@
+"""Rule `plots`: the loss and the accuracies of a training over its epochs."""
+
+import json
+from pathlib import Path
+
+from imagepipe.plots import plot_history
+from job import run
+
+
+def main(snakemake) -> None:
+    title = json.loads(snakemake.params.options)["title"]
+    plot_history(Path(snakemake.input.history), Path(snakemake.output.curves), title)
+
+
+if __name__ == "__main__":
+    run(main, snakemake)

@@ -1,0 +1,25 @@
+"""Rule `predict`: the final model's logits of the test images."""
+
+import json
+from pathlib import Path
+
+from imagepipe.prediction import predict_test
+from job import run
+
+
+def main(snakemake) -> None:
+    options = json.loads(snakemake.params.options)
+    predict_test(
+        Path(snakemake.input.model),
+        Path(snakemake.input.images),
+        Path(snakemake.input.table),
+        Path(snakemake.output.logits),
+        batch_size=options["batch_size"],
+        precision_option=options["precision"],
+        device_option=snakemake.config["device"],
+        threads=snakemake.threads,
+    )
+
+
+if __name__ == "__main__":
+    run(main, snakemake)

@@ -1,0 +1,20 @@
+"""Rule `reorganise`: the book's folders of images, by split and label."""
+
+import json
+from pathlib import Path
+
+from imagepipe.reorganising import reorganise
+from job import run
+
+
+def main(snakemake) -> None:
+    reorganise(
+        Path(snakemake.input.manifest).parent,
+        Path(snakemake.input.split),
+        Path(snakemake.output.manifest).parent,
+        json.loads(snakemake.params.options)["link_mode"],
+    )
+
+
+if __name__ == "__main__":
+    run(main, snakemake)

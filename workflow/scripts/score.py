@@ -1,0 +1,19 @@
+"""Rule `score`: the submission's accuracy, where the true labels are known."""
+
+import json
+import logging
+from pathlib import Path
+
+from imagepipe.scoring import score, write_score
+from job import run
+
+
+def main(snakemake) -> None:
+    labels = json.loads(snakemake.params.options)
+    result = score(Path(snakemake.input.submission), Path(snakemake.input.true_labels), labels)
+    logging.getLogger(__name__).info("accuracy %.4f on %d images", *result.values())
+    write_score(Path(snakemake.output.score), result)
+
+
+if __name__ == "__main__":
+    run(main, snakemake)

@@ -1,0 +1,21 @@
+"""Rule `split`: which labelled images are for training and which for validation."""
+
+import json
+from pathlib import Path
+
+from imagepipe.splitting import write_split
+from job import run
+
+
+def main(snakemake) -> None:
+    options = json.loads(snakemake.params.options)
+    write_split(
+        Path(snakemake.input.labels),
+        Path(snakemake.output.split),
+        options["valid_ratio"],
+        options["split_seed"],
+    )
+
+
+if __name__ == "__main__":
+    run(main, snakemake)

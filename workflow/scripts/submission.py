@@ -1,0 +1,22 @@
+"""Rule `submission`: the averaged predictions in the form that the competition asks for."""
+
+import json
+from pathlib import Path
+
+from imagepipe.logits import read_predictions
+from imagepipe.submission import write_submission
+from job import run
+
+
+def main(snakemake) -> None:
+    sample = snakemake.input.get("sample")
+    write_submission(
+        [read_predictions(Path(path)) for path in snakemake.input.logits],
+        Path(sample) if sample else None,
+        json.loads(snakemake.params.options),
+        [Path(path) for path in snakemake.output],
+    )
+
+
+if __name__ == "__main__":
+    run(main, snakemake)

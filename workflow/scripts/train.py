@@ -1,0 +1,32 @@
+"""Rule `train`: a model that is validated on the images held out."""
+
+import json
+from pathlib import Path
+
+from imagepipe.training_runs import Inputs, Outputs, train_run
+from job import run
+
+
+def main(snakemake) -> None:
+    train_run(
+        Inputs(
+            images=Path(snakemake.input.images),
+            table=Path(snakemake.input.table),
+            classes=Path(snakemake.input.classes),
+        ),
+        Outputs(
+            model=Path(snakemake.output.model),
+            history=Path(snakemake.output.history),
+            metrics=Path(snakemake.output.metrics),
+            valid_logits=Path(snakemake.output.valid_logits),
+        ),
+        json.loads(snakemake.params.options),
+        snakemake.params.code,
+        Path(snakemake.params.checkpoint),
+        snakemake.config["device"],
+        snakemake.threads,
+    )
+
+
+if __name__ == "__main__":
+    run(main, snakemake)
