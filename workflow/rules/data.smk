@@ -1,8 +1,13 @@
 # From the source's archives to two arrays of pixels.
 
-from imagepipe.dataset_files import sources_in, table_names
+from imagepipe.dataset_files import refuse_own_folder, sources_in, table_names
 
 RAW_DIR = Path(config["raw_dir"]).expanduser() if config["raw_dir"] else None
+if RAW_DIR:
+    try:
+        refuse_own_folder(RAW_DIR, DATASET, Path(f"{DATA}/raw"))
+    except UserError as error:
+        sys.exit(f"error: {error}")
 # The true labels are kept apart: only `score` reads them.
 TABLES = {
     table: f"{DATA}/{'true_labels' if table == 'true_labels' else 'extracted'}/{name}"
@@ -59,11 +64,16 @@ rule extract:
                 DATASET,
                 "archive_format",
                 "image_extension",
-                "image_size",
                 "train_folder",
                 "test_folder",
                 "sample_submission",
                 "true_labels",
+            ),
+            # Image files have their size in themselves; the Toronto archive's rows have not.
+            image_size=(
+                DATASET["image_size"]
+                if DATASET["archive_format"] == "cifar_python"
+                else None
             ),
         ),
         code=code("extract.py"),

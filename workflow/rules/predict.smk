@@ -50,7 +50,7 @@ rule submission:
     conda:
         "../../envs/data.yaml"
     params:
-        options=options(**DATASET["submission"]),
+        options=options(**select(DATASET, "submission", "image_extension")),
         code=code("submission.py"),
     script:
         "../scripts/submission.py"
@@ -73,7 +73,10 @@ if DATASET["true_labels"]:
         conda:
             "../../envs/data.yaml"
         params:
-            options=options(**DATASET["labels"]),
+            options=options(
+                labels=select(DATASET["labels"], "id_column", "label_column"),
+                **select(DATASET, "image_extension"),
+            ),
             code=code("score.py"),
         script:
             "../scripts/score.py"

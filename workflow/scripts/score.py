@@ -9,8 +9,13 @@ from job import run
 
 
 def main(snakemake) -> None:
-    labels = json.loads(snakemake.params.options)
-    result = score(Path(snakemake.input.submission), Path(snakemake.input.true_labels), labels)
+    options = json.loads(snakemake.params.options)
+    result = score(
+        Path(snakemake.input.submission),
+        Path(snakemake.input.true_labels),
+        options["labels"],
+        options["image_extension"],
+    )
     logging.getLogger(__name__).info("accuracy %.4f on %d images", *result.values())
     write_score(Path(snakemake.output.score), result)
 

@@ -9,12 +9,14 @@ from job import run
 
 
 def main(snakemake) -> None:
+    options = json.loads(snakemake.params.options)
     sample = snakemake.input.get("sample")
     write_submission(
         [read_predictions(Path(path)) for path in snakemake.input.logits],
         Path(sample) if sample else None,
-        json.loads(snakemake.params.options),
+        options["submission"],
         [Path(path) for path in snakemake.output],
+        options["image_extension"],
     )
 
 

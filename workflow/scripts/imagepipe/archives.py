@@ -4,6 +4,7 @@ Nothing here writes a file: each wanted member's bytes are handed to a function,
 name can ever choose where something is written.
 """
 
+import errno
 import io
 import lzma
 import stat
@@ -14,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import py7zr
-from py7zr.exceptions import ArchiveError, UnsupportedCompressionMethodError
+from py7zr.exceptions import ArchiveError, PasswordRequired, UnsupportedCompressionMethodError
 from py7zr.io import Py7zIO, WriterFactory
 
 from imagepipe.errors import UserError
@@ -57,14 +58,18 @@ def read_members(archive: Path, wanted: Wanted, receive: Receive) -> None:
     points out of the folder.
     """
     if not archive.is_file():
-        raise UserError(f"{archive}: the archive does not exist")
+        raise UserError(f"{archive}: the archive does not exist; get it, or correct its name")
     name = archive.name.lower()
     read = _read_7z if name.endswith(".7z") else _read_zip if name.endswith(".zip") else _read_tar
     try:
         read(archive, wanted, receive)
+    except PasswordRequired:
+        raise UserError(f"{archive}: is encrypted; pack it again without a password") from None
     except UnsupportedCompressionMethodError as error:
         raise UserError(f"{archive}: uses a compression that is not supported ({error})") from None
-    except _DAMAGED as error:
+    except (*_DAMAGED, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise
         detail = " ".join(str(error).split()) or type(error).__name__
         raise UserError(
             f"{archive}: damaged, cut short or encrypted ({detail}); get the archive again"
@@ -122,6 +127,14 @@ def _read_tar(archive: Path, wanted: Wanted, receive: Receive) -> None:
                 content = file.extractfile(member)
                 assert content is not None  # as it is a file
                 receive(path, content.read())
+        # tarfile takes a damaged header for the end, and never comes to the compression's checksum.
+        stream = file.fileobj
+        assert stream is not None  # as it was opened to read
+        stream.seek(file.offset)
+        if stream.read(tarfile.BLOCKSIZE) != tarfile.NUL * tarfile.BLOCKSIZE:
+            raise EOFError("there is no end mark")
+        while stream.read(1 << 20):
+            pass
 
 
 def _read_7z(archive: Path, wanted: Wanted, receive: Receive) -> None:
@@ -129,8 +142,12 @@ def _read_7z(archive: Path, wanted: Wanted, receive: Receive) -> None:
         if file.password_protected:
             raise UserError(f"{archive}: is encrypted; pack it again without a password")
         waiting: set[str] = set()
+        names: set[str] = set()
         for member in file.list():
             path = safe_name(archive, member.filename)
+            if member.is_file and member.filename in names:
+                raise UserError(f"{archive}: member {member.filename!r} is there twice; remove one")
+            names.add(member.filename)
             if not (member.is_file or member.is_directory):
                 _refuse_special(archive, member.filename)
             if member.is_file and wanted(path):

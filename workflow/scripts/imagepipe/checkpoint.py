@@ -1,10 +1,11 @@
 """The state of an unfinished training, kept in a folder that outlives a failed job."""
 
+import hashlib
+import io
 import logging
 import os
-import pickle
-import zipfile
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -12,17 +13,22 @@ import torch
 logger = logging.getLogger(__name__)
 
 FILE_NAME = "checkpoint.pt"
+DIGEST_BYTES = 32
 
 
 def save(folder: Path, state: dict[str, Any], fingerprint: str) -> None:
     """Write a checkpoint, so that a kill at any moment leaves the old one or the new one whole.
 
-    `state` holds tensors, numbers, text, and lists and dictionaries of them.
+    `state` holds tensors, numbers, text, and lists and dictionaries of them. The file begins with
+    the SHA-256 of what follows, as PyTorch does not check what it reads.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    content = io.BytesIO()
+    torch.save({"fingerprint": fingerprint, "state": state}, content)
     temporary = folder / f"{FILE_NAME}.part"
     with temporary.open("wb") as file:
-        torch.save({"fingerprint": fingerprint, "state": state}, file)
+        file.write(hashlib.sha256(content.getbuffer()).digest())
+        file.write(content.getbuffer())
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, folder / FILE_NAME)
@@ -31,28 +37,19 @@ def save(folder: Path, state: dict[str, Any], fingerprint: str) -> None:
 def load(folder: Path, fingerprint: str) -> dict[str, Any] | None:
     """Return the state of a checkpoint, or None if there is none for this fingerprint.
 
-    A checkpoint that cannot be read, or that belongs to another recipe, seed, code or data, is
-    renamed to checkpoint.pt.unusable, with a line in the log. No code in it is ever run.
+    A checkpoint that is damaged, or that belongs to another recipe, seed, code or data, is renamed
+    to checkpoint.pt.unusable, with a line in the log. No code in it is ever run.
     """
     path = folder / FILE_NAME
     if not path.is_file():
         return None
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = _read(path)
         if content["fingerprint"] == fingerprint:
             state: dict[str, Any] = content["state"]
             return state
         reason = "belongs to another recipe, seed, code or data"
-    except (
-        OSError,
-        EOFError,
-        RuntimeError,
-        ValueError,
-        TypeError,
-        LookupError,
-        pickle.UnpicklingError,
-        zipfile.BadZipFile,
-    ) as error:
+    except (OSError, RuntimeError, ValueError, TypeError, LookupError, UnpicklingError) as error:
         reason = f"cannot be read ({type(error).__name__})"
     aside = path.with_name(f"{FILE_NAME}.unusable")
     os.replace(path, aside)
@@ -60,9 +57,17 @@ def load(folder: Path, fingerprint: str) -> dict[str, Any] | None:
     return None
 
 
+def _read(path: Path) -> Any:
+    content = memoryview(path.read_bytes())
+    digest, content = content[:DIGEST_BYTES], content[DIGEST_BYTES:]
+    if hashlib.sha256(content).digest() != digest:
+        raise ValueError("its checksum is wrong")
+    return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+
+
 def remove(folder: Path) -> None:
     """Remove a checkpoint once the results of its training stand."""
-    for path in (*folder.glob(f"{FILE_NAME}*"),):
+    for path in list(folder.glob(f"{FILE_NAME}*")):
         path.unlink(missing_ok=True)
     if folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()

@@ -8,6 +8,7 @@ option's type, range, default and description. Values that arrive as text (from 
 import difflib
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,7 +140,7 @@ def _where(source: str, keys: list[Any]) -> str:
 
 
 def _explain(error: Any) -> str:
-    value = json.dumps(error.instance, ensure_ascii=False)
+    value = json.dumps(error.instance, ensure_ascii=False, default=str)
     limit = error.validator_value
     match error.validator:
         case "type":
@@ -212,7 +213,7 @@ def _read_text(text: str, types: list[str]) -> Any:
     if "string" in types:
         return text
     if "integer" in types:
-        return int(text) if text.strip().lstrip("+-").isdecimal() else text
+        return int(text) if re.fullmatch(r"\s*[+-]?[0-9]{1,18}\s*", text) else text
     if "number" in types:
         try:
             number = float(text)

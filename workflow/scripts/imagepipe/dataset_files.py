@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from imagepipe.errors import UserError
+
 # The keys of a dataset file that name a table, apart from the labels'.
 OTHER_TABLES = ("sample_submission", "true_labels")
 
@@ -23,3 +25,18 @@ def sources_in(raw_dir: Path, dataset: dict[str, Any]) -> list[Path]:
     if bundle is not None and bundle.is_file() and not all(file.is_file() for file in files):
         return [bundle]
     return [file for file in files if file.is_file()]
+
+
+def refuse_own_folder(raw_dir: Path, dataset: dict[str, Any], folder: Path) -> None:
+    """Raise `UserError` if the user's files are those in the folder that the workflow writes to.
+
+    Snakemake removes what a rule writes before it runs: they would be lost. Their own places
+    count, wherever links have led to them.
+    """
+    own = folder.resolve()
+    for path in (raw_dir, *sources_in(raw_dir, dataset)):
+        if own in (path.resolve(), *path.resolve().parents):
+            raise UserError(
+                f"raw_dir: {path} lies in {folder}, where the workflow puts its own files; "
+                "move yours to another folder"
+            )

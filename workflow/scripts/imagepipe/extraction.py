@@ -27,6 +27,7 @@ def extract(dataset: dict[str, Any], raw: Path, folder: Path, tables: dict[str, 
         (folder / split).mkdir(parents=True, exist_ok=True)
     for name in (file["name"] for file in dataset["files"]):
         path = raw / name
+        images.archive = path
         if not is_archive(name):
             if name in tables:
                 _write(tables[name], path.read_bytes())
@@ -43,7 +44,9 @@ def extract(dataset: dict[str, Any], raw: Path, folder: Path, tables: dict[str, 
             )
     for name, target in tables.items():
         if not target.is_file():
-            raise UserError(f"{raw}: holds no {name}, beside the archives or inside of one")
+            raise UserError(
+                f"{raw}: holds no {name}, beside the archives or inside of one; get the files again"
+            )
     write_rows(folder / "manifest.tsv", MANIFEST_COLUMNS, images.manifest(), delimiter="\t")
 
 
@@ -52,6 +55,7 @@ class ImageStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.archive = folder
         self.entries: dict[tuple[str, str], tuple[str, int, int]] = {}
         self.lock = threading.Lock()
 
@@ -62,7 +66,7 @@ class ImageStore:
         with self.lock:
             if key in self.entries:
                 raise UserError(
-                    f"{self.folder.name}: two {split} images have the name {file_name!r}; "
+                    f"{self.archive}: two {split} images have the name {file_name!r}; "
                     "remove one from the archive"
                 )
             self.entries[key] = (file_name, len(content), zlib.crc32(content))

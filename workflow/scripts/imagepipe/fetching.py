@@ -9,7 +9,7 @@ from typing import Any
 import requests
 
 from imagepipe.archives import read_members
-from imagepipe.dataset_files import sources_in
+from imagepipe.dataset_files import refuse_own_folder, sources_in
 from imagepipe.errors import UserError
 from imagepipe.files import digest, write_text, written_whole
 from imagepipe.progress import counter
@@ -29,6 +29,8 @@ def fetch(dataset: dict[str, Any], raw_dir: Path | None, folder: Path) -> None:
     downloaded, and for a download whose size or checksum is not the one of the dataset file; for
     the user's own files such a difference is a warning, as people repack archives.
     """
+    if raw_dir is not None:
+        refuse_own_folder(raw_dir, dataset, folder)
     folder.mkdir(parents=True, exist_ok=True)
     files: list[dict[str, Any]] = dataset["files"]
     for file in files:

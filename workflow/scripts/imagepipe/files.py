@@ -81,7 +81,7 @@ def read_rows(
                     )
                 yield reader.line_num, tuple(row[position].strip() for position in positions)
     except FileNotFoundError:
-        raise UserError(f"{path}: the file does not exist") from None
+        raise UserError(f"{path}: the file does not exist; get it again") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 text ({error.reason}); save it as UTF-8") from None
     except csv.Error as error:

@@ -40,7 +40,7 @@ def write_labels(dataset: dict[str, Any], extracted: Path, labels: Path, classes
         raise UserError(f"{source}: all labels are {names[0]!r}; at least two classes are needed")
     if dataset["sample_submission"] is not None:
         sample = extracted / dataset["sample_submission"]
-        read_ids(sample, read_header(sample)[0], split_images["test"])
+        read_ids(sample, read_header(sample)[0], split_images["test"], dataset["image_extension"])
     ids = sorted(label_of, key=natural_key)
     write_rows(labels, LABEL_COLUMNS, ((image_id, label_of[image_id][1]) for image_id in ids))
     write_text(classes, "".join(f"{name}\n" for name in names))

@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
+from numpy.lib.npyio import NpzFile
 
 from imagepipe.errors import UserError
 from imagepipe.files import written_whole
@@ -48,7 +50,7 @@ def write_predictions(
 def read_predictions(path: Path) -> Predictions:
     """Read what `write_predictions` wrote."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream, NpzFile(stream, allow_pickle=False) as file:
             return Predictions(file["ids"], file["logits"], file["classes"])
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, EOFError, ValueError, KeyError, NotImplementedError, BadZipFile) as error:
         raise UserError(f"{path}: cannot be read ({error}); predict again") from None

@@ -18,6 +18,7 @@ def write_submission(
     sample: Path | None,
     options: dict[str, Any],
     targets: Sequence[Path],
+    image_extension: str = "png",
 ) -> None:
     """Average the models' probabilities, and write the submission to every one of `targets`.
 
@@ -26,7 +27,7 @@ def write_submission(
     the sample submission.
     """
     ids, classes, probabilities = average(predictions)
-    form = read_form(sample, options, ids, classes)
+    form = read_form(sample, options, ids, classes, image_extension)
     text = submission_text(form, ids, classes, probabilities, options["format"])
     check_submission(text, form, classes, options["format"])
     for target in targets:
@@ -62,12 +63,15 @@ def submission_text(
     writer.writerow(form.header)
     if format == "probability":
         columns = [classes.index(name) for name in form.header[1:]]
-        for image_id in form.ids:
+        for written_id, image_id in form.ids.items():
             values = probabilities[row_of[image_id], columns]
-            writer.writerow([image_id, *(f"{value:.9f}" for value in values)])
+            writer.writerow([written_id, *(f"{value:.9f}" for value in values)])
     else:
         best = probabilities.argmax(axis=1)
-        writer.writerows((image_id, classes[best[row_of[image_id]]]) for image_id in form.ids)
+        writer.writerows(
+            (written_id, classes[best[row_of[image_id]]])
+            for written_id, image_id in form.ids.items()
+        )
     return output.getvalue()
 
 
@@ -76,7 +80,7 @@ def check_submission(text: str, form: Form, classes: Sequence[str], format: str)
     header, *rows = csv.reader(io.StringIO(text))
     if tuple(header) != form.header:
         raise ValueError(f"the header is {header}, not {form.header}")
-    if tuple(row[0] for row in rows) != form.ids:
+    if [row[0] for row in rows] != list(form.ids):
         raise ValueError("the ids are not those of the sample submission, in its order")
     for row in rows:
         if format == "probability":

@@ -12,14 +12,21 @@ from imagepipe.files import natural_key, read_rows
 
 @dataclass(frozen=True)
 class Form:
-    """The header and the ids that a submission must have, in this order."""
+    """The header of a submission, and its ids in order: {the id as it is written: the image's id}.
+
+    The two differ where the competition writes ids with the images' extension.
+    """
 
     header: tuple[str, ...]
-    ids: tuple[str, ...]
+    ids: dict[str, str]
 
 
 def read_form(
-    sample: Path | None, options: dict[str, Any], ids: Collection[str], classes: Sequence[str]
+    sample: Path | None,
+    options: dict[str, Any],
+    ids: Collection[str],
+    classes: Sequence[str],
+    image_extension: str = "png",
 ) -> Form:
     """Return the header and ids of the sample submission, or those that follow from the dataset.
 
@@ -27,7 +34,10 @@ def read_form(
     """
     if sample is None:
         columns = list(classes) if options["format"] == "probability" else [options["label_column"]]
-        return Form((options["id_column"], *columns), tuple(sorted(ids, key=natural_key)))
+        return Form(
+            (options["id_column"], *columns),
+            {image_id: image_id for image_id in sorted(ids, key=natural_key)},
+        )
     header = read_header(sample)
     if options["format"] == "probability":
         if sorted(header[1:]) != sorted(classes):
@@ -40,29 +50,36 @@ def read_form(
             f"{sample}: row 1: has {len(header)} columns where an id and a label are expected; "
             "set submission.format to probability in the dataset file"
         )
-    return Form(header, read_ids(sample, header[0], ids))
+    return Form(header, read_ids(sample, header[0], ids, image_extension))
 
 
-def read_ids(sample: Path, id_column: str, ids: Collection[str]) -> tuple[str, ...]:
-    """Return the ids of the sample submission; raise `UserError` if they are not exactly `ids`."""
-    row_of: dict[str, int] = {}
-    known = set(ids)
-    for row, (image_id,) in read_rows(sample, (id_column,)):
-        if image_id in row_of:
+def read_ids(
+    sample: Path, id_column: str, ids: Collection[str], image_extension: str = "png"
+) -> dict[str, str]:
+    """Return {the id as it is written: the image's id} of the sample submission, in its order.
+
+    Raises `UserError` if they are not exactly `ids`, each once.
+    """
+    written: dict[str, str] = {}
+    known, found = set(ids), set[str]()
+    for row, (written_id,) in read_rows(sample, (id_column,)):
+        image_id = written_id.removesuffix(f".{image_extension}")
+        if image_id in found:
             raise UserError(f"{sample}: row {row}: the id {image_id!r} is there twice; remove one")
         if image_id not in known:
             raise UserError(
                 f"{sample}: row {row}: there is no test image of id {image_id!r}; "
                 "get the test archive again, or the sample submission"
             )
-        row_of[image_id] = row
+        found.add(image_id)
+        written[written_id] = image_id
     for image_id in ids:
-        if image_id not in row_of:
+        if image_id not in found:
             raise UserError(
                 f"{sample}: there is no row for the test image of id {image_id!r}; "
                 "get the sample submission again, or the test archive"
             )
-    return tuple(row_of)
+    return written
 
 
 def read_header(path: Path) -> tuple[str, ...]:

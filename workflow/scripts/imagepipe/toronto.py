@@ -94,7 +94,8 @@ def _batch(
     data = _value(archive, name, batch, "data")
     numbers = _value(archive, name, batch, "labels")
     if (
-        not isinstance(data, np.ndarray)
+        not isinstance(numbers, list)
+        or not isinstance(data, np.ndarray)
         or data.dtype != np.uint8
         or data.shape != (len(numbers), 3 * image_size**2)
         or not all(isinstance(number, int) and 0 <= number < classes for number in numbers)

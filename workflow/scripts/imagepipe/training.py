@@ -188,7 +188,7 @@ def train_epoch(
     torch.manual_seed(derived_seed(seed, "network", epoch))
 
     # Kept on the device: reading them in every step would wait for it each time.
-    loss_sum = torch.zeros((), device=device, dtype=torch.float64)
+    losses_of_batches: list[Tensor] = []
     correct = torch.zeros((), device=device, dtype=torch.int64)
     seen = 0
     model.train()
@@ -216,11 +216,11 @@ def train_epoch(
             loss = losses.sum() if recipe["loss"]["reduction"] == "sum" else losses.mean()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
-            loss_sum += losses.detach().sum()
+            losses_of_batches.append(losses.detach().sum())
             correct += (logits.detach().argmax(dim=1) == labels).sum()
             seen += len(rows)
             advance(1)
-    return loss_sum.item() / seen, correct.item() / seen, seen
+    return sum(torch.stack(losses_of_batches).tolist()) / seen, correct.item() / seen, seen
 
 
 def validate(

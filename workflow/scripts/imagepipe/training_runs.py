@@ -1,6 +1,7 @@
 """One training from files to files: what the rules `train` and `retrain` have in common."""
 
 import hashlib
+import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,6 @@ import numpy as np
 import torch
 
 from imagepipe import checkpoint
-from imagepipe.configuration import canonical_json
 from imagepipe.device import choose_device, choose_precision, device_name
 from imagepipe.errors import UserError
 from imagepipe.files import digest
@@ -68,6 +68,14 @@ def train_run(
     valid = (packed.table["split"] == "valid").to_numpy()
     if outputs.valid_logits is None:
         valid = np.zeros_like(valid)
+    elif not valid.any():
+        raise UserError(f"{inputs.table}: has no image of the split valid; run split again")
+    padding = options["recipe"]["augmentation"]["random_crop_padding"]
+    if padding >= packed.images.shape[1]:
+        raise UserError(
+            f"recipe: augmentation.random_crop_padding: is {padding}, but must be less than the "
+            f"images' size, {packed.images.shape[1]}"
+        )
     data = TrainingData(
         # A copy, as a memory map would be read from the disk again in every epoch.
         images=torch.from_numpy(np.array(packed.images)),
@@ -78,11 +86,9 @@ def train_run(
         channel_means=options["channel_means"],
         channel_deviations=options["channel_deviations"],
     )
-    fingerprint = hashlib.sha256(
-        "\0".join(
-            (canonical_json(options), code, digest(inputs.images), digest(inputs.table))
-        ).encode()
-    ).hexdigest()
+    fingerprint = "\0".join(
+        (json.dumps(options, sort_keys=True), code, digest(inputs.images), digest(inputs.table))
+    )
     trained = train(
         data,
         options["recipe"],
@@ -91,11 +97,9 @@ def train_run(
         precision,
         outputs.history,
         checkpoint_folder,
-        fingerprint,
+        hashlib.sha256(fingerprint.encode()).hexdigest(),
     )
-    if outputs.valid_logits is not None:
-        if trained.valid_logits is None:
-            raise UserError(f"{inputs.table}: has no image of the split valid; run split again")
+    if outputs.valid_logits is not None and trained.valid_logits is not None:
         ids = packed.table["id"].to_numpy()[valid]
         write_predictions(
             outputs.valid_logits,

@@ -1,0 +1,222 @@
+#!/usr/bin/env python3
+"""Is the chapter reproduced? Recipe `d2l` beside a plain loop written as in the chapter.
+
+Both train the chapter's ResNet-18 for its 20 epochs on the 1,000 images of its small sample, and
+classify 4,068 other images of CIFAR-10 in evaluation mode, three seeds each. The plain loop is
+what a reader of the book would write: ImageFolder, DataLoader, torchvision's transforms, float32.
+It reads the folders that the workflow's rule `reorganise` made of the same archive; our engine
+reads the arrays that its rule `pack` made of them, and trains by the function of rule `retrain`.
+
+    benchmarks/chapter.py --data FOLDER --work FOLDER
+
+FOLDER of --data holds kaggle_cifar10_tiny.zip and cifar10-lossless.zip (PNG images under their
+Kaggle ids, with labels). About 35 minutes on two cores.
+"""
+
+import argparse
+import io
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+import torchvision
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
+
+from imagepipe.configuration import load_configuration  # noqa: E402
+from imagepipe.device import choose_device, choose_precision  # noqa: E402
+from imagepipe.model_files import load_model  # noqa: E402
+from imagepipe.prediction import predict_logits  # noqa: E402
+from imagepipe.training_runs import Inputs, Outputs, train_run  # noqa: E402
+
+MEANS, DEVIATIONS = [0.4914, 0.4822, 0.4465], [0.2023, 0.1994, 0.2010]
+FIRST_TEST_ID = 10_001
+
+
+class Residual(nn.Module):
+    """The chapter's residual block, in its own words (d2l.Residual)."""
+
+    def __init__(
+        self, in_channels: int, num_channels: int, use_1x1conv: bool = False, strides: int = 1
+    ) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, num_channels, kernel_size=3, padding=1, stride=strides)
+        self.conv2 = nn.Conv2d(num_channels, num_channels, kernel_size=3, padding=1)
+        self.conv3 = (
+            nn.Conv2d(in_channels, num_channels, kernel_size=1, stride=strides)
+            if use_1x1conv
+            else None
+        )
+        self.bn1, self.bn2 = nn.BatchNorm2d(num_channels), nn.BatchNorm2d(num_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
+        return F.relu(y + (self.conv3(x) if self.conv3 else x))
+
+
+def plain_resnet18(num_classes: int) -> nn.Module:
+    net = nn.Sequential(nn.Conv2d(3, 64, kernel_size=3, padding=1), nn.BatchNorm2d(64), nn.ReLU())
+    in_channels = 64
+    for stage, channels in enumerate((64, 128, 256, 512)):
+        halve = stage > 0
+        net.append(Residual(in_channels, channels, use_1x1conv=halve, strides=2 if halve else 1))
+        net.append(Residual(channels, channels))
+        in_channels = channels
+    return net.append(
+        nn.Sequential(nn.AdaptiveAvgPool2d((1, 1)), nn.Flatten(), nn.Linear(512, num_classes))
+    )
+
+
+def train_plain(
+    folder: Path,
+    seed: int,
+    device: torch.device,
+    epochs: int = 20,
+    batch_size: int = 32,
+    lr: float = 2e-4,
+    period: int = 4,
+    decay: float = 0.9,
+) -> tuple[nn.Module, float]:
+    """Train as in the chapter; return the network, and images per second."""
+    torch.manual_seed(seed)
+    transform = torchvision.transforms.Compose(
+        [
+            torchvision.transforms.Resize(40),
+            torchvision.transforms.RandomResizedCrop(32, scale=(0.64, 1.0), ratio=(1.0, 1.0)),
+            torchvision.transforms.RandomHorizontalFlip(),
+            torchvision.transforms.ToTensor(),
+            torchvision.transforms.Normalize(MEANS, DEVIATIONS),
+        ]
+    )
+    dataset = torchvision.datasets.ImageFolder(folder, transform)
+    loader = torch.utils.data.DataLoader(dataset, batch_size, shuffle=True, drop_last=True)
+    net = plain_resnet18(len(dataset.classes)).to(device)
+    trainer = torch.optim.SGD(net.parameters(), lr=lr, momentum=0.9, weight_decay=5e-4)
+    scheduler = torch.optim.lr_scheduler.StepLR(trainer, period, decay)
+    loss = nn.CrossEntropyLoss(reduction="none")
+    start = time.perf_counter()
+    for _ in range(epochs):
+        net.train()
+        for images, labels in loader:
+            trainer.zero_grad()
+            loss(net(images.to(device)), labels.to(device)).sum().backward()
+            trainer.step()
+        scheduler.step()
+    return net, epochs * len(loader) * batch_size / (time.perf_counter() - start)
+
+
+@torch.no_grad()
+def accuracy_plain(
+    net: nn.Module, images: np.ndarray, labels: np.ndarray, device: torch.device
+) -> float:
+    """Classify as in the chapter, but in evaluation mode, which the chapter forgets."""
+    net.eval()
+    transform = torchvision.transforms.Compose(
+        [torchvision.transforms.ToTensor(), torchvision.transforms.Normalize(MEANS, DEVIATIONS)]
+    )
+    correct = 0
+    for start in range(0, len(images), 500):
+        batch = torch.stack([transform(Image.fromarray(i)) for i in images[start : start + 500]])
+        predicted = net(batch.to(device)).argmax(dim=1).cpu().numpy()
+        correct += int((predicted == labels[start : start + 500]).sum())
+    return correct / len(images)
+
+
+def train_ours(work: Path, seed: int) -> tuple[Path, float]:
+    """Train by the function of rule `retrain`; return the model file, and images per second."""
+    folder = work / "ours" / f"seed{seed}"
+    data = work / "data" / "cifar10_tiny"
+    outputs = Outputs(
+        folder / "model.safetensors", folder / "history.csv", folder / "metrics.json", None
+    )
+    recipe = load_configuration({"recipe": "d2l"}, ROOT / "workflow").recipe
+    options = {"recipe": recipe, "seed": seed}
+    options |= {"channel_means": MEANS, "channel_deviations": DEVIATIONS}
+    inputs = Inputs(
+        data / "packed" / "labelled.npy", data / "packed" / "labelled.csv", data / "classes.txt"
+    )
+    threads = torch.get_num_threads()
+    train_run(inputs, outputs, options, "", folder / ".checkpoint", "auto", threads)
+    return outputs.model, pd.read_json(outputs.metrics, typ="series")["examples_per_second"]
+
+
+def accuracy_ours(
+    model_file: Path, images: np.ndarray, labels: np.ndarray, device: torch.device
+) -> float:
+    model, description = load_model(model_file)
+    logits = predict_logits(
+        model.to(device),
+        torch.from_numpy(images),
+        description.channel_means,
+        description.channel_deviations,
+        batch_size=500,
+        precision=choose_precision("auto", device),
+    )
+    return float((logits.argmax(dim=1).numpy() == labels).mean())
+
+
+def read_test_images(archive: Path, classes: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the images with ids from FIRST_TEST_ID on, uint8 [N, 32, 32, 3], and their labels."""
+    with zipfile.ZipFile(archive) as file:
+        names = {Path(name).stem: name for name in file.namelist() if name.endswith(".png")}
+        table = next(name for name in file.namelist() if name.endswith(".csv"))
+        label_of = pd.read_csv(file.open(table), index_col="id")["label"]
+        ids = sorted(int(stem) for stem in names if int(stem) >= FIRST_TEST_ID)
+        images = np.stack(
+            [np.asarray(Image.open(io.BytesIO(file.read(names[str(i)])))) for i in ids]
+        )
+    return images, np.array([classes.index(label_of[i]) for i in ids])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, default=3)
+    arguments = parser.parse_args()
+    work = arguments.work.resolve()
+    snakemake = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
+    config = ["dataset=cifar10_tiny", f"raw_dir={arguments.data.resolve()}"]
+    where = ["--cores", "all", "--directory", str(work), "--quiet", "all"]
+    subprocess.run([*snakemake, "pack", *where, "--config", *config], check=True)
+
+    device = choose_device("auto")
+    tree = work / "data" / "cifar10_tiny" / "train_valid_test" / "train_valid"
+    classes = sorted(path.name for path in tree.iterdir() if path.is_dir())
+    images, labels = read_test_images(arguments.data / "cifar10-lossless.zip", classes)
+    print(
+        f"PyTorch {torch.__version__}, {device}, {torch.get_num_threads()} threads; "
+        f"recipe d2l on 1,000 images, accuracy on {len(images):,} others",
+        flush=True,
+    )
+    figures = []
+    for seed in range(arguments.seeds):
+        net, plain_speed = train_plain(tree, seed, device)
+        plain = accuracy_plain(net, images, labels, device)
+        model_file, speed = train_ours(work, seed)
+        ours = accuracy_ours(model_file, images, labels, device)
+        figures.append((plain, ours, plain_speed, speed))
+        print(
+            f"seed {seed}: plain {plain:.4f} ({plain_speed:.0f} images/s), "
+            f"ours {ours:.4f} ({speed:.0f} images/s), {speed / plain_speed:.2f} times as fast",
+            flush=True,
+        )
+    plain, ours, plain_speed, speed = np.array(figures).T
+    deviation = max(plain.std(ddof=1), ours.std(ddof=1))
+    print(f"plain {plain.mean():.4f} ± {plain.std(ddof=1):.4f} (n = {len(plain)})")
+    print(f"ours  {ours.mean():.4f} ± {ours.std(ddof=1):.4f} (n = {len(ours)})")
+    print(f"difference {ours.mean() - plain.mean():+.4f}, one standard deviation {deviation:.4f}")
+    print(f"speed {(speed / plain_speed).max():.2f} times, best of {len(plain)} paired rounds")
+
+
+if __name__ == "__main__":
+    main()

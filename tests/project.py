@@ -1,0 +1,110 @@
+"""Runs the real Snakefile, from a copy of the project, as a user would."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PARTS = ("Snakefile", "config.yaml", "workflow", "profiles", "envs")
+# The least that trains at all: for tests that are about the rules, not about the model.
+QUICK = "override={epochs: 1, batch_size: 10, model: {name: small_cnn, width: 2}}"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a call of snakemake came to: its exit code and everything that it printed."""
+
+    code: int
+    output: str
+
+    @property
+    def errors(self) -> list[str]:
+        """The closing lines that begin with "error: "."""
+        return [line for line in self.output.splitlines() if line.startswith("error: ")]
+
+    @property
+    def rules(self) -> set[str]:
+        """The names of the rules in the (last) table of jobs."""
+        table = self.output.rpartition("Job stats:")[2].split("total")[0]
+        names = set(re.findall(r"^(\w+) +\d+$", table, flags=re.MULTILINE))
+        return names - {"all"}
+
+
+@dataclass(frozen=True)
+class Project:
+    """A copy of the workflow in `folder`, which may be changed, and the directory it works in."""
+
+    folder: Path
+    directory: Path
+
+    @classmethod
+    def copy_to(cls, parent: Path) -> "Project":
+        """Copy what a run needs of the project into a new folder below `parent`."""
+        folder = parent / "project"
+        folder.mkdir(parents=True)
+        for part in PARTS:
+            source = ROOT / part
+            if source.is_dir():
+                shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy2(source, folder / part)
+        directory = parent / "work"
+        directory.mkdir()
+        return cls(folder, directory)
+
+    def command(self, *arguments: str, config: tuple[str, ...] = (), cores: str = "2") -> list[str]:
+        call = [sys.executable, "-m", "snakemake", *arguments, "--cores", cores]
+        call += ["--directory", str(self.directory)]
+        return [*call, "--config", *config] if config else call
+
+    def run(self, *arguments: str, config: tuple[str, ...] = (), cores: str = "2") -> Result:
+        """Call snakemake with some arguments, from the folder that holds the Snakefile."""
+        done = subprocess.run(
+            self.command(*arguments, config=config, cores=cores),
+            cwd=self.folder,
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=900,
+        )
+        return Result(done.returncode, done.stdout)
+
+    def start(self, *arguments: str, config: tuple[str, ...] = ()) -> "subprocess.Popen[bytes]":
+        """Start snakemake in a process group of its own, so that all of it can be killed."""
+        return subprocess.Popen(
+            self.command(*arguments, config=config),
+            cwd=self.folder,
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def stale(self, *targets: str, config: tuple[str, ...] = ()) -> set[str]:
+        """Return the names of the rules that would run."""
+        result = self.run("--dry-run", *targets, config=config)
+        assert result.code == 0, result.output
+        return result.rules
+
+    def read(self, path: str) -> bytes:
+        return (self.directory / path).read_bytes()
+
+
+def kill_group(process: "subprocess.Popen[bytes]", number: signal.Signals) -> None:
+    """Send a signal to a whole process group, and wait for its leader to end."""
+    os.killpg(process.pid, number)
+    process.wait(timeout=120)
+
+
+def environment() -> dict[str, str]:
+    """Return this process's environment without what could point a run at other files."""
+    hidden = ("SNAKEMAKE_PROFILE", "PYTHONPATH")
+    return {name: value for name, value in os.environ.items() if name not in hidden}

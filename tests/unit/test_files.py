@@ -1,0 +1,117 @@
+"""Files that are whole or not there, and tables that name their bad row."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from builders import refused
+from imagepipe.files import link, natural_key, read_rows, write_rows, written_whole
+
+
+@pytest.mark.parametrize("stopped_by", [ValueError, KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("old", [None, "old"])
+def test_failed_writing_leaves_the_old_file_and_no_debris(
+    tmp_path: Path, stopped_by: type[BaseException], old: str | None
+) -> None:
+    target = tmp_path / "table.csv"
+    if old is not None:
+        target.write_text(old)
+    with pytest.raises(stopped_by), written_whole(target) as temporary:
+        temporary.write_text("half of the new")
+        raise stopped_by
+    assert [path.name for path in tmp_path.iterdir()] == ([] if old is None else ["table.csv"])
+    assert old is None or target.read_text() == old
+
+
+def test_written_file_appears_only_at_the_end_and_its_folder_is_made(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "folder" / "file"
+    with written_whole(target) as temporary:
+        temporary.write_text("new")
+        assert not target.exists()
+    assert target.read_text() == "new"
+    assert list(target.parent.iterdir()) == [target]
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        (["10", "9", "1"], ["1", "9", "10"]),
+        (["a10", "a2", "a1"], ["a1", "a2", "a10"]),
+        (["b", "2", "a", "10"], ["2", "10", "a", "b"]),
+        (["x1y10", "x1y9", "x"], ["x", "x1y9", "x1y10"]),
+        (["300000", "", "45"], ["", "45", "300000"]),
+    ],
+)
+def test_natural_order_counts_numbers_as_numbers(texts: list[str], expected: list[str]) -> None:
+    assert sorted(texts, key=natural_key) == expected
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"id,label\n1,cat\n2,dog\n",
+        b"\xef\xbb\xbfid,label\n1,cat\n2,dog\n",
+        b"id,label\r\n1,cat\r\n2,dog\r\n",
+        b"id,label\n1,cat\n2,dog",
+        b" id , label\n 1, cat \n2 ,dog\n",
+        b'"id","label"\n"1","cat"\n"2","dog"\n',
+        b"label,other,id\ncat,x,1\ndog,,2\n",
+    ],
+    ids=["plain", "byte-order mark", "CRLF", "no last line end", "spaces", "quotes", "columns"],
+)
+def test_table_is_read_however_it_was_saved(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "table.csv"
+    path.write_bytes(content)
+    assert list(read_rows(path, ("id", "label"))) == [(2, ("1", "cat")), (3, ("2", "dog"))]
+
+
+def test_blank_lines_are_skipped_and_the_line_numbers_stay_right(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_bytes(b"id,label\n\n1,cat\n \n2,dog\n\n")
+    assert [row for row, _ in read_rows(path, ("id",))] == [3, 5]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", ["row 1", "'id'"]),
+        (b"number,label\n1,cat\n", ["row 1", "'id'", "number, label"]),
+        (b"id,label\n1,cat\n2\n", ["row 3", "1 fields", "2"]),
+        (b"id,label\n1,cat\n2,dog,x\n", ["row 3", "3 fields", "2"]),
+        ("id,label\n1,chät\n".encode("latin-1"), ["UTF-8"]),
+        ("id,label\n1,cat\n".encode("utf-16"), ["UTF-8"]),
+        (b'id,label\n1,"cat\n', ["CSV"]),
+    ],
+)
+def test_bad_table_is_refused_with_file_and_row(
+    tmp_path: Path, content: bytes, words: list[str]
+) -> None:
+    path = tmp_path / "table.csv"
+    path.write_bytes(content)
+    with refused(str(path), *words):
+        list(read_rows(path, ("id", "label")))
+
+
+def test_missing_table_is_named(tmp_path: Path) -> None:
+    with refused(str(tmp_path / "table.csv")):
+        list(read_rows(tmp_path / "table.csv", ("id",)))
+
+
+def test_values_with_commas_quotes_and_line_ends_survive(tmp_path: Path) -> None:
+    rows = [("1", 'a "b", c'), ("2", "d\ne")]
+    write_rows(tmp_path / "table.csv", ("id", "label"), rows)
+    assert [values for _, values in read_rows(tmp_path / "table.csv", ("id", "label"))] == rows
+
+
+def test_link_that_was_asked_for_and_is_refused_is_not_replaced_by_a_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("links are not supported")
+
+    (tmp_path / "a").write_text("content")
+    monkeypatch.setattr(os, "link", refuse)
+    with refused(str(tmp_path / "b"), "hardlink", "link_mode"):
+        link(tmp_path / "a", tmp_path / "b", "hardlink")
+    assert not (tmp_path / "b").exists()

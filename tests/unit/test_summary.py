@@ -1,0 +1,85 @@
+"""The last words of a run."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from imagepipe.summary import last_errors, summary
+
+METRICS = {
+    "valid_accuracy": 0.87654,
+    "epochs": 16,
+    "seconds": 61.2,
+    "examples_per_second": 12345.6,
+    "device": "cpu",
+    "precision": "fp32",
+}
+
+
+def write_json(path: Path, content: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+
+
+def told(folder: Path) -> list[str]:
+    text = summary("my birds", "fast", folder, [folder / "fast/seed0"], folder / "submission.csv")
+    return text.splitlines()
+
+
+def test_summary_tells_how_good_the_model_is_and_where_the_results_lie(tmp_path: Path) -> None:
+    write_json(tmp_path / "fast/seed0/train/metrics.json", METRICS)
+    write_json(tmp_path / "score.json", {"accuracy": 0.5, "n": 10_000})
+    for name in ("submission.csv", "runs.csv", "fast/seed0/final/model.safetensors"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    first, *lines = told(tmp_path)
+    assert first == "my birds, recipe fast"
+    text = "\n".join(lines)
+    for word in ("0.8765", "16 epochs", "1 min 1 s", "12,346 examples/sec", "cpu", "fp32"):
+        assert word in lines[0]
+    assert "0.5000" in lines[1]
+    assert "10,000 images" in lines[1]
+    for name in ("submission.csv", "runs.csv", "score.json", "fast/seed0/final/model.safetensors"):
+        assert str(tmp_path / name) in text
+
+
+def test_summary_names_no_file_that_is_not_there(tmp_path: Path) -> None:
+    (tmp_path / "submission.csv").touch()
+    lines = told(tmp_path)
+    assert len(lines) == 2
+    assert lines[1].split() == ["submission", str(tmp_path / "submission.csv")]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        (4.24, "4.2 s"),
+        (59.0, "59.0 s"),
+        (60, "1 min 0 s"),
+        (3599.7, "1 h 0 min"),
+        (7999, "2 h 13 min"),
+    ],
+)
+def test_duration_is_told_in_units_that_suit_it(
+    tmp_path: Path, seconds: float, expected: str
+) -> None:
+    write_json(tmp_path / "fast/seed0/train/metrics.json", METRICS | {"seconds": seconds})
+    assert f"in {expected} (" in told(tmp_path)[1]
+
+
+def test_only_the_closing_errors_of_this_run_are_repeated(tmp_path: Path) -> None:
+    logs = {
+        "failed.log": ("reading\nerror: a.csv: row 3: empty\n", 100),
+        "at-start.log": ("error: b.csv: gone", 50),
+        "older.log": ("error: of the last run\n", 49),
+        "fine.log": ("error: 0 of 10 in training\ndone\n", 100),
+        "empty.log": ("", 100),
+        "crash.log": ("Traceback\nValueError: error: x\n", 100),
+    }
+    for name, (text, time) in logs.items():
+        (tmp_path / name).write_text(text)
+        os.utime(tmp_path / name, (time, time))
+    found = last_errors([tmp_path / name for name in logs], since=50)
+    assert found == ["error: b.csv: gone", "error: a.csv: row 3: empty"]

@@ -1,0 +1,504 @@
+"""The training engine: it learns, it repeats itself exactly, and it survives interruptions."""
+
+import csv
+import json
+import logging
+import math
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from imagepipe import checkpoint, training
+from imagepipe.errors import UserError
+from imagepipe.models import create_model
+from imagepipe.optimisation import create_optimizer
+from imagepipe.prediction import predict_logits
+from imagepipe.randomness import derived_seed, generator
+from imagepipe.training import TrainingData, train, train_epoch, write_metrics
+from training_builders import (
+    CPU,
+    DEVIATIONS,
+    MEANS,
+    assert_same_weights,
+    coloured,
+    complete_recipe,
+    train_in,
+    training_data,
+    without_times,
+)
+
+ONE_CYCLE = {
+    "optimizer": {"lr": 0.1, "nesterov": True},
+    "schedule": {"name": "one_cycle"},
+    "loss": {"label_smoothing": 0.1},
+}
+EVERYTHING = {
+    "augmentation": {
+        "random_resized_crop": {"resize": 10},
+        "random_crop_padding": 1,
+        "horizontal_flip": True,
+    },
+    "test_time_augmentation": "flip",
+} | ONE_CYCLE
+
+
+def all_images(count: int) -> TrainingData:
+    """Return data of which every image is trained on."""
+    rows = torch.arange(count)
+    return TrainingData(*coloured(count), rows, rows[:0], 3, MEANS, DEVIATIONS)
+
+
+def one_epoch(
+    data: TrainingData, recipe: dict[str, Any], epoch: int = 0
+) -> tuple[nn.Module, list[torch.Tensor], tuple[float, float, int]]:
+    """Train a new model for an epoch; return it, the batches it saw, and the epoch's result."""
+    torch.manual_seed(0)
+    model = create_model(recipe["model"], data.num_classes)
+    batches: list[torch.Tensor] = []
+    model.register_forward_pre_hook(lambda _, inputs: batches.append(inputs[0].clone()))
+    optimizer = create_optimizer(model, recipe["optimizer"])
+    result = train_epoch(model, optimizer, data, recipe, seed=0, epoch=epoch, precision="fp32")
+    return model, batches, result
+
+
+# What it learns.
+
+
+@pytest.mark.parametrize("sections", [{}, EVERYTHING], ids=["plain", "all options"])
+def test_a_set_that_is_easily_told_apart_is_learnt(
+    sections: dict[str, Any], tmp_path: Path
+) -> None:
+    trained = train_in(tmp_path, complete_recipe(epochs=8, **sections))
+    assert trained.metrics()["train_accuracy"] >= 0.9
+    assert trained.metrics()["valid_accuracy"] == 1.0
+    assert trained.history[-1]["train_loss"] < trained.history[0]["train_loss"]
+
+
+def hand_written_training(
+    data: TrainingData, recipe: dict[str, Any]
+) -> tuple[nn.Module, list[float], list[float]]:
+    """Train with a plain loop and PyTorch's own parts; return model, losses and accuracies."""
+    torch.manual_seed(derived_seed(0, "weights"))
+    model = create_model(recipe["model"], 3)
+    optimizer = torch.optim.SGD(model.parameters(), **recipe["optimizer"])
+    schedule, epochs = recipe["schedule"], recipe["epochs"]
+    smoothing = recipe["loss"]["label_smoothing"]
+    criterion = nn.CrossEntropyLoss(reduction="none", label_smoothing=smoothing)
+    means, deviations = torch.tensor(MEANS), torch.tensor(DEVIATIONS)
+    losses_of_epochs, accuracies = [], []
+    for epoch in range(epochs):
+        order = torch.randperm(len(data.train_rows), generator=generator(0, "order", epoch))
+        batches = data.train_rows[order].split(recipe["batch_size"])
+        if recipe["drop_last"]:
+            batches = [rows for rows in batches if len(rows) == recipe["batch_size"]]
+        epoch_losses, hits = [], []
+        for step, rows in enumerate(batches):
+            if schedule["name"] == "step":
+                factor = schedule["decay"] ** (epoch // schedule["period"])
+            else:
+                done = (epoch + (step + 0.5) / len(batches)) / epochs
+                factor = min(done / 0.25, (1 - done) / 0.75)
+            optimizer.param_groups[0]["lr"] = factor * recipe["optimizer"]["lr"]
+            images = ((data.images[rows] / 255 - means) / deviations).permute(0, 3, 1, 2)
+            logits = model(images)
+            losses = criterion(logits, data.labels[rows])
+            optimizer.zero_grad()
+            getattr(losses, recipe["loss"]["reduction"])().backward()
+            optimizer.step()
+            epoch_losses.append(losses.detach())
+            hits.append(logits.argmax(dim=1) == data.labels[rows])
+        losses_of_epochs.append(torch.cat(epoch_losses).mean().item())
+        accuracies.append(torch.cat(hits).double().mean().item())
+    return model, losses_of_epochs, accuracies
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {
+            "optimizer": {"lr": 0.002, "momentum": 0.9, "weight_decay": 5e-4},
+            "schedule": {"name": "step", "period": 1, "decay": 0.5},
+            "loss": {"reduction": "sum"},
+            "drop_last": True,
+        },
+        ONE_CYCLE | {"optimizer": {"lr": 0.02, "nesterov": True}, "drop_last": False},
+    ],
+    ids=["as the chapter", "one cycle"],
+)
+def test_training_is_what_a_hand_written_loop_does(
+    sections: dict[str, Any], tmp_path: Path
+) -> None:
+    recipe = complete_recipe(epochs=2, **sections)
+    data = training_data(train_images=38)
+    trained = train_in(tmp_path, recipe, data)
+    model, losses, accuracies = hand_written_training(data, recipe)
+    for name, tensor in model.state_dict().items():
+        ours = trained.model.state_dict()[name]
+        torch.testing.assert_close(ours, tensor, rtol=1e-3, atol=1e-4, msg=name)
+    assert [row["train_loss"] for row in trained.history] == pytest.approx(losses, rel=1e-4)
+    assert [row["train_accuracy"] for row in trained.history] == pytest.approx(accuracies)
+
+
+def test_the_sum_of_losses_at_a_rate_is_the_mean_at_batch_size_times_the_rate() -> None:
+    data = all_images(8)
+    models = []
+    for reduction, rate in (("sum", 0.001), ("mean", 0.008)):
+        optimizer = {"lr": rate, "weight_decay": 0.0}
+        recipe = complete_recipe(optimizer=optimizer, loss={"reduction": reduction})
+        models.append(one_epoch(data, recipe)[0])
+    for one, other in zip(*(model.parameters() for model in models), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+# Which images it sees, and how.
+
+
+@pytest.mark.parametrize(
+    ("images", "batch_size", "drop_last", "batches"),
+    [
+        (1000, 32, True, [32] * 31),
+        (1000, 32, False, [32] * 31 + [8]),
+        (64, 32, True, [32, 32]),
+        (20, 32, True, [20]),
+    ],
+    ids=["as the chapter", "with the last batch", "no remainder", "the only batch is kept"],
+)
+def test_an_epoch_goes_in_batches(
+    images: int, batch_size: int, drop_last: bool, batches: list[int]
+) -> None:
+    sizes = {"batch_size": batch_size, "drop_last": drop_last}
+    recipe = complete_recipe(model={"name": "small_cnn", "width": 1}, **sizes)
+    _, seen, (_, _, examples) = one_epoch(all_images(images), recipe)
+    assert [len(batch) for batch in seen] == batches
+    assert examples == sum(batches)
+
+
+def rows_seen(data: TrainingData, batches: list[torch.Tensor]) -> tuple[list[int], list[bool]]:
+    """Return the row of each image that a model has seen, and whether it was mirrored."""
+    originals = training.standardise(data.images, MEANS, DEVIATIONS)
+    rows, mirrored = [], []
+    for image in torch.cat(batches):
+        for flipped in (False, True):
+            candidates = originals.flip(-1) if flipped else originals
+            for row in (candidates == image).flatten(1).all(dim=1).nonzero().flatten().tolist():
+                rows.append(row)
+                mirrored.append(flipped)
+    return rows, mirrored
+
+
+def test_an_epoch_has_every_training_image_once_in_an_order_of_its_own() -> None:
+    data = training_data(train_images=40)
+    orders = [rows_seen(data, one_epoch(data, complete_recipe(), epoch)[1])[0] for epoch in (0, 1)]
+    assert all(sorted(order) == data.train_rows.tolist() for order in orders)
+    assert orders[0] != orders[1]
+    assert all(order != sorted(order) for order in orders)
+
+
+def test_about_half_of_an_epochs_images_are_mirrored_others_in_every_epoch() -> None:
+    data = training_data(train_images=40)
+    recipe = complete_recipe(augmentation={"horizontal_flip": True})
+    seen = [rows_seen(data, one_epoch(data, recipe, epoch)[1]) for epoch in (0, 1)]
+    mirrored = [{row for row, flipped in zip(*one, strict=True) if flipped} for one in seen]
+    assert all(sorted(rows) == data.train_rows.tolist() for rows, _ in seen)
+    assert all(10 <= len(rows) <= 30 for rows in mirrored)
+    assert mirrored[0] != mirrored[1]
+
+
+def test_labels_of_validation_images_are_never_learnt(tmp_path: Path) -> None:
+    data = training_data()
+    other = data.labels.clone()
+    other[data.valid_rows] = (other[data.valid_rows] + 1) % 3
+    trained = [
+        train_in(tmp_path / name, complete_recipe(), replace(data, labels=labels))
+        for name, labels in (("one", data.labels), ("other", other))
+    ]
+    assert_same_weights(trained[0].model, trained[1].model)
+    accuracies = [run.metrics()["valid_accuracy"] for run in trained]
+    assert accuracies[0] != accuracies[1]
+
+
+# Validation.
+
+
+def test_validation_is_the_prediction_of_the_trained_model_without_augmentation(
+    tmp_path: Path,
+) -> None:
+    data = training_data()
+    trained = train_in(tmp_path, complete_recipe(**EVERYTHING), data)
+    images = data.images[data.valid_rows]
+    logits = predict_logits(
+        trained.model, images, MEANS, DEVIATIONS, batch_size=9, test_time_augmentation="flip"
+    )
+    assert trained.valid_logits is not None
+    assert torch.equal(torch.from_numpy(trained.valid_logits), logits)
+
+
+def test_validation_counts_its_last_partial_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "VALIDATION_BATCH_SIZE", 4)
+    data = training_data(valid_images=9)
+    # The last image alone has a wrong label, so that the accuracy tells whether it was counted.
+    data.labels[data.valid_rows[-1]] = (data.labels[data.valid_rows[-1]] + 1) % 3
+    trained = train_in(tmp_path, complete_recipe(epochs=8), data)
+    assert trained.valid_logits is not None
+    assert trained.valid_logits.shape == (9, 3)
+    assert trained.history[-1]["valid_accuracy"] == pytest.approx(8 / 9)
+
+
+def test_validating_does_not_change_the_training(tmp_path: Path) -> None:
+    data = training_data()
+    nothing_held_out = replace(data, valid_rows=data.valid_rows[:0])
+    recipe = complete_recipe(**EVERYTHING)
+    one = train_in(tmp_path / "one", recipe, data)
+    other = train_in(tmp_path / "other", recipe, nothing_held_out)
+    assert_same_weights(one.model, other.model)
+
+
+def test_bf16_trains_fp32_weights_and_says_so(tmp_path: Path) -> None:
+    recipe = complete_recipe(epochs=1)
+    files = (tmp_path / "history.csv", tmp_path / "checkpoint")
+    half = train(training_data(), recipe, 0, CPU, "bf16", *files, "half")
+    full = train_in(tmp_path / "full", recipe)
+    assert {parameter.dtype for parameter in half.model.parameters()} == {torch.float32}
+    assert half.metrics()["precision"] == "bf16"
+    losses = [run.metrics()["train_loss"] for run in (half, full)]
+    assert losses[0] != losses[1]
+    assert losses[0] == pytest.approx(losses[1], rel=0.1)
+
+
+# The same again, and after interruptions.
+
+
+def test_the_same_seed_gives_the_same_training_bit_for_bit(tmp_path: Path) -> None:
+    recipe = complete_recipe(**EVERYTHING)
+    torch.manual_seed(1)
+    one = train_in(tmp_path / "one", recipe)
+    torch.manual_seed(2)
+    other = train_in(tmp_path / "other", recipe)
+    assert_same_weights(one.model, other.model)
+    assert without_times(one.history) == without_times(other.history)
+
+
+def test_another_seed_gives_other_first_weights_and_another_order(tmp_path: Path) -> None:
+    recipe = complete_recipe(epochs=1, optimizer={"lr": 1e-30, "weight_decay": 0.0})
+    one, other = (train_in(tmp_path / str(seed), recipe, seed=seed) for seed in (0, 1))
+    weights = [next(run.model.parameters()) for run in (one, other)]
+    assert not torch.allclose(*weights)
+
+
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
+def dies_after_saving(epoch: int, patch: pytest.MonkeyPatch) -> None:
+    save = checkpoint.save
+
+    def save_and_die(folder: Path, state: dict[str, Any], fingerprint: str) -> None:
+        save(folder, state, fingerprint)
+        if len(state["history"]) == epoch:
+            raise Killed
+
+    patch.setattr(checkpoint, "save", save_and_die)
+
+
+def dies_in_the_middle(epoch: int, patch: pytest.MonkeyPatch) -> None:
+    learning_rate = training.learning_rate
+
+    def rate_or_death(*args: Any) -> float:
+        steps_per_epoch, step = args[-2:]
+        if step == epoch * steps_per_epoch + 2:
+            raise KeyboardInterrupt
+        return learning_rate(*args)
+
+    patch.setattr(training, "learning_rate", rate_or_death)
+
+
+@pytest.mark.parametrize("death", [dies_after_saving, dies_in_the_middle])
+@pytest.mark.parametrize("epoch", [1, 3, 4])
+def test_an_interrupted_training_ends_as_if_it_had_not_been(
+    death: Callable[[int, pytest.MonkeyPatch], None],
+    epoch: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    recipe = complete_recipe(epochs=5, **EVERYTHING)
+    whole = train_in(tmp_path / "whole", recipe)
+    with monkeypatch.context() as patch:
+        death(epoch, patch)
+        with pytest.raises((Killed, KeyboardInterrupt)):
+            train_in(tmp_path / "resumed", recipe)
+    with caplog.at_level(logging.INFO):
+        resumed = train_in(tmp_path / "resumed", recipe)
+    assert f"carry on after epoch {epoch} of 5" in caplog.text
+    assert_same_weights(resumed.model, whole.model)
+    assert without_times(resumed.history) == without_times(whole.history)
+    assert resumed.valid_logits is not None
+    assert whole.valid_logits is not None
+    assert resumed.valid_logits.tobytes() == whole.valid_logits.tobytes()
+    assert len(read_history(tmp_path / "resumed")) == 5
+
+
+def test_a_training_that_died_at_its_very_end_is_not_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = complete_recipe()
+    whole = train_in(tmp_path, recipe)
+    (tmp_path / "history.csv").unlink()
+    monkeypatch.setattr(training, "train_epoch", None)
+    again = train_in(tmp_path, recipe)
+    assert_same_weights(again.model, whole.model)
+    assert again.history == whole.history
+    assert again.valid_logits is not None
+    assert whole.valid_logits is not None
+    assert again.valid_logits.tobytes() == whole.valid_logits.tobytes()
+    assert len(read_history(tmp_path)) == 3
+
+
+def test_the_checkpoint_of_another_training_is_not_carried_on(tmp_path: Path) -> None:
+    train_in(tmp_path, complete_recipe(epochs=2), fingerprint="another")
+    trained = train_in(tmp_path, complete_recipe(epochs=3))
+    expected = train_in(tmp_path / "fresh", complete_recipe(epochs=3))
+    assert_same_weights(trained.model, expected.model)
+
+
+# What it writes.
+
+
+def read_history(folder: Path) -> list[dict[str, str]]:
+    with (folder / "history.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_history_has_a_row_of_the_fixed_columns_for_each_epoch(tmp_path: Path) -> None:
+    trained = train_in(tmp_path, complete_recipe(schedule={"period": 1, "decay": 0.5}))
+    rows = read_history(tmp_path)
+    assert list(rows[0]) == [
+        "epochs",
+        "train_loss",
+        "train_accuracy",
+        "valid_accuracy",
+        "learning_rate",
+        "examples_per_second",
+        "seconds",
+        "device",
+        "precision",
+    ]
+    assert [row["epochs"] for row in rows] == ["1", "2", "3"]
+    assert [float(row["learning_rate"]) for row in rows] == pytest.approx([0.02, 0.01, 0.005])
+    for row, written in zip(trained.history, rows, strict=True):
+        assert float(written["train_loss"]) == row["train_loss"]
+        assert float(written["valid_accuracy"]) == row["valid_accuracy"]
+        assert (written["device"], written["precision"]) == ("cpu", "fp32")
+
+
+def test_history_is_there_after_every_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dies_after_saving(2, monkeypatch)
+    with pytest.raises(Killed):
+        train_in(tmp_path, complete_recipe())
+    assert len(read_history(tmp_path)) == 2
+
+
+def test_metrics_are_the_last_epochs_with_the_speed_of_the_whole(tmp_path: Path) -> None:
+    trained = train_in(tmp_path, complete_recipe(epochs=2))
+    speeds = [{"seconds": 2.0, "examples_per_second": 100.0}]
+    speeds += [{"seconds": 1.0, "examples_per_second": 400.0}]
+    history = [old | new for old, new in zip(trained.history, speeds, strict=True)]
+    write_metrics(tmp_path / "metrics.json", replace(trained, history=history).metrics())
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    last = {name: history[-1][name] for name in ("train_loss", "train_accuracy", "valid_accuracy")}
+    assert metrics == last | {
+        "epochs": 2,
+        "examples_per_second": 200.0,
+        "seconds": 3.0,
+        "device": "cpu",
+        "precision": "fp32",
+    }
+
+
+def test_without_validation_images_there_is_no_accuracy_of_them(tmp_path: Path) -> None:
+    trained = train_in(tmp_path, complete_recipe(), all_images(16))
+    assert trained.valid_logits is None
+    assert trained.metrics()["valid_accuracy"] is None
+    assert {row["valid_accuracy"] for row in read_history(tmp_path)} == {""}
+
+
+def test_examples_per_second_are_those_that_were_trained_on(tmp_path: Path) -> None:
+    trained = train_in(tmp_path, complete_recipe(), training_data(train_images=36))
+    for row in trained.history:
+        assert row["examples_per_second"] * row["seconds"] == pytest.approx(32)
+
+
+@pytest.mark.parametrize(("valid_images", "valid"), [(9, r"valid acc \d\.\d{3}, "), (0, "")])
+def test_a_line_for_each_epoch_is_logged_in_the_chapters_terms(
+    valid_images: int, valid: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        train_in(tmp_path, complete_recipe(), training_data(valid_images=valid_images))
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) == 3
+    for epoch, line in enumerate(lines, start=1):
+        pattern = rf"epoch {epoch}/3: train loss \d+\.\d{{3}}, train acc \d\.\d{{3}}, {valid}"
+        assert re.fullmatch(pattern + r"[\d,]+ examples/sec on cpu", line), line
+
+
+# What can go wrong.
+
+
+@pytest.mark.parametrize("sections", [{}, {"loss": {"reduction": "sum"}}])
+def test_a_loss_that_is_not_finite_is_a_user_error_with_advice(
+    sections: dict[str, Any], tmp_path: Path
+) -> None:
+    recipe = complete_recipe(optimizer={"lr": 1e30}, **sections)
+    with pytest.raises(UserError) as raised:
+        train_in(tmp_path, recipe)
+    message = str(raised.value)
+    assert "the loss is not finite in epoch 1, at a learning rate of 1e+30" in message
+    assert "lr: 1e+29" in message
+    assert "precision: fp32" in message
+    assert "\n" not in message
+    assert checkpoint.load(tmp_path / "checkpoint", "fingerprint") is None
+    for row in read_history(tmp_path) if (tmp_path / "history.csv").exists() else []:
+        assert math.isfinite(float(row["train_loss"]))
+
+
+class Float64Watch(TorchDispatchMode):
+    """Notes after how many steps of the optimiser a float64 tensor is made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps_done = 0
+        self.found_after: list[int] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        result = func(*args, **(kwargs or {}))
+        if isinstance(result, torch.Tensor) and result.dtype == torch.float64:
+            self.found_after.append(self.steps_done)
+        return result
+
+
+def test_an_epoch_computes_without_float64_which_mps_does_not_have() -> None:
+    data, recipe = all_images(16), complete_recipe(**EVERYTHING)
+    model = create_model(recipe["model"], 3)
+    optimizer = create_optimizer(model, recipe["optimizer"])
+    watch = Float64Watch()
+
+    def count(*_: object) -> None:
+        watch.steps_done += 1
+
+    optimizer.register_step_post_hook(count)
+    with watch:
+        train_epoch(model, optimizer, data, recipe, seed=0, epoch=0, precision="fp32")
+    assert watch.steps_done == 2
+    # Once the last batch is done, numbers may be added up on the CPU.
+    assert set(watch.found_after) <= {2}

@@ -1,0 +1,232 @@
+"""One training from packed files to a model file."""
+
+import csv
+import json
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from imagepipe import checkpoint
+from imagepipe.errors import UserError
+from imagepipe.logits import read_predictions
+from imagepipe.model_files import load_model
+from imagepipe.prediction import predict_logits
+from imagepipe.training_runs import Inputs, Outputs, train_run
+from training_builders import (
+    CLASSES,
+    DEVIATIONS,
+    MEANS,
+    coloured,
+    complete_recipe,
+    write_packed,
+)
+
+IMAGES = 40
+# Every fifth image is held out.
+SPLITS = ["valid" if row % 5 == 2 else "train" for row in range(IMAGES)]
+VALID_ROWS = [row for row in range(IMAGES) if SPLITS[row] == "valid"]
+
+
+@pytest.fixture(autouse=True)
+def threads_as_before() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def packed(tmp_path: Path) -> Path:
+    """A folder with 40 images of three colours."""
+    images, labels = coloured(IMAGES)
+    names = [CLASSES[label] for label in labels.tolist()]
+    write_packed(tmp_path / "packed", images.numpy(), names, SPLITS)
+    return tmp_path / "packed"
+
+
+def run_options(**changes: Any) -> dict[str, Any]:
+    sections = {"augmentation": {"random_crop_padding": 1, "horizontal_flip": True}}
+    recipe = complete_recipe(**sections, test_time_augmentation="flip")
+    options = {"recipe": recipe, "seed": 0}
+    return options | {"channel_means": MEANS, "channel_deviations": DEVIATIONS} | changes
+
+
+def run(
+    packed: Path,
+    target: Path,
+    options: dict[str, Any] | None = None,
+    *,
+    code: str = "code",
+    retrain: bool = False,
+) -> Path:
+    """Train into the folder `target`, one thread, and return the folder."""
+    train_run(
+        Inputs(packed / "labelled.npy", packed / "labelled.csv", packed / "classes.txt"),
+        Outputs(
+            target / "model.safetensors",
+            target / "history.csv",
+            target / "metrics.json",
+            None if retrain else target / "valid_logits.npz",
+        ),
+        options or run_options(),
+        code,
+        target / "checkpoint",
+        "cpu",
+        threads=1,
+    )
+    return target
+
+
+def interrupted_run(
+    packed: Path, target: Path, monkeypatch: pytest.MonkeyPatch, **options: Any
+) -> None:
+    """Begin the same training, and die after the checkpoint of the second epoch."""
+    save = checkpoint.save
+
+    def save_and_die(folder: Path, state: dict[str, Any], fingerprint: str) -> None:
+        save(folder, state, fingerprint)
+        if len(state["history"]) == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "save", save_and_die)
+        with pytest.raises(KeyboardInterrupt):
+            run(packed, target, **options)
+    assert (target / "checkpoint" / "checkpoint.pt").is_file()
+    assert not (target / "model.safetensors").exists()
+
+
+def model_bytes(folder: Path) -> bytes:
+    return (folder / "model.safetensors").read_bytes()
+
+
+def test_a_run_leaves_its_results_and_nothing_else(packed: Path, tmp_path: Path) -> None:
+    folder = run(packed, tmp_path / "run")
+    names = ["history.csv", "metrics.json", "model.safetensors", "valid_logits.npz"]
+    assert sorted(path.name for path in folder.iterdir()) == names
+    with (folder / "history.csv").open(encoding="utf-8", newline="") as file:
+        assert len(list(csv.DictReader(file))) == 3
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert set(metrics) == {
+        "train_loss",
+        "train_accuracy",
+        "valid_accuracy",
+        "examples_per_second",
+        "seconds",
+        "epochs",
+        "device",
+        "precision",
+    }
+    assert metrics["epochs"] == 3
+
+
+def test_the_validation_logits_are_those_of_the_model_for_the_images_held_out(
+    packed: Path, tmp_path: Path
+) -> None:
+    folder = run(packed, tmp_path / "run")
+    written = read_predictions(folder / "valid_logits.npz")
+    assert written.ids.tolist() == [f"id{row + 1}" for row in VALID_ROWS]
+    assert written.classes.tolist() == list(CLASSES)
+    model, description = load_model(folder / "model.safetensors")
+    assert (description.image_size, description.test_time_augmentation) == (8, "flip")
+    assert (description.channel_means, description.channel_deviations) == (MEANS, DEVIATIONS)
+    images, labels = coloured(IMAGES)
+    logits = predict_logits(
+        model,
+        images[VALID_ROWS],
+        MEANS,
+        DEVIATIONS,
+        batch_size=8,
+        test_time_augmentation="flip",
+    )
+    np.testing.assert_allclose(written.logits, logits.numpy(), rtol=1e-4, atol=1e-5)
+    with np.load(folder / "valid_logits.npz") as file:
+        assert file["labels"].tolist() == labels[VALID_ROWS].tolist()
+    hits = written.logits.argmax(axis=1) == labels[VALID_ROWS].numpy()
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["valid_accuracy"] == pytest.approx(hits.mean())
+
+
+def test_a_retraining_takes_the_validation_images_too(packed: Path, tmp_path: Path) -> None:
+    folder = run(packed, tmp_path / "retrained", retrain=True)
+    names = ["history.csv", "metrics.json", "model.safetensors"]
+    assert sorted(path.name for path in folder.iterdir()) == names
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["valid_accuracy"] is None
+    examples = metrics["examples_per_second"] * metrics["seconds"]
+    assert examples == pytest.approx(3 * IMAGES)
+
+
+def test_two_runs_give_the_same_bytes(packed: Path, tmp_path: Path) -> None:
+    one, other = (run(packed, tmp_path / name) for name in ("one", "other"))
+    for name in ("model.safetensors", "valid_logits.npz"):
+        assert (one / name).read_bytes() == (other / name).read_bytes()
+
+
+def test_a_run_that_was_killed_is_carried_on_to_the_same_bytes(
+    packed: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    whole = run(packed, tmp_path / "whole")
+    interrupted_run(packed, tmp_path / "resumed", monkeypatch)
+    with caplog.at_level(logging.INFO):
+        resumed = run(packed, tmp_path / "resumed")
+    assert "carry on after epoch 2 of 3" in caplog.text
+    for name in ("model.safetensors", "valid_logits.npz"):
+        assert (resumed / name).read_bytes() == (whole / name).read_bytes()
+    assert not (resumed / "checkpoint").exists()
+
+
+def change_an_image(packed: Path) -> None:
+    images = np.load(packed / "labelled.npy")
+    images[0] = 255 - images[0]
+    np.save(packed / "labelled.npy", images)
+
+
+def swap_two_labels(packed: Path) -> None:
+    table = packed / "labelled.csv"
+    lines = table.read_text().splitlines()
+    lines[1] = lines[1].replace(",blue,", ",red,")
+    assert lines[1] not in table.read_text()
+    table.write_text("\n".join(lines) + "\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "data"),
+    [
+        ({"code": "other code"}, None),
+        ({"options": run_options(seed=1)}, None),
+        ({"options": run_options(recipe=complete_recipe(optimizer={"lr": 0.01}))}, None),
+        ({"options": run_options(channel_means=[0.1, 0.2, 0.3])}, None),
+        ({}, change_an_image),
+        ({}, swap_two_labels),
+    ],
+    ids=["code", "seed", "recipe", "channel means", "image", "label"],
+)
+def test_a_run_with_something_else_starts_anew(
+    options: dict[str, Any],
+    data: Callable[[Path], None] | None,
+    packed: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    interrupted_run(packed, tmp_path / "run", monkeypatch)
+    if data is not None:
+        data(packed)
+    after = run(packed, tmp_path / "run", **options)
+    fresh = run(packed, tmp_path / "fresh", **options)
+    assert model_bytes(after) == model_bytes(fresh)
+    assert not (after / "checkpoint").exists()
+
+
+def test_a_table_without_validation_images_is_a_user_error(packed: Path, tmp_path: Path) -> None:
+    table = packed / "labelled.csv"
+    table.write_text(table.read_text().replace(",valid", ",train"))
+    with pytest.raises(UserError, match="no image of the split valid; run split again"):
+        run(packed, tmp_path / "run")

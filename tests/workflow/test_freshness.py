@@ -1,0 +1,280 @@
+"""What reruns when something changes: nothing more, and nothing less, than what it concerns."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from project import QUICK, ROOT, Project
+
+# For each rule, those that read what it writes.
+READERS = {
+    "fetch": ["extract"],
+    "extract": ["labels", "reorganise", "submission", "score"],
+    "labels": ["split", "train", "retrain"],
+    "split": ["reorganise"],
+    "reorganise": ["pack"],
+    "pack": ["train", "retrain", "predict"],
+    "train": ["select", "plots"],
+    "select": ["retrain"],
+    "retrain": ["predict", "plots"],
+    "predict": ["submission"],
+    "submission": ["score"],
+    "score": [],
+    "plots": [],
+}
+EVERY_RULE = set(READERS)
+
+
+def onward(*rules: str) -> set[str]:
+    """Return the rules and all that comes after them."""
+    found = set(rules)
+    for rule in rules:
+        found |= onward(*READERS[rule])
+    return found
+
+
+NOTHING: set[str] = set()
+TRAINING = onward("train")
+
+# key of config.yaml: (another value, what reruns)
+CONFIG_TABLE: dict[str, tuple[str, set[str]]] = {
+    "dataset": ("dataset=sample", EVERY_RULE),
+    "raw_dir": ("raw_dir=./kaggle/../kaggle", onward("fetch")),
+    "recipe": ("recipe=d2l-plain", TRAINING),
+    "override": (QUICK.replace("epochs: 1", "epochs: 2"), TRAINING),
+    "valid_ratio": ("valid_ratio=0.3", onward("split")),
+    "split_seed": ("split_seed=1", onward("split")),
+    "seed": ("seed=7", TRAINING),
+    "members": ("members=2", {"retrain", "predict", "submission", "score"}),
+    "device": ("device=cpu", NOTHING),
+    "prediction_batch_size": ("prediction_batch_size=7", onward("predict")),
+    "link_mode": ("link_mode=copy", onward("reorganise")),
+}
+
+# key of a recipe: another value than that of `fast` with QUICK. All of them concern the training.
+RECIPE_TABLE: dict[str, str] = {
+    "model.name": "d2l_resnet18",
+    "model.width": "3",
+    "augmentation.random_resized_crop.resize": "36",
+    "augmentation.random_resized_crop.min_area": "0.5",
+    "augmentation.random_resized_crop.max_area": "0.9",
+    "augmentation.random_crop_padding": "1",
+    "augmentation.horizontal_flip": "false",
+    "batch_size": "5",
+    "drop_last": "false",
+    "epochs": "3",
+    "optimizer.lr": "0.011",
+    "optimizer.momentum": "0.8",
+    "optimizer.nesterov": "false",
+    "optimizer.weight_decay": "0.001",
+    "schedule.name": "step",
+    "schedule.period": "2",
+    "schedule.decay": "0.7",
+    "schedule.warmup": "0.1",
+    "loss.reduction": "sum",
+    "loss.label_smoothing": "0.3",
+    "precision": "fp32",
+    "test_time_augmentation": "none",
+}
+RECIPE_NOT_CONCERNED = {"title"}
+
+# key of a dataset file: (change of the file's content, what reruns)
+Change = Callable[[dict[str, Any]], Any]
+DATASET_TABLE: dict[str, tuple[Change, set[str]]] = {
+    "title": (lambda d: d.update(title="another"), NOTHING),
+    "homepage": (lambda d: d.update(homepage="another"), NOTHING),
+    "source": (lambda d: d.update(source="url"), onward("fetch")),
+    "files.name": (lambda d: d["files"].append({"name": "more.csv"}), onward("fetch")),
+    "files.url": (lambda d: d["files"][0].update(url="http://127.0.0.1/"), onward("fetch")),
+    "files.checksum": (lambda d: d["files"][0].update(checksum="md5:" + 32 * "0"), onward("fetch")),
+    "files.bytes": (lambda d: d["files"][0].update(bytes=7), onward("fetch")),
+    "bundle": (lambda d: d.update(bundle="all.zip"), onward("fetch")),
+    "archive_format": (lambda d: d.update(archive_format="cifar_python"), onward("extract")),
+    "image_extension": (lambda d: d.update(image_extension="jpg"), onward("extract")),
+    "image_size": (lambda d: d.update(image_size=64), onward("pack")),
+    "train_folder": (lambda d: d.update(train_folder="training"), onward("extract")),
+    "test_folder": (lambda d: d.update(test_folder="testing"), onward("extract")),
+    "labels.file": (lambda d: d["labels"].update(file="other.csv"), onward("extract")),
+    "labels.id_column": (lambda d: d["labels"].update(id_column="name"), onward("labels", "score")),
+    "labels.label_column": (lambda d: d["labels"].update(label_column="c"), onward("labels")),
+    "sample_submission": (lambda d: d.update(sample_submission=None), onward("extract")),
+    "true_labels": (lambda d: d.update(true_labels=None), onward("extract") - {"score"}),
+    "submission.format": (
+        lambda d: d.update(submission={"format": "probability"}),
+        onward("submission"),
+    ),
+    "submission.id_column": (
+        lambda d: d.update(submission={"id_column": "name"}),
+        onward("submission"),
+    ),
+    "submission.label_column": (
+        lambda d: d.update(submission={"label_column": "class"}),
+        onward("submission"),
+    ),
+    "channel_means": (lambda d: d.update(channel_means=[0.4, 0.5, 0.6]), TRAINING),
+    "channel_deviations": (lambda d: d.update(channel_deviations=[0.2, 0.2, 0.3]), TRAINING),
+}
+
+# module of the library: the rules whose scripts use it; what comes after them reruns as well
+MODULE_TABLE: dict[str, set[str]] = {
+    "archives": {"fetch", "extract"},
+    "augmentation": {"train", "retrain"},
+    "checkpoint": {"train", "retrain"},
+    "configuration": NOTHING,
+    "dataset_files": {"fetch", "extract"},
+    "device": {"train", "retrain", "predict"},
+    "errors": NOTHING,
+    "extraction": {"extract"},
+    "fetching": {"fetch"},
+    "files": EVERY_RULE,
+    "labels": {"labels", "split"},
+    "logits": {"train", "retrain", "predict", "submission"},
+    "model_files": {"train", "retrain", "predict"},
+    "models": {"train", "retrain", "predict"},
+    "optimisation": {"train", "retrain"},
+    "packing": {"pack"},
+    "plots": {"plots"},
+    "prediction": {"predict", "train", "retrain"},
+    "progress": NOTHING,
+    "randomness": {"train", "retrain"},
+    "reorganising": {"reorganise"},
+    "sample_images": {"fetch"},
+    "scoring": {"score"},
+    "selection": {"select"},
+    "source_hash": NOTHING,
+    "splitting": {"split"},
+    "submission": {"submission"},
+    "submission_form": {"labels", "submission", "score"},
+    "summary": NOTHING,
+    "toronto": {"extract"},
+    "training": {"train", "retrain"},
+    "training_runs": {"train", "retrain"},
+}
+
+Finished = tuple[Project, tuple[str, ...]]
+
+
+def with_key(config: tuple[str, ...], change: str) -> tuple[str, ...]:
+    """Return the configuration with one key changed."""
+    key = change.partition("=")[0]
+    return (*(item for item in config if not item.startswith(f"{key}=")), change)
+
+
+def leaf_keys(schema: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    """Yield the dotted names of all keys of a schema that hold a value of their own."""
+    for key, subschema in schema["properties"].items():
+        inner = subschema.get("items", subschema)
+        if "properties" in inner:
+            yield from leaf_keys(inner, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"
+
+
+@contextmanager
+def changed(path: Path, content: str) -> Iterator[None]:
+    """Give a file another content for a while."""
+    before = path.read_text()
+    path.write_text(content)
+    try:
+        yield
+    finally:
+        path.write_text(before)
+
+
+@pytest.mark.parametrize(
+    ("schema", "keys"),
+    [
+        ("config", set(CONFIG_TABLE)),
+        ("recipe", set(RECIPE_TABLE) | RECIPE_NOT_CONCERNED),
+        ("dataset", set(DATASET_TABLE)),
+    ],
+)
+def test_the_tables_have_every_key_of_the_schemas(schema: str, keys: set[str]) -> None:
+    path = ROOT / "workflow" / "schemas" / f"{schema}.schema.yaml"
+    assert keys == set(leaf_keys(yaml.safe_load(path.read_text())))
+
+
+def test_the_table_has_every_module_of_the_library() -> None:
+    modules = {path.stem for path in (ROOT / "workflow/scripts/imagepipe").glob("*.py")}
+    assert set(MODULE_TABLE) == modules - {"__init__"}
+
+
+def test_a_second_run_has_nothing_to_do_with_any_number_of_cores(finished: Finished) -> None:
+    project, config = finished
+    for cores in ("1", "2"):
+        result = project.run(config=config, cores=cores)
+        assert result.code == 0
+        assert "Nothing to be done" in result.output
+
+
+@pytest.mark.parametrize("key", CONFIG_TABLE)
+def test_a_config_key_reruns_what_it_concerns(finished: Finished, key: str) -> None:
+    project, config = finished
+    change, rules = CONFIG_TABLE[key]
+    assert project.stale(config=with_key(config, change)) == rules
+
+
+@pytest.mark.parametrize("key", RECIPE_TABLE)
+def test_a_recipe_key_reruns_the_training(finished: Finished, key: str) -> None:
+    project, config = finished
+    override = yaml.safe_load(QUICK.partition("=")[2])
+    *parents, last = key.split(".")
+    section = override
+    for parent in parents:
+        section = section.setdefault(parent, {})
+    section[last] = yaml.safe_load(RECIPE_TABLE[key])
+    change = "override=" + yaml.safe_dump(override, default_flow_style=True, width=10_000).strip()
+    assert project.stale(config=with_key(config, change)) == TRAINING
+
+
+def test_swapping_two_values_reruns_the_training(finished: Finished) -> None:
+    project, config = finished
+    quick = "epochs: 1, batch_size: 10, model: {width: 2}"
+    before, after = (
+        f"override={{{quick}, optimizer: {{lr: {lr}, weight_decay: {weight_decay}}}}}"
+        for lr, weight_decay in ((0.01, 0.02), (0.02, 0.01))
+    )
+    assert project.run(config=with_key(config, before)).code == 0
+    try:
+        assert project.stale(config=with_key(config, before)) == NOTHING
+        assert project.stale(config=with_key(config, after)) == TRAINING
+    finally:
+        assert project.run(config=config).code == 0
+
+
+@pytest.mark.parametrize("key", DATASET_TABLE)
+def test_a_dataset_key_reruns_what_it_concerns(finished: Finished, key: str) -> None:
+    project, config = finished
+    path = project.directory / "own.yaml"
+    dataset = yaml.safe_load(path.read_text())
+    change, rules = DATASET_TABLE[key]
+    change(dataset)
+    with changed(path, yaml.safe_dump(dataset)):
+        assert project.stale(config=config) == rules
+
+
+@pytest.mark.parametrize("module", MODULE_TABLE)
+def test_a_change_of_a_module_reruns_the_rules_that_use_it(finished: Finished, module: str) -> None:
+    project, config = finished
+    path = project.folder / "workflow" / "scripts" / "imagepipe" / f"{module}.py"
+    with changed(path, path.read_text() + "\n# changed\n"):
+        assert project.stale(config=config) == onward(*MODULE_TABLE[module])
+
+
+def test_a_comment_in_the_config_and_a_touched_script_rerun_nothing(finished: Finished) -> None:
+    project, config = finished
+    path = project.folder / "config.yaml"
+    for script in (project.folder / "workflow" / "scripts").rglob("*.py"):
+        script.touch()
+    with changed(path, "# a comment\n" + path.read_text()):
+        assert project.stale(config=config) == NOTHING
+
+
+def test_a_newer_archive_reruns_everything(finished: Finished) -> None:
+    project, config = finished
+    (project.directory / "kaggle" / "train.7z").touch()
+    assert project.stale(config=config) == EVERY_RULE
