@@ -18,10 +18,7 @@ include: "workflow/rules/report.smk"
 rule all:
     default_target: True
     input:
-        "submission.csv",
-        f"{RESULTS}/runs.csv",
-        TRAINING_CURVES,
-        f"{RESULTS}/score.json" if DATASET["true_labels"] else [],
+        rules.publish.output.submission,
 
 
 onstart:

@@ -57,12 +57,14 @@ class Project:
         directory.mkdir()
         return cls(folder, directory)
 
-    def command(self, *arguments: str, config: tuple[str, ...] = (), cores: str = "2") -> list[str]:
-        call = [sys.executable, "-m", "snakemake", *arguments, "--cores", cores]
-        call += ["--directory", str(self.directory)]
+    def command(
+        self, *arguments: str, config: tuple[str, ...] = (), cores: str | None = "2"
+    ) -> list[str]:
+        call = [sys.executable, "-m", "snakemake", *arguments, "--directory", str(self.directory)]
+        call += ["--cores", cores] if cores else []
         return [*call, "--config", *config] if config else call
 
-    def run(self, *arguments: str, config: tuple[str, ...] = (), cores: str = "2") -> Result:
+    def run(self, *arguments: str, config: tuple[str, ...] = (), cores: str | None = "2") -> Result:
         """Call snakemake with some arguments, from the folder that holds the Snakefile."""
         done = subprocess.run(
             self.command(*arguments, config=config, cores=cores),

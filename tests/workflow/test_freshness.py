@@ -22,9 +22,10 @@ READERS = {
     "select": ["retrain"],
     "retrain": ["predict", "plots"],
     "predict": ["submission"],
-    "submission": ["score"],
-    "score": [],
-    "plots": [],
+    "submission": ["score", "publish"],
+    "score": ["publish"],
+    "plots": ["publish"],
+    "publish": [],
 }
 EVERY_RULE = set(READERS)
 
@@ -49,7 +50,7 @@ CONFIG_TABLE: dict[str, tuple[str, set[str]]] = {
     "valid_ratio": ("valid_ratio=0.3", onward("split")),
     "split_seed": ("split_seed=1", onward("split")),
     "seed": ("seed=7", TRAINING),
-    "members": ("members=2", {"retrain", "predict", "submission", "score"}),
+    "members": ("members=2", {"retrain", "predict", "submission", "score", "publish"}),
     "device": ("device=cpu", NOTHING),
     "prediction_batch_size": ("prediction_batch_size=7", onward("predict")),
     "link_mode": ("link_mode=copy", onward("reorganise")),

@@ -26,7 +26,7 @@ def rows_of(project: Project, path: str = "submission.csv") -> list[dict[str, st
 
 def test_the_default_makes_a_submission_that_is_good(project: Project) -> None:
     before = {path: path.read_bytes() for path in project.folder.rglob("*") if path.is_file()}
-    result = project.run("submission.csv", "score", cores="all")
+    result = project.run("submission.csv", cores="all")
     assert result.code == 0, result.output
 
     rows = rows_of(project)
@@ -57,12 +57,18 @@ def test_the_default_makes_a_submission_that_is_good(project: Project) -> None:
     assert after == set(before)
     assert all(path.read_bytes() == content for path, content in before.items())
 
-    assert "Nothing to be done" in project.run("submission.csv", "score", cores="all").output
+    assert "Nothing to be done" in project.run("submission.csv", cores="all").output
 
-    report = project.run("--report", "report.html")
+    report = project.run("--report", "report.html", cores=None)
     assert report.code == 0, report.output
     page = project.read("report.html").decode()
-    for name in ("submission.csv", "score.json", "runs.csv"):
+    for name in (
+        "submission.csv",
+        "score.json",
+        "runs.csv",
+        "train/curves.svg",
+        "final/curves.svg",
+    ):
         assert name in page
 
 

@@ -31,6 +31,9 @@ DATA = f"data/{CONFIGURATION.dataset_name}"
 RESULTS = f"results/{CONFIGURATION.dataset_name}"
 LOGS = f"logs/{CONFIGURATION.dataset_name}"
 
+# More than any machine has: Snakemake scales it down to --cores.
+EVERY_CORE = 1024
+
 
 wildcard_constraints:
     run=re.escape(RUN),

@@ -157,7 +157,7 @@ rule pack:
         f"{LOGS}/pack.benchmark.tsv"
     conda:
         "../../envs/data.yaml"
-    threads: workflow.cores
+    threads: EVERY_CORE
     params:
         options=options(**select(DATASET, "image_size")),
         code=code("pack.py"),

@@ -19,7 +19,7 @@ rule predict:
         f"{LOGS}/{{run}}/seed{{seed}}/predict.benchmark.tsv"
     conda:
         "../../envs/train.yaml"
-    threads: workflow.cores
+    threads: EVERY_CORE
     params:
         options=options(
             batch_size=config["prediction_batch_size"],
@@ -39,12 +39,11 @@ rule submission:
         ),
         logits=expand(rules.predict.output.logits, run=RUN, seed=SEEDS),
     output:
-        result=report(
+        submission=report(
             f"{RESULTS}/submission.csv",
             category="Submission",
             caption="../report/submission.rst",
         ),
-        top="submission.csv",
     log:
         f"{LOGS}/submission.log",
     conda:
@@ -60,7 +59,7 @@ if DATASET["true_labels"]:
 
     rule score:
         input:
-            submission=rules.submission.output.result,
+            submission=rules.submission.output.submission,
             true_labels=TABLES["true_labels"],
         output:
             score=report(

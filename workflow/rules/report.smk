@@ -1,8 +1,9 @@
-# Figures for `snakemake --report report.html`.
+# Figures for `snakemake --report report.html`, and the submission's final place.
 
 
 localrules:
     plots,
+    publish,
 
 
 rule plots:
@@ -30,6 +31,25 @@ rule plots:
         "../scripts/plots.py"
 
 
-TRAINING_CURVES = expand(
-    rules.plots.output.curves, run=RUN, seed=config["seed"], training=["train", "final"]
-)
+# The main call leaves all that the report shows, not the submission alone.
+rule publish:
+    input:
+        rules.score.output.score if DATASET["true_labels"] else [],
+        expand(
+            rules.plots.output.curves,
+            run=RUN,
+            seed=config["seed"],
+            training=["train", "final"],
+        ),
+        submission=rules.submission.output.submission,
+    output:
+        submission="submission.csv",
+    log:
+        f"{LOGS}/publish.log",
+    conda:
+        "../../envs/data.yaml"
+    params:
+        options=options(),
+        code=code("publish.py"),
+    script:
+        "../scripts/publish.py"

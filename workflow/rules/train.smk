@@ -26,7 +26,7 @@ rule train:
         f"{LOGS}/{{run}}/seed{{seed}}/train.benchmark.tsv"
     conda:
         "../../envs/train.yaml"
-    threads: workflow.cores
+    threads: EVERY_CORE
     params:
         options=lambda wildcards: options(seed=int(wildcards.seed), **TRAINING_OPTIONS),
         code=code("train.py"),
@@ -73,7 +73,7 @@ rule retrain:
         f"{LOGS}/{{run}}/seed{{seed}}/retrain.benchmark.tsv"
     conda:
         "../../envs/train.yaml"
-    threads: workflow.cores
+    threads: EVERY_CORE
     params:
         options=lambda wildcards: options(seed=int(wildcards.seed), **TRAINING_OPTIONS),
         code=code("retrain.py"),

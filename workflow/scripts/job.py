@@ -2,7 +2,6 @@
 
 import logging
 import sys
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,8 +27,8 @@ def run(main: Callable[[Any], None], snakemake: Any) -> None:
     """Call `main(snakemake)` with logging set up, and end the process if it fails.
 
     A `UserError`, and an error of the operating system such as a full disk, becomes one line that
-    begins with "error: ", on the terminal and at the end of the job's log; any other exception is
-    our mistake, and keeps its traceback. The exit code is then 1.
+    begins with "error: ", on the terminal and at the end of the job's log. Any other exception is
+    our mistake, and is shown with its traceback. The exit code is then 1, or 130 after Ctrl-C.
     """
     log = Path(snakemake.log[0])
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -44,10 +43,13 @@ def run(main: Callable[[Any], None], snakemake: Any) -> None:
         logger.error("error: %s", error)
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
-        logger.debug(traceback.format_exc())
         logger.error("error: %s%s", place, error.strerror or error)
     except MemoryError:
-        logger.error("error: the memory is full; give the job more, or make the batches smaller")
+        logger.error("error: the memory is full; close other programs, or make the batches smaller")
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception:
+        logger.exception("this is a mistake in the workflow, not yours; please report it:")
     else:
         return
     sys.exit(1)

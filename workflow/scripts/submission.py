@@ -15,7 +15,7 @@ def main(snakemake) -> None:
         [read_predictions(Path(path)) for path in snakemake.input.logits],
         Path(sample) if sample else None,
         options["submission"],
-        [Path(path) for path in snakemake.output],
+        Path(snakemake.output.submission),
         options["image_extension"],
     )
 

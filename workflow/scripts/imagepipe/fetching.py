@@ -2,7 +2,6 @@
 
 import logging
 import os
-import shutil
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -11,7 +10,7 @@ import requests
 from imagepipe.archives import read_members
 from imagepipe.dataset_files import refuse_own_folder, sources_in
 from imagepipe.errors import UserError
-from imagepipe.files import digest, write_text, written_whole
+from imagepipe.files import copy_whole, digest, write_text, written_whole
 from imagepipe.progress import counter
 from imagepipe.sample_images import write_sample
 
@@ -75,8 +74,7 @@ def link_or_copy(source: Path, target: Path) -> None:
     try:
         os.symlink(source, target)
     except OSError:
-        with written_whole(target) as temporary:
-            shutil.copyfile(source, temporary)
+        copy_whole(source, target)
 
 
 def unpack_bundle(bundle: Path, names: list[str], folder: Path) -> None:

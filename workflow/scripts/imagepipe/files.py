@@ -88,6 +88,12 @@ def read_rows(
         raise UserError(f"{path}: not a valid CSV file ({error}); correct it") from None
 
 
+def copy_whole(source: Path, target: Path) -> None:
+    """Copy a file's content, whole or not at all."""
+    with written_whole(target) as temporary:
+        shutil.copyfile(source, temporary)
+
+
 def natural_key(text: str) -> tuple[tuple[int, int | str], ...]:
     """Return a sort key under which "2" comes before "10", and "a2" before "a10"."""
     parts = re.findall(r"[0-9]+|[^0-9]+", text)
@@ -114,7 +120,7 @@ def link(source: Path, target: Path, mode: str = "auto") -> None:
             elif way == "symlink":
                 os.symlink(os.path.relpath(source, target.parent), target)
             else:
-                shutil.copyfile(source, target)
+                copy_whole(source, target)
             return
         except FileExistsError:
             raise

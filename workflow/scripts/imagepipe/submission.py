@@ -17,10 +17,10 @@ def write_submission(
     predictions: Sequence[Predictions],
     sample: Path | None,
     options: dict[str, Any],
-    targets: Sequence[Path],
+    target: Path,
     image_extension: str = "png",
 ) -> None:
-    """Average the models' probabilities, and write the submission to every one of `targets`.
+    """Average the models' probabilities, and write the submission to `target`.
 
     `options` is a dataset file's `submission` section. The text is checked against the sample
     submission before anything is written. Raises `UserError` if the test images are not those of
@@ -30,8 +30,7 @@ def write_submission(
     form = read_form(sample, options, ids, classes, image_extension)
     text = submission_text(form, ids, classes, probabilities, options["format"])
     check_submission(text, form, classes, options["format"])
-    for target in targets:
-        write_text(target, text)
+    write_text(target, text)
 
 
 def average(

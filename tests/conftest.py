@@ -1,0 +1,29 @@
+"""Which tests are skipped where, and why."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow", action="store_true", help="run the tests marked slow, too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    reasons = {
+        "slow": None if config.getoption("--slow") else "slow: give --slow to run it",
+        "realdata": None
+        if os.environ.get("IMAGEPIPE_REAL_DATA")
+        else "set IMAGEPIPE_REAL_DATA to a folder with real CIFAR-10 images to run it",
+    }
+    for item in items:
+        for marker, reason in reasons.items():
+            if reason is not None and item.get_closest_marker(marker):
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real images: see "Tests" in README.md for what it holds."""
+    return Path(os.environ["IMAGEPIPE_REAL_DATA"])

@@ -1,0 +1,51 @@
+"""The conda environments, the locks and the ranges say the same versions."""
+
+import re
+import tomllib
+
+import pytest
+import torch
+import torchvision
+import yaml
+
+from project import ROOT
+
+
+def locked(name: str) -> dict[str, str]:
+    """Return {package: version} of a requirements file."""
+    lines = (ROOT / name).read_text().splitlines()
+    pins = re.findall(r"^([\w.-]+)==([^\s;]+)", "\n".join(lines), flags=re.MULTILINE)
+    assert len(pins) == len([line for line in lines if line and not line.startswith("#")])
+    return dict(pins)
+
+
+@pytest.mark.parametrize("name", ["data", "train"])
+def test_a_conda_environment_has_the_versions_of_the_lock(name: str) -> None:
+    environment = yaml.safe_load((ROOT / "envs" / f"{name}.yaml").read_text())
+    (packages,) = (part["pip"] for part in environment["dependencies"] if isinstance(part, dict))
+    lock = locked("requirements.txt")
+    assert packages
+    assert dict(package.split("==") for package in packages).items() <= lock.items()
+
+
+def test_both_locks_have_the_same_versions() -> None:
+    assert locked("requirements.txt").items() <= locked("requirements-dev.txt").items()
+
+
+@pytest.mark.parametrize("lock", ["requirements.txt", "requirements-dev.txt"])
+def test_the_lock_has_every_dependency_of_the_project(lock: str) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = list(project["dependencies"])
+    if "dev" in lock:
+        wanted += project["optional-dependencies"]["dev"]
+    names = {re.split(r"[<>=!~ ]", requirement)[0] for requirement in wanted}
+    assert names <= set(locked(lock))
+
+
+def test_torch_and_torchvision_work_together_as_they_are_locked() -> None:
+    # A torchvision that was built for another torch fails in its compiled operators.
+    lock = locked("requirements.txt")
+    assert torch.__version__.split("+")[0] == lock["torch"]
+    assert torchvision.__version__.split("+")[0] == lock["torchvision"]
+    boxes = torch.tensor([[0.0, 0.0, 2.0, 2.0], [0.0, 0.0, 2.0, 2.0]])
+    assert torchvision.ops.nms(boxes, torch.tensor([0.9, 0.8]), 0.5).tolist() == [0]
