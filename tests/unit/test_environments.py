@@ -1,6 +1,7 @@
 """The conda environments, the locks and the ranges say the same versions."""
 
 import re
+import sys
 import tomllib
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 import torchvision
 import yaml
 
+from imagepipe.source_hash import modules_of
 from project import ROOT
 
 
@@ -26,6 +28,32 @@ def test_a_conda_environment_has_the_versions_of_the_lock(name: str) -> None:
     lock = locked("requirements.txt")
     assert packages
     assert dict(package.split("==") for package in packages).items() <= lock.items()
+
+
+def test_a_conda_environment_has_what_its_scripts_import() -> None:
+    """Every package that a rule's script imports, through the library as well."""
+    scripts = ROOT / "workflow" / "scripts"
+    installed_as = {"PIL": "pillow", "yaml": "pyyaml"}
+    environment_of = {
+        script: environment
+        for rules in (ROOT / "workflow" / "rules").glob("*.smk")
+        for environment, script in re.findall(
+            r'envs/(\w+)\.yaml".*?"../scripts/(\w+\.py)"', rules.read_text(), flags=re.DOTALL
+        )
+    }
+    assert len(environment_of) == len(list(scripts.glob("*.py"))) - 1  # job.py is no rule's
+    for script, environment in environment_of.items():
+        files = [scripts / script, scripts / "job.py"]
+        files += [
+            scripts / "imagepipe" / f"{module}.py"
+            for module in modules_of(scripts / script, scripts / "imagepipe") | {"errors"}
+        ]
+        source = "\n".join(path.read_text() for path in files)
+        names = set(re.findall(r"^ *(?:import|from) (\w+)", source, flags=re.MULTILINE))
+        packages = names - set(sys.stdlib_module_names) - {"imagepipe", "job"}
+        text = (ROOT / "envs" / f"{environment}.yaml").read_text()
+        for package in packages:
+            assert f" {installed_as.get(package, package)}==" in text, (script, package)
 
 
 def test_both_locks_have_the_same_versions() -> None:

@@ -16,7 +16,8 @@ from builders import (
     write_archive,
 )
 from imagepipe.dataset_files import table_names
-from imagepipe.extraction import extract, read_manifest
+from imagepipe.extraction import extract
+from imagepipe.manifests import read_manifest
 
 
 def extracted(raw: Path, dataset: dict, folder: Path) -> list[str]:

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from builders import dataset_options, label_of, make_extracted, refused
-from imagepipe.labels import read_classes, write_labels
+from imagepipe.labels import write_labels
+from imagepipe.packed_images import read_classes
 
 LABELS = {str(number): label_of(number) for number in range(1, 12)}
 ROWS = [f"{image_id},{label}" for image_id, label in LABELS.items()]

@@ -11,7 +11,8 @@ from PIL import Image
 
 from builders import label_of, make_extracted, pixels, png_bytes, refused, write_csv
 from imagepipe import packing
-from imagepipe.packing import decode, decode_all, pack, read_packed
+from imagepipe.packed_images import read_packed
+from imagepipe.packing import decode, decode_all, pack
 from imagepipe.reorganising import reorganise
 
 LABELS = {str(number): label_of(number) for number in range(1, 13)}

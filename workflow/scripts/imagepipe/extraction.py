@@ -7,11 +7,9 @@ from typing import Any
 
 from imagepipe.archives import is_archive, read_members
 from imagepipe.errors import UserError
-from imagepipe.files import natural_key, read_rows, write_rows, written_whole
+from imagepipe.files import natural_key, write_rows, written_whole
+from imagepipe.manifests import MANIFEST_COLUMNS, SPLITS
 from imagepipe.toronto import read_toronto
-
-MANIFEST_COLUMNS = ("path", "bytes", "crc32")
-SPLITS = ("train", "test")
 
 
 def extract(dataset: dict[str, Any], raw: Path, folder: Path, tables: dict[str, Path]) -> None:
@@ -84,29 +82,6 @@ class ImageStore:
             for split in SPLITS
             for name, size, crc in self.of_split(split)
         ]
-
-
-def read_manifest(folder: Path) -> dict[str, dict[str, Path]]:
-    """Return each split's images as {id: path}, in natural order, the id being the file's stem.
-
-    Raises `UserError` if an image of the manifest is gone or has another size.
-    """
-    images: dict[str, dict[str, Path]] = {split: {} for split in SPLITS}
-    manifest = folder / "manifest.tsv"
-    for _, (path, size, _) in read_rows(manifest, MANIFEST_COLUMNS, delimiter="\t"):
-        split, _, name = path.partition("/")
-        file = folder / split / name
-        check_unchanged(file, int(size), manifest, "extract")
-        images[split][file.stem] = file
-    return images
-
-
-def check_unchanged(file: Path, size: int, manifest: Path, rule: str) -> None:
-    """Raise `UserError` if a file that a manifest lists is gone or has another size."""
-    found = file.stat().st_size if file.is_file() else None
-    if found != size:
-        state = "is gone" if found is None else f"has {found:,} bytes where it had {size:,}"
-        raise UserError(f"{file}: {state} (see {manifest}); run again with --forcerun {rule}")
 
 
 def split_of(archive: Path, member: PurePosixPath, split_folders: dict[str, str]) -> str | None:

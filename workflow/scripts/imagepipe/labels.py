@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from imagepipe.errors import UserError
-from imagepipe.extraction import read_manifest
 from imagepipe.files import natural_key, read_rows, write_rows, write_text
+from imagepipe.manifests import read_manifest
 from imagepipe.submission_form import read_header, read_ids
 
 LABEL_COLUMNS = ("id", "label")
@@ -83,8 +83,3 @@ def check_folder_name(source: Path, row: int, label: str) -> None:
         raise UserError(
             f"{source}: row {row}: the label {label!r} cannot be the name of a folder; rename it"
         )
-
-
-def read_classes(path: Path) -> tuple[str, ...]:
-    """Return the names of the classes, in the order of the logits."""
-    return tuple(path.read_text(encoding="utf-8").splitlines())

@@ -2,12 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from PIL import Image, UnidentifiedImageError
 
 from imagepipe.errors import UserError
@@ -19,17 +17,6 @@ PACKED_COLUMNS = ("row", "id", "label", "split")
 IMAGES_PER_TASK = 1_000
 # Pillow is told what to expect, so that a file from outside reaches none of its rarer decoders.
 FORMATS = ("PNG", "JPEG")
-
-
-@dataclass(frozen=True)
-class PackedImages:
-    """Images of a packed array: uint8 [N, H, W, 3] (a memory map), and a row of `table` for each.
-
-    `table` has the columns id, label and split, all of them text.
-    """
-
-    images: np.ndarray
-    table: pd.DataFrame
 
 
 def pack(tree: Path, folder: Path, image_size: int, workers: int = 1) -> None:
@@ -97,15 +84,3 @@ def decode(path: Path, image_size: int) -> np.ndarray:
         f"{path}: is not a readable {' or '.join(FORMATS)} image ({detail}); replace it in the "
         "archive"
     )
-
-
-def read_packed(array: Path, table: Path) -> PackedImages:
-    """Read what `pack` wrote. Raises `UserError` if array and table do not belong together."""
-    try:
-        images = np.load(array, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{array}: cannot be read ({error}); run with --forcerun pack") from None
-    rows = pd.read_csv(table, dtype=str, keep_default_na=False, encoding="utf-8")
-    if images.dtype != np.uint8 or images.ndim != 4 or len(images) != len(rows):
-        raise UserError(f"{array}: does not belong to {table}; run again with --forcerun pack")
-    return PackedImages(images, rows)

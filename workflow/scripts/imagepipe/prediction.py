@@ -12,7 +12,7 @@ from imagepipe.device import autocast, choose_device, choose_precision, device_n
 from imagepipe.errors import UserError
 from imagepipe.logits import Predictions, write_predictions
 from imagepipe.model_files import load_model
-from imagepipe.packing import read_packed
+from imagepipe.packed_images import read_packed
 from imagepipe.progress import progress
 
 logger = logging.getLogger(__name__)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imagepipe.errors import UserError
-from imagepipe.extraction import check_unchanged, read_manifest
 from imagepipe.files import link, read_rows, write_rows
+from imagepipe.manifests import check_unchanged, read_manifest
 from imagepipe.progress import progress
 from imagepipe.splitting import SPLIT_COLUMNS
 

@@ -14,10 +14,9 @@ from imagepipe import checkpoint
 from imagepipe.device import choose_device, choose_precision, device_name
 from imagepipe.errors import UserError
 from imagepipe.files import digest
-from imagepipe.labels import read_classes
 from imagepipe.logits import Predictions, write_predictions
 from imagepipe.model_files import ModelDescription, save_model
-from imagepipe.packing import read_packed
+from imagepipe.packed_images import read_classes, read_packed
 from imagepipe.training import TrainingData, train, write_metrics
 
 logger = logging.getLogger(__name__)

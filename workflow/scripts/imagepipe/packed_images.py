@@ -1,0 +1,37 @@
+"""What the stages of training read: packed images, their table, and the classes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from imagepipe.errors import UserError
+
+
+@dataclass(frozen=True)
+class PackedImages:
+    """Images of a packed array: uint8 [N, H, W, 3] (a memory map), and a row of `table` for each.
+
+    `table` has the columns id, label and split, all of them text.
+    """
+
+    images: np.ndarray
+    table: pd.DataFrame
+
+
+def read_packed(array: Path, table: Path) -> PackedImages:
+    """Read what `pack` wrote. Raises `UserError` if array and table do not belong together."""
+    try:
+        images = np.load(array, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{array}: cannot be read ({error}); run with --forcerun pack") from None
+    rows = pd.read_csv(table, dtype=str, keep_default_na=False, encoding="utf-8")
+    if images.dtype != np.uint8 or images.ndim != 4 or len(images) != len(rows):
+        raise UserError(f"{array}: does not belong to {table}; run again with --forcerun pack")
+    return PackedImages(images, rows)
+
+
+def read_classes(path: Path) -> tuple[str, ...]:
+    """Return the names of the classes, in the order of the logits."""
+    return tuple(path.read_text(encoding="utf-8").splitlines())
