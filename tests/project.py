@@ -107,6 +107,8 @@ def kill_group(process: "subprocess.Popen[bytes]", number: signal.Signals) -> No
 
 
 def environment() -> dict[str, str]:
-    """Return this process's environment without what could point a run at other files."""
+    """Return this process's environment, less what could point a run at other files."""
     hidden = ("SNAKEMAKE_PROFILE", "PYTHONPATH")
-    return {name: value for name, value in os.environ.items() if name not in hidden}
+    kept = {name: value for name, value in os.environ.items() if name not in hidden}
+    # The tests' own server is on this machine, whatever proxy there is for others.
+    return kept | {"no_proxy": "127.0.0.1", "NO_PROXY": "127.0.0.1"}

@@ -1,15 +1,21 @@
 """Bad input to the real workflow: one line, exit code 1, and nothing half-written."""
 
+import hashlib
 import io
 import shutil
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import py7zr
 import pytest
+import yaml
 
-from builders import make_competition, png_bytes
+from builders import make_competition, make_tiny_zip, png_bytes, write_archive
 from project import Project
 
 
@@ -52,6 +58,18 @@ def add(name: str, member: str, content: bytes) -> Callable[[Path], object]:
     return spoil
 
 
+@contextmanager
+def served_folder(folder: Path) -> Iterator[str]:
+    """Serve a folder's files on this machine, and give the address."""
+    handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
 LABELS = "trainLabels.csv"
 SAMPLE = "sampleSubmission.csv"
 CASES: dict[str, Case] = {
@@ -70,7 +88,7 @@ CASES: dict[str, Case] = {
         "extracted",
     ),
     "no images": Case(
-        lambda raw: shutil.copy(raw / "train.7z", raw / "test.7z"),
+        lambda raw: write_archive(raw / "test.7z", {"test/1.gif": b"GIF89a"}),
         ("'test'", "test_folder"),
         "extracted",
     ),
@@ -197,3 +215,30 @@ def test_a_wrong_setting_ends_in_one_line(project: Project, name: str) -> None:
     for word in words:
         assert word in result.errors[0]
     assert not list(project.directory.rglob("*.csv"))
+
+
+@pytest.mark.parametrize("right", [True, False], ids=["right checksum", "wrong checksum"])
+def test_a_download_is_used_only_if_its_checksum_is_right(project: Project, right: bool) -> None:
+    served = project.directory / "served"
+    served.mkdir()
+    make_tiny_zip(served)
+    archive = served / "kaggle_cifar10_tiny.zip"
+    sha1 = hashlib.sha1(archive.read_bytes()).hexdigest()
+    dataset = yaml.safe_load((project.folder / "workflow/datasets/cifar10_tiny.yaml").read_text())
+    with served_folder(served) as address:
+        dataset["files"][0] |= {
+            "url": f"{address}/{archive.name}",
+            "checksum": f"sha1:{sha1 if right else 40 * '0'}",
+        }
+        (project.directory / "mine.yaml").write_text(yaml.safe_dump(dataset))
+        result = project.run("pack", config=("dataset=mine.yaml",))
+    raw = project.directory / "data/mine/raw"
+    if right:
+        assert result.code == 0, result.output
+        assert (raw / archive.name).read_bytes() == archive.read_bytes()
+    else:
+        assert result.code == 1
+        assert len(result.errors) == 1
+        for word in (archive.name, "sha1", sha1, "nothing was kept"):
+            assert word in result.errors[0]
+        assert not list(raw.glob("*"))
