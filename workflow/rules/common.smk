@@ -1,7 +1,7 @@
 # What the rules share: the checked configuration, and the params that decide what reruns.
 
+import re
 import sys
-import time
 
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
 sys.path.append(str(SCRIPTS))
@@ -22,9 +22,9 @@ except UserError as error:
 config.update(CONFIGURATION.settings)
 
 DATASET = CONFIGURATION.dataset
-RECIPE = CONFIGURATION.recipe
+# A title is for people: no rule depends on it.
+RECIPE = {key: value for key, value in CONFIGURATION.recipe.items() if key != "title"}
 RUN = CONFIGURATION.recipe_name
-RECIPE.pop("title")  # for people: it concerns no rule
 SEEDS = [config["seed"] + member for member in range(config["members"])]
 
 DATA = f"data/{CONFIGURATION.dataset_name}"

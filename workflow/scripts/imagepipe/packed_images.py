@@ -23,8 +23,9 @@ class PackedImages:
 def read_packed(array: Path, table: Path) -> PackedImages:
     """Read what `pack` wrote. Raises `UserError` if array and table do not belong together."""
     try:
-        images = np.load(array, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
+        # "c": PyTorch wants memory that could be written to; the file never is.
+        images = np.load(array, mmap_mode="c", allow_pickle=False)
+    except (OSError, EOFError, ValueError) as error:
         raise UserError(f"{array}: cannot be read ({error}); run with --forcerun pack") from None
     rows = pd.read_csv(table, dtype=str, keep_default_na=False, encoding="utf-8")
     if images.dtype != np.uint8 or images.ndim != 4 or len(images) != len(rows):

@@ -90,7 +90,7 @@ def predict_test(
     logger.info("predict on %s in %s", device_name(device), precision)
     logits = predict_logits(
         model.to(device, memory_format=torch.channels_last),  # type: ignore[call-overload]
-        torch.from_numpy(np.array(packed.images)),
+        torch.from_numpy(packed.images),
         description.channel_means,
         description.channel_deviations,
         batch_size=batch_size,

@@ -1,0 +1,46 @@
+"""Small things about calling snakemake that a user would miss."""
+
+from builders import make_competition
+from project import Project
+
+
+def test_raw_files_are_never_changed_and_a_folder_of_ours_is_refused(project: Project) -> None:
+    raw = project.directory / "kaggle"
+    raw.mkdir()
+    make_competition(raw, train=20, test=10)
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in raw.iterdir()}
+    assert project.run("pack", config=("dataset=cifar10", "raw_dir=kaggle")).code == 0
+    assert {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in raw.iterdir()} == before
+
+    # Snakemake would remove the files of a raw_dir that is its own output.
+    ours = project.directory / "data" / "cifar10" / "raw"
+    held = sorted(path.name for path in ours.iterdir())
+    for own in (str(ours), "data/cifar10/raw"):
+        result = project.run("fetch", "--force", config=("dataset=cifar10", f"raw_dir={own}"))
+        assert result.code == 1
+        assert len(result.errors) == 1
+        assert "move yours" in result.errors[0]
+    assert sorted(path.name for path in ours.iterdir()) == held
+
+
+def test_a_file_removed_from_a_folder_is_named_and_can_be_made_again(project: Project) -> None:
+    raw = project.directory / "kaggle"
+    raw.mkdir()
+    make_competition(raw, train=20, test=10)
+    config = ("dataset=cifar10", "raw_dir=kaggle")
+    assert project.run("pack", config=config).code == 0
+    (project.directory / "data/cifar10/train_valid_test/test/unknown/3.png").unlink()
+    result = project.run("pack", "--forcerun", "pack", config=config)
+    assert result.code == 1
+    assert "test/unknown/3.png" in result.errors[0]
+    assert "--forcerun reorganise" in result.errors[0]
+    result = project.run("pack", "--forcerun", "reorganise", config=config)
+    assert result.code == 0, result.output
+
+
+def test_nothing_is_loaded_before_the_first_job_that_need_not_be(project: Project) -> None:
+    """A call reads the Snakefile each time, and each job of a cluster does so again."""
+    snakefile = project.folder / "Snakefile"
+    check = "import sys\nprint('LOADED', [m for m in ('torch', 'pandas') if m in sys.modules])\n"
+    snakefile.write_text(snakefile.read_text() + "\n" + check)
+    assert "LOADED []" in project.run("--dry-run").output
