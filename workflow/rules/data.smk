@@ -37,6 +37,8 @@ rule fetch:
             **select(DATASET, "source", "files", "bundle"),
         ),
         code=code("fetch.py"),
+    message:
+        "Get the dataset's files"
     script:
         "../scripts/fetch.py"
 
@@ -77,6 +79,8 @@ rule extract:
             ),
         ),
         code=code("extract.py"),
+    message:
+        "Unpack the archives"
     script:
         "../scripts/extract.py"
 
@@ -98,6 +102,8 @@ rule labels:
             **select(DATASET, "labels", "image_extension", "sample_submission")
         ),
         code=code("labels.py"),
+    message:
+        "Read and check the labels"
     script:
         "../scripts/labels.py"
 
@@ -114,6 +120,8 @@ rule split:
     params:
         options=options(**select(config, "valid_ratio", "split_seed")),
         code=code("split.py"),
+    message:
+        "Draw the validation set"
     script:
         "../scripts/split.py"
 
@@ -138,6 +146,8 @@ rule reorganise:
     params:
         options=options(**select(config, "link_mode")),
         code=code("reorganise.py"),
+    message:
+        "Link the images into the book's folders"
     script:
         "../scripts/reorganise.py"
 
@@ -161,5 +171,7 @@ rule pack:
     params:
         options=options(**select(DATASET, "image_size")),
         code=code("pack.py"),
+    message:
+        "Decode every image once"
     script:
         "../scripts/pack.py"

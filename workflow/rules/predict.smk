@@ -26,6 +26,8 @@ rule predict:
             precision=RECIPE["precision"],
         ),
         code=code("predict.py"),
+    message:
+        "Classify the test images ({wildcards.run}, seed {wildcards.seed})"
     script:
         "../scripts/predict.py"
 
@@ -51,6 +53,8 @@ rule submission:
     params:
         options=options(**select(DATASET, "submission", "image_extension")),
         code=code("submission.py"),
+    message:
+        "Write the submission"
     script:
         "../scripts/submission.py"
 
@@ -77,5 +81,7 @@ if DATASET["true_labels"]:
                 **select(DATASET, "image_extension"),
             ),
             code=code("score.py"),
+        message:
+            "Score the submission"
         script:
             "../scripts/score.py"

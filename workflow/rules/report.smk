@@ -27,6 +27,8 @@ rule plots:
             title="{run}, seed {seed}, {training}".format(**wildcards)
         ),
         code=code("plots.py"),
+    message:
+        "Draw the curves ({wildcards.run}, seed {wildcards.seed}, {wildcards.training})"
     script:
         "../scripts/plots.py"
 
@@ -51,5 +53,7 @@ rule publish:
     params:
         options=options(),
         code=code("publish.py"),
+    message:
+        "Put the submission in its place"
     script:
         "../scripts/publish.py"

@@ -32,6 +32,8 @@ rule train:
         code=code("train.py"),
         # Not an output: it must outlive a job that is killed, so that the next one carries on.
         checkpoint=f"{RESULTS}/{{run}}/seed{{seed}}/.checkpoint/train",
+    message:
+        "Train {wildcards.run}, seed {wildcards.seed}, and validate it"
     script:
         "../scripts/train.py"
 
@@ -53,6 +55,8 @@ rule select:
     params:
         options=options(runs=[{"run": RUN, "seed": config["seed"]}]),
         code=code("select_run.py"),
+    message:
+        "Choose the best run"
     script:
         "../scripts/select_run.py"
 
@@ -78,5 +82,7 @@ rule retrain:
         options=lambda wildcards: options(seed=int(wildcards.seed), **TRAINING_OPTIONS),
         code=code("retrain.py"),
         checkpoint=f"{RESULTS}/{{run}}/seed{{seed}}/.checkpoint/final",
+    message:
+        "Train {wildcards.run}, seed {wildcards.seed}, on all labelled images"
     script:
         "../scripts/retrain.py"
