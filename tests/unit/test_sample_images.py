@@ -12,7 +12,8 @@ import py7zr
 import pytest
 from PIL import Image
 
-from imagepipe.sample_images import CLASSES, draw_image, write_sample
+from builders import dataset_options
+from imagepipe.sample_images import CLASSES, draw_image, draw_labels, write_sample
 
 ANIMALS = ["bird", "cat", "deer", "dog", "frog", "horse"]
 VEHICLES = ["airplane", "automobile", "ship", "truck"]
@@ -157,3 +158,17 @@ def test_object_stands_out_from_the_background(class_name: str) -> None:
     steps = numpy.mean([numpy.abs(numpy.diff(image, axis=1)).mean(axis=2) for image in images], 0)
     border = numpy.concatenate([steps[:4], steps[-4:]]).mean()
     assert steps[10:22, 8:24].mean() > 1.1 * border
+
+
+def test_the_dataset_file_has_the_means_and_deviations_of_the_training_images() -> None:
+    labels = draw_labels("train", 1000, 0)
+    images = numpy.stack(
+        [
+            numpy.asarray(draw_image(label, Random(f"0/train/{image_id}")))
+            for image_id, label in enumerate(labels, start=1)
+        ]
+    )
+    dataset = dataset_options("sample")
+    assert images.mean(axis=(0, 1, 2)) / 255 == pytest.approx(dataset["channel_means"], abs=1e-3)
+    deviations = images.std(axis=(0, 1, 2)) / 255
+    assert deviations == pytest.approx(dataset["channel_deviations"], abs=1e-3)
