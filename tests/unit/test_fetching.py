@@ -4,7 +4,8 @@ import hashlib
 import os
 import socket
 import threading
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -246,3 +247,29 @@ def test_generated_dataset_is_written(tmp_path: Path, monkeypatch: pytest.Monkey
     fetch(dataset_options("sample"), None, tmp_path)
     assert names_in(tmp_path) == sorted([*FILES, "testLabels.csv", "SHA256SUMS"])
     assert len((tmp_path / "SHA256SUMS").read_text().splitlines()) == 5
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda path: path.write_bytes(path.read_bytes()[:-200]), ["cut short", "again"]),
+        (lambda path: add_to_zip(path, "../outside.csv"), ["'../outside.csv'", "outside of"]),
+        (lambda path: add_to_zip(path, "/outside.csv"), ["'/outside.csv'", "outside of"]),
+    ],
+    ids=["cut short", "parent folder", "absolute path"],
+)
+def test_a_bundle_is_not_trusted(
+    tmp_path: Path, spoil: Callable[[Path], object], words: list[str]
+) -> None:
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    bundle = write_archive(raw / "cifar-10.zip", dict.fromkeys(FILES, CONTENT))
+    spoil(bundle)
+    with refused("cifar-10.zip", *words):
+        fetch(dataset_options("cifar10"), raw, tmp_path / "folder")
+    assert sorted(path.name for path in tmp_path.rglob("*.csv")) == []
+
+
+def add_to_zip(path: Path, name: str) -> None:
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(name, CONTENT)

@@ -1,17 +1,19 @@
 """Reading the members of .7z, .zip and .tar archives that are not trusted.
 
-Nothing here writes a file: each wanted member's bytes are handed to a function, so that no member's
-name can ever choose where something is written.
+Each wanted member's bytes are handed to a function, or written under one of the names that the
+caller asked for, so that no member's name can ever choose where something is written.
 """
 
 import errno
 import io
 import lzma
+import shutil
 import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import py7zr
@@ -19,6 +21,7 @@ from py7zr.exceptions import ArchiveError, PasswordRequired, UnsupportedCompress
 from py7zr.io import Py7zIO, WriterFactory
 
 from imagepipe.errors import UserError
+from imagepipe.files import written_whole
 from imagepipe.progress import counter, progress
 
 SUFFIXES = (".7z", ".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2")
@@ -57,12 +60,34 @@ def read_members(archive: Path, wanted: Wanted, receive: Receive) -> None:
     damaged, cut short or encrypted, and if any member is a link or a device or has a name that
     points out of the folder.
     """
-    if not archive.is_file():
-        raise UserError(f"{archive}: the archive does not exist; get it, or correct its name")
     name = archive.name.lower()
     read = _read_7z if name.endswith(".7z") else _read_zip if name.endswith(".zip") else _read_tar
-    try:
+    with _damage_in_one_line(archive):
         read(archive, wanted, receive)
+
+
+def copy_from_zip(archive: Path, names: Collection[str], folder: Path) -> None:
+    """Write those files of a .zip archive that have one of the `names` into `folder`.
+
+    They may be larger than the memory. Raises `UserError` as `read_members` does.
+    """
+    with _damage_in_one_line(archive), zipfile.ZipFile(archive) as file:
+        for path, member in _zip_members(archive, file, lambda path: path.name in names):
+            with (
+                written_whole(folder / path.name) as temporary,
+                file.open(member) as source,
+                temporary.open("wb") as target,
+            ):
+                shutil.copyfileobj(source, target, 1 << 20)
+
+
+@contextmanager
+def _damage_in_one_line(archive: Path) -> Iterator[None]:
+    """Turn whatever the libraries raise for a damaged archive into a `UserError`."""
+    if not archive.is_file():
+        raise UserError(f"{archive}: the archive does not exist; get it, or correct its name")
+    try:
+        yield
     except PasswordRequired:
         raise UserError(f"{archive}: is encrypted; pack it again without a password") from None
     except UnsupportedCompressionMethodError as error:
@@ -96,17 +121,26 @@ def _check_size(archive: Path, name: str, size: int) -> None:
         raise UserError(f"{archive}: member {name!r} unpacks to {size:,} bytes; don't trust it")
 
 
+def _zip_members(
+    archive: Path, file: zipfile.ZipFile, wanted: Wanted
+) -> list[tuple[PurePosixPath, zipfile.ZipInfo]]:
+    """Return the files that are wanted, when all names and types are found to be harmless."""
+    members: list[tuple[PurePosixPath, zipfile.ZipInfo]] = []
+    for member in file.infolist():
+        path = safe_name(archive, member.filename)
+        file_type = (member.external_attr >> 16) & 0o170000
+        if file_type not in (0, stat.S_IFREG, stat.S_IFDIR):
+            _refuse_special(archive, member.filename)
+        if not member.is_dir() and wanted(path):
+            members.append((path, member))
+    return members
+
+
 def _read_zip(archive: Path, wanted: Wanted, receive: Receive) -> None:
     with zipfile.ZipFile(archive) as file:
-        members: list[tuple[PurePosixPath, zipfile.ZipInfo]] = []
-        for member in file.infolist():
-            path = safe_name(archive, member.filename)
-            file_type = (member.external_attr >> 16) & 0o170000
-            if file_type not in (0, stat.S_IFREG, stat.S_IFDIR):
-                _refuse_special(archive, member.filename)
-            if not member.is_dir() and wanted(path):
-                _check_size(archive, member.filename, member.file_size)
-                members.append((path, member))
+        members = _zip_members(archive, file, wanted)
+        for _, member in members:
+            _check_size(archive, member.filename, member.file_size)
         for path, member in progress(
             members, total=len(members), description=f"unpack {archive.name}", unit="files"
         ):

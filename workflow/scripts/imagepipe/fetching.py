@@ -2,12 +2,12 @@
 
 import logging
 import os
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import requests
 
-from imagepipe.archives import read_members
+from imagepipe.archives import copy_from_zip
 from imagepipe.dataset_files import refuse_own_folder, sources_in
 from imagepipe.errors import UserError
 from imagepipe.files import copy_whole, digest, write_text, written_whole
@@ -78,13 +78,8 @@ def link_or_copy(source: Path, target: Path) -> None:
 
 
 def unpack_bundle(bundle: Path, names: list[str], folder: Path) -> None:
-    """Write those members of an archive that have one of the `names` into `folder`."""
-
-    def receive(member: PurePosixPath, content: bytes) -> None:
-        with written_whole(folder / member.name) as temporary:
-            temporary.write_bytes(content)
-
-    read_members(bundle, lambda member: member.name in names, receive)
+    """Write the files of a dataset, which its bundle holds, into `folder`."""
+    copy_from_zip(bundle, names, folder)
     for name in names:
         if not (folder / name).is_file():
             raise UserError(f"{bundle}: holds no {name}; download it again")
