@@ -88,7 +88,7 @@ rule extract:
 rule labels:
     input:
         rules.extract.output[:2],
-        list(TABLES.values()),
+        [path for table, path in TABLES.items() if table != "true_labels"],
         manifest=rules.extract.output.manifest,
     output:
         labels=f"{DATA}/labels.csv",
