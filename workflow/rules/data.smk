@@ -25,7 +25,7 @@ rule fetch:
     input:
         sources_in(RAW_DIR, DATASET) if RAW_DIR else [],
     output:
-        [f"{DATA}/raw/{file['name']}" for file in DATASET["files"]],
+        files=[f"{DATA}/raw/{file['name']}" for file in DATASET["files"]],
         sums=f"{DATA}/raw/SHA256SUMS",
     log:
         f"{LOGS}/fetch.log",
@@ -45,11 +45,10 @@ rule fetch:
 
 rule extract:
     input:
-        rules.fetch.output[: len(DATASET["files"])],
+        files=rules.fetch.output.files,
         sums=rules.fetch.output.sums,
     output:
-        directory(f"{DATA}/extracted/train"),
-        directory(f"{DATA}/extracted/test"),
+        images=[directory(f"{DATA}/extracted/{split}") for split in ("train", "test")],
         **TABLES,
         manifest=f"{DATA}/extracted/manifest.tsv",
     log:
@@ -87,8 +86,8 @@ rule extract:
 
 rule labels:
     input:
-        rules.extract.output[:2],
-        [path for table, path in TABLES.items() if table != "true_labels"],
+        images=rules.extract.output.images,
+        tables=[path for table, path in TABLES.items() if table != "true_labels"],
         manifest=rules.extract.output.manifest,
     output:
         labels=f"{DATA}/labels.csv",
@@ -128,11 +127,11 @@ rule split:
 
 rule reorganise:
     input:
-        rules.extract.output[:2],
+        images=rules.extract.output.images,
         manifest=rules.extract.output.manifest,
         split=rules.split.output.split,
     output:
-        [
+        trees=[
             directory(f"{DATA}/train_valid_test/{tree}")
             for tree in ("train_valid", "train", "valid", "test")
         ],
@@ -154,7 +153,7 @@ rule reorganise:
 
 rule pack:
     input:
-        rules.reorganise.output[:4],
+        trees=rules.reorganise.output.trees,
         manifest=rules.reorganise.output.manifest,
     output:
         labelled=f"{DATA}/packed/labelled.npy",
