@@ -48,8 +48,8 @@ rule extract:
         files=rules.fetch.output.files,
         sums=rules.fetch.output.sums,
     output:
-        images=[directory(f"{DATA}/extracted/{split}") for split in ("train", "test")],
         **TABLES,
+        images=[directory(f"{DATA}/extracted/{split}") for split in ("train", "test")],
         manifest=f"{DATA}/extracted/manifest.tsv",
     log:
         f"{LOGS}/extract.log",
