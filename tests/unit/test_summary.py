@@ -28,12 +28,26 @@ def told(folder: Path) -> list[str]:
     return text.splitlines()
 
 
+def finish(folder: Path) -> None:
+    """Write what a whole run leaves, in its order."""
+    write_json(folder / "fast/seed0/train/metrics.json", METRICS)
+    (folder / "runs.csv").touch()
+    write_json(folder / "fast/seed0/final/model.safetensors", "weights")
+    write_json(folder / "score.json", {"accuracy": 0.5, "n": 10_000})
+    (folder / "submission.csv").touch()
+
+
+def test_what_is_left_of_an_earlier_run_is_not_mentioned(tmp_path: Path) -> None:
+    finish(tmp_path)
+    later = (tmp_path / "submission.csv").stat().st_mtime + 10
+    os.utime(tmp_path / "fast/seed0/train/metrics.json", (later, later))
+    lines = told(tmp_path)
+    assert len(lines) == 2
+    assert "valid accuracy" in lines[1]
+
+
 def test_summary_tells_how_good_the_model_is_and_where_the_results_lie(tmp_path: Path) -> None:
-    write_json(tmp_path / "fast/seed0/train/metrics.json", METRICS)
-    write_json(tmp_path / "score.json", {"accuracy": 0.5, "n": 10_000})
-    for name in ("submission.csv", "runs.csv", "fast/seed0/final/model.safetensors"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
+    finish(tmp_path)
     first, *lines = told(tmp_path)
     assert first == "my birds, recipe fast"
     text = "\n".join(lines)

@@ -2,34 +2,52 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 
 def summary(title: str, recipe: str, results: Path, run_folders: list[Path], top: Path) -> str:
     """Return a few lines about the results that there are so far.
 
-    `run_folders` are those of the seeds, the first of which was validated.
+    `run_folders` are those of the seeds, the first of which was validated; `top` is the submission
+    at the top of the working directory. What is older than that from which it should have been made
+    belongs to an earlier run, and is not mentioned.
     """
+    metrics = run_folders[0] / "train" / "metrics.json"
+    score = results / "score.json"
+    model = run_folders[0] / "final" / "model.safetensors"
+    made = in_order([metrics, results / "runs.csv", model, score, top])
     lines = [f"{title}, recipe {recipe}"]
-    validated = _read(run_folders[0] / "train" / "metrics.json")
-    if validated:
+    if metrics in made:
+        validated = json.loads(metrics.read_text(encoding="utf-8"))
         lines.append(
             f"  valid accuracy  {validated['valid_accuracy']:.4f}  after {validated['epochs']} "
             f"epochs in {_duration(validated['seconds'])} "
             f"({validated['examples_per_second']:,.0f} examples/sec, {validated['device']}, "
             f"{validated['precision']})"
         )
-    score = _read(results / "score.json")
-    if score:
-        lines.append(f"  test accuracy   {score['accuracy']:.4f}  on {score['n']:,} images")
+    if score in made:
+        scored = json.loads(score.read_text(encoding="utf-8"))
+        lines.append(f"  test accuracy   {scored['accuracy']:.4f}  on {scored['n']:,} images")
     places = {
         "submission": top,
-        "final model": run_folders[0] / "final" / "model.safetensors",
+        "final model": model,
         "all runs": results / "runs.csv",
-        "score": results / "score.json",
+        "score": score,
     }
-    lines += [f"  {name:<14}  {path}" for name, path in places.items() if path.is_file()]
+    lines += [f"  {name:<14}  {path}" for name, path in places.items() if path in made]
     return "\n".join(lines)
+
+
+def in_order(paths: list[Path]) -> list[Path]:
+    """Return the files that are there, up to the first that is older than one before it."""
+    found: list[Path] = []
+    newest = 0
+    for path in filter(Path.is_file, paths):
+        changed = path.stat().st_mtime_ns
+        if changed < newest:
+            break
+        newest = changed
+        found.append(path)
+    return found
 
 
 def last_errors(logs: list[Path], since: float) -> list[str]:
@@ -44,13 +62,6 @@ def last_errors(logs: list[Path], since: float) -> list[str]:
             if lines and lines[-1].startswith("error: "):
                 errors.append(lines[-1])
     return errors
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    if not path.is_file():
-        return None
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return content
 
 
 def _duration(seconds: float) -> str:
