@@ -48,7 +48,10 @@ def fetch(dataset: dict[str, Any], raw_dir: Path | None, folder: Path) -> None:
 def take_from(raw_dir: Path, dataset: dict[str, Any], folder: Path) -> None:
     """Link the files of a user's folder into `folder`, or unpack them from its bundle."""
     if not raw_dir.is_dir():
-        raise UserError(f"raw_dir: {raw_dir} is not a folder; correct the path")
+        raise UserError(
+            f"raw_dir: {raw_dir.absolute()} is not a folder; correct the path (a relative one "
+            "starts at the working directory)"
+        )
     names = [file["name"] for file in dataset["files"]]
     sources = sources_in(raw_dir, dataset)
     if [source.name for source in sources] == [dataset["bundle"]]:
