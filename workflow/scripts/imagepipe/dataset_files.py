@@ -30,7 +30,7 @@ def sources_in(raw_dir: Path, dataset: dict[str, Any]) -> list[Path]:
 def refuse_own_folder(raw_dir: Path, dataset: dict[str, Any], folder: Path) -> None:
     """Raise `UserError` if the user's files are those in the folder that the workflow writes to.
 
-    Snakemake removes what a rule writes before it runs: they would be lost. Their own places
+    A stage's results are removed before it runs anew: the files would be lost. Their own places
     count, wherever links have led to them.
     """
     own = folder.resolve()

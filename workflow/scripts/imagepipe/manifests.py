@@ -1,6 +1,6 @@
 """Lists of the files in a folder, by which a later stage sees that one is gone or changed.
 
-Snakemake takes a folder that a rule has written as a whole, and does not look into it.
+A workflow manager takes a folder that a stage has written as a whole, and does not look into it.
 """
 
 from pathlib import Path

@@ -1,7 +1,8 @@
-"""A content hash of the code that a script runs, for `params:` of a Snakemake rule.
+"""A content hash of the code that a script runs.
 
-Snakemake follows a script by its time stamp, and the modules that it imports not at all. This
-module follows the imports, so that a rule reruns when, and only when, code that it uses changed.
+A workflow manager follows a script by its time stamp, and the modules that it imports not at all.
+This module follows the imports, so that a stage reruns when, and only when, code that it uses has
+changed.
 Nothing is imported on the way: the source text is parsed.
 """
 
