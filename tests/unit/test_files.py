@@ -1,6 +1,8 @@
 """Files that are whole or not there, and tables that name their bad row."""
 
+import errno
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -115,3 +117,18 @@ def test_link_that_was_asked_for_and_is_refused_is_not_replaced_by_a_copy(
     with refused(str(tmp_path / "b"), "hardlink", "link_mode"):
         link(tmp_path / "a", tmp_path / "b", "hardlink")
     assert not (tmp_path / "b").exists()
+
+
+def test_a_full_disk_is_not_called_a_refused_link(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for module, name in ((os, "link"), (os, "symlink"), (shutil, "copyfile")):
+        monkeypatch.setattr(module, name, full)
+    (tmp_path / "image.png").write_bytes(b"content")
+    for mode in ("auto", "copy"):
+        with pytest.raises(OSError, match="No space left"):
+            link(tmp_path / "image.png", tmp_path / "link.png", mode)
+    assert [path.name for path in tmp_path.iterdir()] == ["image.png"]

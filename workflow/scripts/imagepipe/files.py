@@ -110,9 +110,8 @@ def link(source: Path, target: Path, mode: str = "auto") -> None:
     """Make `target` stand for the file `source`, by the first way that the file system allows.
 
     `mode` is "hardlink", "symlink", "copy", or "auto": hard link, else symbolic link, else copy.
-    Raises `UserError` if the one way that was asked for is refused.
+    Raises `UserError` if a link that was asked for is refused, and `OSError` if even a copy is.
     """
-    refused: OSError | None = None
     for way in LINK_MODES if mode == "auto" else (mode,):
         try:
             if way == "hardlink":
@@ -125,7 +124,10 @@ def link(source: Path, target: Path, mode: str = "auto") -> None:
         except FileExistsError:
             raise
         except OSError as error:
-            refused = error
-    raise UserError(
-        f"{target}: the file system refuses a {mode} ({refused}); set link_mode to auto or copy"
-    )
+            if way == "copy":
+                raise
+            if mode != "auto":
+                raise UserError(
+                    f"{target}: the file system refuses a {mode} ({error}); "
+                    "set link_mode to auto or copy"
+                ) from None
