@@ -1,7 +1,7 @@
 """Reading the members of .7z, .zip and .tar archives that are not trusted.
 
 Each wanted member's bytes are handed to a function, or written under one of the names that the
-caller asked for, so that no member's name can ever choose where something is written.
+caller asked for. No name that leads out of a folder gets that far.
 """
 
 import errno

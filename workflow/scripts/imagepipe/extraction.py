@@ -2,6 +2,7 @@
 
 import threading
 import zlib
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -25,12 +26,11 @@ def extract(dataset: dict[str, Any], raw: Path, folder: Path, tables: dict[str, 
         (folder / split).mkdir(parents=True, exist_ok=True)
     for name in (file["name"] for file in dataset["files"]):
         path = raw / name
-        images.archive = path
         if not is_archive(name):
             if name in tables:
                 _write(tables[name], path.read_bytes())
         elif dataset["archive_format"] == "cifar_python":
-            read_toronto(path, images.add, dataset["image_size"], tables)
+            read_toronto(path, partial(images.add, path), dataset["image_size"], tables)
         else:
             _unpack_images(path, dataset, images, tables)
     for split in SPLITS:
@@ -53,18 +53,17 @@ class ImageStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.archive = folder
         self.entries: dict[tuple[str, str], tuple[str, int, int]] = {}
         self.lock = threading.Lock()
 
-    def add(self, split: str, file_name: str, content: bytes) -> None:
-        """Write one image. Raises `UserError` if the split already has one of that name."""
+    def add(self, archive: Path, split: str, file_name: str, content: bytes) -> None:
+        """Write an image of an archive; raise `UserError` if the split has one of that name."""
         # Two names that differ in case only are one file on some file systems.
         key = (split, file_name.casefold())
         with self.lock:
             if key in self.entries:
                 raise UserError(
-                    f"{self.archive}: two {split} images have the name {file_name!r}; "
+                    f"{archive}: two {split} images have the name {file_name!r}; "
                     "remove one from the archive"
                 )
             self.entries[key] = (file_name, len(content), zlib.crc32(content))
@@ -114,7 +113,7 @@ def _unpack_images(
         if not is_image(member):
             _write(tables[member.name], content)
         elif (split := split_of(archive, member, split_folders)) is not None:
-            images.add(split, member.name, content)
+            images.add(archive, split, member.name, content)
 
     read_members(archive, wanted, receive)
 
