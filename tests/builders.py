@@ -15,11 +15,13 @@ import re
 import struct
 import tarfile
 import tempfile
+import threading
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -68,6 +70,17 @@ def refused(*words: str) -> Iterator[None]:
     for word in words:
         assert word in message
     assert re.search(r"; | must be |did you mean|known:", message), f"no remedy: {message}"
+
+
+@contextmanager
+def served(handler: Callable[..., BaseHTTPRequestHandler]) -> Iterator[str]:
+    """Answer HTTP requests on this machine for a while, and give the address."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
 
 
 def label_of(number: int, classes: Sequence[str] = CLASSES) -> str:

@@ -3,17 +3,16 @@
 import hashlib
 import os
 import socket
-import threading
 import zipfile
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
-from builders import dataset_options, make_competition, refused, write_archive
+from builders import dataset_options, make_competition, refused, served, write_archive
 from imagepipe import fetching
 from imagepipe.fetching import fetch
 
@@ -39,12 +38,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The address of a server that has /archive.zip, and closes on /short.zip too early."""
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.setenv(name, "127.0.0.1")
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http_server:
-        thread = threading.Thread(target=http_server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield f"http://127.0.0.1:{http_server.server_port}"
-        http_server.shutdown()
-        thread.join()
+    with served(Handler) as address:
+        yield address
 
 
 def downloaded(url: str | None, **file: Any) -> dict[str, Any]:

@@ -3,19 +3,17 @@
 import hashlib
 import io
 import shutil
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 
 import py7zr
 import pytest
 import yaml
 
-from builders import make_competition, make_tiny_zip, png_bytes, write_archive
+from builders import make_competition, make_tiny_zip, png_bytes, served, write_archive
 from project import Project
 
 
@@ -56,18 +54,6 @@ def add(name: str, member: str, content: bytes) -> Callable[[Path], object]:
             archive.writef(io.BytesIO(content), member)
 
     return spoil
-
-
-@contextmanager
-def served_folder(folder: Path) -> Iterator[str]:
-    """Serve a folder's files on this machine, and give the address."""
-    handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
 
 
 LABELS = "trainLabels.csv"
@@ -219,13 +205,13 @@ def test_a_wrong_setting_ends_in_one_line(project: Project, name: str) -> None:
 
 @pytest.mark.parametrize("right", [True, False], ids=["right checksum", "wrong checksum"])
 def test_a_download_is_used_only_if_its_checksum_is_right(project: Project, right: bool) -> None:
-    served = project.directory / "served"
-    served.mkdir()
-    make_tiny_zip(served)
-    archive = served / "kaggle_cifar10_tiny.zip"
+    folder = project.directory / "served"
+    folder.mkdir()
+    make_tiny_zip(folder)
+    archive = folder / "kaggle_cifar10_tiny.zip"
     sha1 = hashlib.sha1(archive.read_bytes()).hexdigest()
     dataset = yaml.safe_load((project.folder / "workflow/datasets/cifar10_tiny.yaml").read_text())
-    with served_folder(served) as address:
+    with served(partial(SimpleHTTPRequestHandler, directory=str(folder))) as address:
         dataset["files"][0] |= {
             "url": f"{address}/{archive.name}",
             "checksum": f"sha1:{sha1 if right else 40 * '0'}",
