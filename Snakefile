@@ -23,6 +23,7 @@ rule all:
 
 onstart:
     remember_start()
+    forget_forced_checkpoints()
 
 
 onsuccess:

@@ -26,54 +26,19 @@ import pandas as pd
 import torch
 import torchvision
 from PIL import Image
-from torch import Tensor, nn
-from torch.nn import functional as F
+from plain_training import DEVIATIONS, MEANS, plain_epoch, plain_loader, plain_resnet18
+from torch import nn
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 
 from imagepipe.configuration import load_configuration  # noqa: E402
-from imagepipe.device import choose_device, choose_precision  # noqa: E402
+from imagepipe.device import choose_precision, chosen_device  # noqa: E402
 from imagepipe.model_files import load_model  # noqa: E402
 from imagepipe.prediction import predict_logits  # noqa: E402
-from imagepipe.training_runs import Inputs, Outputs, train_run  # noqa: E402
+from imagepipe.training_runs import Inputs, Machine, Outputs, train_run  # noqa: E402
 
-MEANS, DEVIATIONS = [0.4914, 0.4822, 0.4465], [0.2023, 0.1994, 0.2010]
 FIRST_TEST_ID = 10_001
-
-
-class Residual(nn.Module):
-    """The chapter's residual block, in its own words (d2l.Residual)."""
-
-    def __init__(
-        self, in_channels: int, num_channels: int, use_1x1conv: bool = False, strides: int = 1
-    ) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, num_channels, kernel_size=3, padding=1, stride=strides)
-        self.conv2 = nn.Conv2d(num_channels, num_channels, kernel_size=3, padding=1)
-        self.conv3 = (
-            nn.Conv2d(in_channels, num_channels, kernel_size=1, stride=strides)
-            if use_1x1conv
-            else None
-        )
-        self.bn1, self.bn2 = nn.BatchNorm2d(num_channels), nn.BatchNorm2d(num_channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
-        return F.relu(y + (self.conv3(x) if self.conv3 else x))
-
-
-def plain_resnet18(num_classes: int) -> nn.Module:
-    net = nn.Sequential(nn.Conv2d(3, 64, kernel_size=3, padding=1), nn.BatchNorm2d(64), nn.ReLU())
-    in_channels = 64
-    for stage, channels in enumerate((64, 128, 256, 512)):
-        halve = stage > 0
-        net.append(Residual(in_channels, channels, use_1x1conv=halve, strides=2 if halve else 1))
-        net.append(Residual(channels, channels))
-        in_channels = channels
-    return net.append(
-        nn.Sequential(nn.AdaptiveAvgPool2d((1, 1)), nn.Flatten(), nn.Linear(512, num_classes))
-    )
 
 
 def train_plain(
@@ -88,28 +53,13 @@ def train_plain(
 ) -> tuple[nn.Module, float]:
     """Train as in the chapter; return the network, and images per second."""
     torch.manual_seed(seed)
-    transform = torchvision.transforms.Compose(
-        [
-            torchvision.transforms.Resize(40),
-            torchvision.transforms.RandomResizedCrop(32, scale=(0.64, 1.0), ratio=(1.0, 1.0)),
-            torchvision.transforms.RandomHorizontalFlip(),
-            torchvision.transforms.ToTensor(),
-            torchvision.transforms.Normalize(MEANS, DEVIATIONS),
-        ]
-    )
-    dataset = torchvision.datasets.ImageFolder(folder, transform)
-    loader = torch.utils.data.DataLoader(dataset, batch_size, shuffle=True, drop_last=True)
-    net = plain_resnet18(len(dataset.classes)).to(device)
+    loader = plain_loader(folder, batch_size)
+    net = plain_resnet18(num_classes=10).to(device)
     trainer = torch.optim.SGD(net.parameters(), lr=lr, momentum=0.9, weight_decay=5e-4)
     scheduler = torch.optim.lr_scheduler.StepLR(trainer, period, decay)
-    loss = nn.CrossEntropyLoss(reduction="none")
     start = time.perf_counter()
     for _ in range(epochs):
-        net.train()
-        for images, labels in loader:
-            trainer.zero_grad()
-            loss(net(images.to(device)), labels.to(device)).sum().backward()
-            trainer.step()
+        plain_epoch(net, trainer, loader, device)
         scheduler.step()
     return net, epochs * len(loader) * batch_size / (time.perf_counter() - start)
 
@@ -131,27 +81,33 @@ def accuracy_plain(
     return correct / len(images)
 
 
-def train_ours(work: Path, seed: int) -> tuple[Path, float]:
+def train_ours(work: Path, seed: int, precision: str = "auto") -> tuple[Path, float]:
     """Train by the function of rule `retrain`; return the model file, and images per second."""
-    folder = work / "ours" / f"seed{seed}"
+    folder = work / precision / f"seed{seed}"
     data = work / "data" / "cifar10_tiny"
     outputs = Outputs(
         folder / "model.safetensors", folder / "history.csv", folder / "metrics.json", None
     )
-    recipe = load_configuration({"recipe": "d2l"}, ROOT / "workflow").recipe
+    settings = {"recipe": "d2l", "override": {"precision": precision}}
+    recipe = load_configuration(settings, ROOT / "workflow").recipe
     options = {"recipe": recipe, "seed": seed}
     options |= {"channel_means": MEANS, "channel_deviations": DEVIATIONS}
     inputs = Inputs(
         data / "packed" / "labelled.npy", data / "packed" / "labelled.csv", data / "classes.txt"
     )
-    threads = torch.get_num_threads()
-    train_run(inputs, outputs, options, "", folder / ".checkpoint", "auto", threads)
+    machine = Machine("auto", 1, torch.get_num_threads(), checkpoint_minutes=5.0)
+    train_run(inputs, outputs, options, "", folder / ".checkpoint", machine)
     return outputs.model, pd.read_json(outputs.metrics, typ="series")["examples_per_second"]
 
 
 def accuracy_ours(
-    model_file: Path, images: np.ndarray, labels: np.ndarray, device: torch.device
+    model_file: Path,
+    images: np.ndarray,
+    labels: np.ndarray,
+    device: torch.device,
+    precision: str = "auto",
 ) -> float:
+    """Classify by the function of rule `predict`."""
     model, description = load_model(model_file)
     logits = predict_logits(
         model.to(device),
@@ -159,9 +115,17 @@ def accuracy_ours(
         description.channel_means,
         description.channel_deviations,
         batch_size=500,
-        precision=choose_precision("auto", device),
+        precision=choose_precision(precision, device)[0],
     )
     return float((logits.argmax(dim=1).numpy() == labels).mean())
+
+
+def pack(data: Path, work: Path) -> None:
+    """Take the book's small sample as far as the workflow's rule `pack`, in the folder `work`."""
+    snakemake = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
+    config = ["dataset=cifar10_tiny", f"raw_dir={data.resolve()}"]
+    where = ["--cores", "all", "--directory", str(work), "--quiet", "all"]
+    subprocess.run([*snakemake, "pack", *where, "--config", *config], check=True)
 
 
 def read_test_images(archive: Path, classes: list[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -184,12 +148,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     arguments = parser.parse_args()
     work = arguments.work.resolve()
-    snakemake = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
-    config = ["dataset=cifar10_tiny", f"raw_dir={arguments.data.resolve()}"]
-    where = ["--cores", "all", "--directory", str(work), "--quiet", "all"]
-    subprocess.run([*snakemake, "pack", *where, "--config", *config], check=True)
-
-    device = choose_device("auto")
+    pack(arguments.data, work)
+    with chosen_device("auto", gpus=1) as device:
+        pass
     tree = work / "data" / "cifar10_tiny" / "train_valid_test" / "train_valid"
     classes = sorted(path.name for path in tree.iterdir() if path.is_dir())
     images, labels = read_test_images(arguments.data / "cifar10-lossless.zip", classes)

@@ -1,5 +1,6 @@
 """Small things to train on, shared by the tests of training, prediction and model files."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,8 @@ import torch
 import yaml
 
 from imagepipe.configuration import check
-from imagepipe.training import Trained, TrainingData, train
+from imagepipe.training import Checkpoints, Trained, train
+from imagepipe.training_state import TrainingData
 
 WORKFLOW = Path(__file__).parents[1] / "workflow"
 CLASSES = ("blue", "green", "red")
@@ -58,10 +60,11 @@ def coloured(count: int, size: int = 8, seed: int = 0) -> tuple[torch.Tensor, to
 def training_data(train_images: int = 36, valid_images: int = 9) -> TrainingData:
     """Return a set that is easily told apart, its training and validation rows mixed."""
     images, labels = coloured(train_images + valid_images)
-    rows = torch.randperm(len(images), generator=torch.Generator().manual_seed(1))
-    train_rows = rows[:train_images].sort().values
-    valid_rows = rows[train_images:].sort().values
-    return TrainingData(images, labels, train_rows, valid_rows, 3, MEANS, DEVIATIONS)
+    rows = np.random.default_rng(1).permutation(len(images))
+    train_rows, valid_rows = np.sort(rows[:train_images]), np.sort(rows[train_images:])
+    return TrainingData(
+        images.numpy(), labels.numpy(), train_rows, valid_rows, 3, MEANS, DEVIATIONS
+    )
 
 
 def train_in(
@@ -70,18 +73,19 @@ def train_in(
     data: TrainingData | None = None,
     *,
     seed: int = 0,
+    precision: str = "fp32",
     fingerprint: str = "fingerprint",
+    seconds_between: float = math.inf,
 ) -> Trained:
-    """Train in fp32 on the CPU, with history.csv and the checkpoint in `folder`."""
+    """Train on the CPU, with history.csv and the checkpoint in `folder`."""
     return train(
         data or training_data(),
         recipe,
         seed,
         CPU,
-        "fp32",
+        precision,
         folder / "history.csv",
-        folder / "checkpoint",
-        fingerprint,
+        Checkpoints(folder / "checkpoint", fingerprint, seconds_between),
     )
 
 

@@ -4,6 +4,9 @@ import errno
 import logging
 import os
 import pickle
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,8 @@ import torch
 from torch import nn
 
 from imagepipe import checkpoint
+
+SCRIPTS = Path(__file__).parents[2] / "workflow" / "scripts"
 
 
 def trained_state(steps: int = 2) -> dict[str, Any]:
@@ -135,9 +140,40 @@ def test_a_save_that_fails_half_way_leaves_the_old_checkpoint(
         patch.setattr(torch, "save", full_disk)
         with pytest.raises(OSError, match="No space left"):
             checkpoint.save(tmp_path, {"epoch": 2}, "mine")
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pt"]
     assert checkpoint.load(tmp_path, "mine") == {"epoch": 1}
     checkpoint.save(tmp_path, {"epoch": 3}, "mine")
     assert checkpoint.load(tmp_path, "mine") == {"epoch": 3}
+
+
+FILL = """
+import resource, signal, sys
+from pathlib import Path
+import torch
+from imagepipe import checkpoint
+folder = Path(sys.argv[1])
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
+try:
+    checkpoint.save(folder, {"weights": torch.zeros(100_000)}, "mine")
+except OSError as error:
+    print(error.strerror)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGXFSZ"), reason="needs a limit on the size of files")
+def test_where_a_file_cannot_grow_the_old_checkpoint_stays_and_no_debris(tmp_path: Path) -> None:
+    """The system itself refuses to write, in the middle of the weights."""
+    checkpoint.save(tmp_path, {"epoch": 1}, "mine")
+    done = subprocess.run(
+        [sys.executable, "-c", FILL, str(tmp_path)],
+        env=os.environ | {"PYTHONPATH": str(SCRIPTS)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "File too large\n", done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pt"]
+    assert checkpoint.load(tmp_path, "mine") == {"epoch": 1}
 
 
 def test_remove_leaves_nothing(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def test_the_optimizer_takes_the_recipes_four_numbers(nesterov: bool) -> None:
             optimizer.zero_grad()
             model(torch.ones(4, 3)).square().sum().backward()
             optimizer.step()
-    assert torch.equal(models[0].weight, models[1].weight)
+    torch.testing.assert_close(models[0].weight, models[1].weight)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])

@@ -1,20 +1,27 @@
 """Logits of images: independent of batches, mirror images and the model's mode."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from imagepipe import prediction
 from imagepipe.errors import UserError
 from imagepipe.logits import read_predictions
 from imagepipe.model_files import ModelDescription, save_model
 from imagepipe.models import create_model
-from imagepipe.prediction import predict_logits, predict_test, standardise
-from training_builders import CLASSES, DEVIATIONS, MEANS, noise, write_packed
+from imagepipe.prediction import predict_logits, predict_test
+from imagepipe.standardisation import Standardisation
+from training_builders import CLASSES, CPU, DEVIATIONS, MEANS, noise, write_packed
 
 SMALL = {"name": "small_cnn", "width": 4}
+
+
+def standardise(images: torch.Tensor) -> torch.Tensor:
+    return Standardisation.of(MEANS, DEVIATIONS, CPU).apply(images.permute(0, 3, 1, 2))
 
 
 @pytest.fixture
@@ -23,7 +30,7 @@ def model() -> nn.Module:
     torch.manual_seed(0)
     model = create_model(SMALL, 3).train()
     for _ in range(3):
-        model(standardise(noise(16), MEANS, DEVIATIONS))
+        model(standardise(noise(16)))
     # So that the logits of different images are far apart.
     with torch.no_grad():
         model.classifier.weight *= 100
@@ -38,7 +45,7 @@ def logits_of(
 
 def test_standardising_subtracts_the_mean_and_divides_by_the_deviation_of_each_channel() -> None:
     images = noise(3, size=5)
-    result = standardise(images, MEANS, DEVIATIONS)
+    result = standardise(images)
     assert result.shape == (3, 3, 5, 5)
     for channel in range(3):
         expected = (images[..., channel].float() / 255 - MEANS[channel]) / DEVIATIONS[channel]
@@ -49,7 +56,7 @@ def test_logits_are_those_of_the_model_in_evaluation_mode(model: nn.Module) -> N
     images = noise(10)
     logits = logits_of(model, images)
     with torch.no_grad():
-        expected = model.eval()(standardise(images, MEANS, DEVIATIONS))
+        expected = model.eval()(standardise(images))
     torch.testing.assert_close(logits, expected)
 
 
@@ -104,7 +111,10 @@ def predict_files(folder: Path, images: torch.Tensor, augmentation: str) -> Path
         folder / "logits.npz",
         batch_size=4,
         precision_option="fp32",
+        tf32=False,
+        deterministic=True,
         device_option="cpu",
+        gpus=1,
         threads=threads,
     )
     return folder / "logits.npz"
@@ -128,3 +138,37 @@ def test_images_of_another_size_than_the_model_was_trained_on_are_a_user_error(
 ) -> None:
     with pytest.raises(UserError, match=r"images of 8 pixels, and .* holds images of 9; train"):
         predict_files(tmp_path, noise(4, size=9), "none")
+
+
+def test_a_full_memory_is_answered_with_the_batch_size_that_fits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predict = prediction.predict_logits
+
+    def greedy(*args: Any, batch_size: int, **options: Any) -> torch.Tensor:
+        if batch_size > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return predict(*args, batch_size=batch_size, **options)
+
+    monkeypatch.setattr(prediction, "predict_logits", greedy)
+    with pytest.raises(UserError) as raised:
+        predict_files(tmp_path, noise(10), "none")
+    assert str(raised.value) == (
+        "the memory of cpu is full at a batch size of 4; 1 fits: set prediction_batch_size=1"
+    )
+    assert not (tmp_path / "logits.npz").exists()
+
+
+def test_each_batch_is_announced_before_it_is_computed(model: nn.Module) -> None:
+    calls = []
+
+    def stop() -> None:
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+
+    seen = []
+    model.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
+    with pytest.raises(KeyboardInterrupt):
+        predict_logits(model, noise(10), MEANS, DEVIATIONS, batch_size=4, before_each_batch=stop)
+    assert seen == [4]

@@ -47,7 +47,7 @@ def test_off_a_terminal_a_line_is_logged_every_ten_seconds(
     assert len(lines) in (2, 3)
     done = []
     for line in lines:
-        match = re.fullmatch(r"unpack: ([\d,]+) of 3,000 images, 100/s", line)
+        match = re.fullmatch(r"unpack: ([\d,]+) of 3,000 images, 100/s, 00:\d\d left", line)
         assert match, line
         done.append(int(match[1].replace(",", "")))
     assert done[:2] == pytest.approx([1000, 2000], abs=2)
@@ -66,11 +66,11 @@ def test_what_is_done_is_counted_where_the_total_is_not_known(
 ) -> None:
     with (
         caplog.at_level(logging.INFO),
-        counter(total=None, description="download", unit="bytes") as advance,
+        counter(total=None, description="download", unit="bytes") as bar,
     ):
-        advance(500)
+        bar.advance(500)
         clock.now += 20
-        advance(1500)
+        bar.advance(1500)
     assert [record.getMessage() for record in caplog.records] == ["download: 2,000 bytes, 100/s"]
 
 
@@ -102,3 +102,31 @@ def test_a_terminal_gets_a_bar_and_no_lines(
     assert "unpack" in terminal.getvalue()
     assert "/3" in terminal.getvalue()
     assert not caplog.records
+
+
+def test_a_line_counts_what_was_done_earlier_and_shows_figures_and_the_time_left(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    with (
+        caplog.at_level(logging.INFO),
+        counter(total=5000, initial=2000, description="epoch 1/2", unit="images") as bar,
+    ):
+        bar.show("epoch 2/2", "loss 1.234")
+        clock.now += 10
+        bar.advance(1000)
+    (record,) = caplog.records
+    # 2,000 images are left at 100 a second, of which the earlier ones say nothing.
+    line = "epoch 2/2: 3,000 of 5,000 images, 100/s, 00:20 left, loss 1.234"
+    assert record.getMessage() == line
+
+
+def test_a_bar_shows_what_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    with counter(total=50, initial=20, description="epoch 1/2", unit="images") as bar:
+        assert "20/50" in terminal.getvalue()
+        bar.show("epoch 2/2", "loss 1.234")
+        bar.advance(30)
+        bar.bar.refresh()  # type: ignore[attr-defined]
+    assert "epoch 2/2" in terminal.getvalue()
+    assert "loss 1.234" in terminal.getvalue()

@@ -4,7 +4,7 @@ import itertools
 
 import torch
 
-from imagepipe.randomness import derived_seed, generator
+from imagepipe.randomness import derived_seed, generator, seed_layers
 
 
 def test_a_purpose_has_the_same_numbers_whatever_else_is_drawn() -> None:
@@ -33,3 +33,10 @@ def test_every_seed_purpose_and_epoch_has_a_stream_of_its_own() -> None:
 def test_seeds_are_the_same_on_every_machine_and_in_every_version() -> None:
     # sha256("0/order/1"), its first 63 bits.
     assert derived_seed(0, "order", 1) == 0x3E4DC1A2A3D6343C
+
+
+def test_layers_draw_what_they_would_after_seeding_everything() -> None:
+    seed_layers(torch.device("cpu"), 3, "layers", 2, 7)
+    drawn = torch.rand(4)
+    torch.manual_seed(derived_seed(3, "layers", 2, 7))
+    assert torch.equal(torch.rand(4), drawn)

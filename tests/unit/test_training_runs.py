@@ -3,6 +3,7 @@
 import csv
 import json
 import logging
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,12 @@ import numpy as np
 import pytest
 import torch
 
-from imagepipe import checkpoint
+from imagepipe import checkpoint, training, training_runs, training_state
 from imagepipe.errors import UserError
 from imagepipe.logits import read_predictions
 from imagepipe.model_files import load_model
 from imagepipe.prediction import predict_logits
-from imagepipe.training_runs import Inputs, Outputs, train_run
+from imagepipe.training_runs import Inputs, Machine, Outputs, train_run
 from training_builders import (
     CLASSES,
     DEVIATIONS,
@@ -30,6 +31,12 @@ IMAGES = 40
 # Every fifth image is held out.
 SPLITS = ["valid" if row % 5 == 2 else "train" for row in range(IMAGES)]
 VALID_ROWS = [row for row in range(IMAGES) if SPLITS[row] == "valid"]
+
+
+@pytest.fixture(autouse=True)
+def checkpoints_after_every_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However short an epoch of a few images is."""
+    monkeypatch.setattr(training, "CHECKPOINT_SHARE", math.inf)
 
 
 @pytest.fixture(autouse=True)
@@ -75,8 +82,7 @@ def run(
         options or run_options(),
         code,
         target / "checkpoint",
-        "cpu",
-        threads=1,
+        Machine("cpu", gpus=1, threads=1, checkpoint_minutes=5),
     )
     return target
 
@@ -230,3 +236,111 @@ def test_a_table_without_validation_images_is_a_user_error(packed: Path, tmp_pat
     table.write_text(table.read_text().replace(",valid", ",train"))
     with pytest.raises(UserError, match="no image of the split valid; run split again"):
         run(packed, tmp_path / "run")
+
+
+@pytest.mark.parametrize(("key", "largest"), [("random_crop_padding", 7), ("cutout", 8)])
+def test_an_augmentation_that_is_too_large_for_the_images_is_a_user_error(
+    key: str, largest: int, packed: Path, tmp_path: Path
+) -> None:
+    def options(value: int) -> dict[str, Any]:
+        recipe = complete_recipe(augmentation={key: value}, epochs=1)
+        return run_options(recipe=recipe)
+
+    run(packed, tmp_path / "fits", options(largest))
+    message = f"{key}: is {largest + 1}, but must be at most {largest} for images of 8 pixels"
+    with pytest.raises(UserError, match=message):
+        run(packed, tmp_path / "too large", options(largest + 1))
+
+
+def test_a_full_memory_is_answered_with_the_batch_size_that_fits(
+    packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a network whose activations fill the memory at 3 images a batch."""
+    create_model, tried = training_state.create_model, []
+
+    def greedy(*args: Any) -> torch.nn.Module:
+        def check(_: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+            tried.append(len(inputs[0]))
+            if len(inputs[0]) >= 3:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+        model = create_model(*args)
+        model.register_forward_pre_hook(check)
+        return model
+
+    monkeypatch.setattr(training_state, "create_model", greedy)
+    with pytest.raises(UserError) as raised:
+        run(packed, tmp_path / "run")
+    assert str(raised.value) == (
+        "the memory of cpu is full at a batch size of 8; 2 fits: set override='{batch_size: 2}'"
+    )
+    # Both steps of the last attempt were made, as it is the second that needs the most.
+    assert tried == [8, 4, 2, 2]
+    assert not (tmp_path / "run" / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "options", "message"),
+    [
+        (
+            RuntimeError("cumsum does not have a deterministic implementation, but you set …"),
+            {},
+            r"^deterministic: cumsum does not have .*; set deterministic: false$",
+        ),
+        (
+            type("InductorError", (RuntimeError,), {"__module__": "torch._inductor.exc"})("no g++"),
+            {"compile": True},
+            r"^compile: PyTorch could not compile the network \(no g\+\+\); set compile: false$",
+        ),
+    ],
+    ids=["deterministic", "compile"],
+)
+def test_what_the_recipe_can_avoid_is_a_user_error(
+    error: RuntimeError,
+    options: dict[str, Any],
+    message: str,
+    packed: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(training, "train_step", fail)
+    monkeypatch.setattr(torch, "compile", lambda model, **_: model)
+    with pytest.raises(UserError, match=message):
+        run(packed, tmp_path / "run", run_options(recipe=complete_recipe(**options)))
+
+
+def test_other_errors_are_not_explained_away(
+    packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    monkeypatch.setattr(training, "train_step", fail)
+    with pytest.raises(RuntimeError, match="mat1 and mat2"):
+        run(packed, tmp_path / "run")
+
+
+def test_the_log_says_where_and_in_what_it_trains_and_why(
+    packed: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        run(packed, tmp_path / "run")
+    assert "train on cpu in fp32 (as asked for), 1 threads" in caplog.text
+
+
+def test_checkpoints_are_as_far_apart_as_the_machines_minutes_say(
+    packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = []
+
+    def noted(*args: Any) -> None:
+        given.append(args[-1].seconds_between)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training_runs, "train", noted)
+    with pytest.raises(KeyboardInterrupt):
+        run(packed, tmp_path / "run")
+    assert given == [300.0]

@@ -18,7 +18,7 @@ try:
 except UserError as error:
     sys.exit(f"error: {error}")
 
-# Scripts read `device`, on which nothing depends, from here.
+# Scripts read `device` and `checkpoint_minutes`, on which no result depends, from here.
 config.update(CONFIGURATION.settings)
 
 DATASET = CONFIGURATION.dataset

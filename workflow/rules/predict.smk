@@ -1,6 +1,10 @@
 # From the final models to the submission, and to its score where the true labels are known.
 
 
+# Of a recipe, what prediction takes from it; the rest comes with the model.
+ARITHMETIC = ("precision", "tf32", "deterministic")
+
+
 localrules:
     submission,
     score,
@@ -20,10 +24,12 @@ rule predict:
     conda:
         "../../envs/train.yaml"
     threads: EVERY_CORE
+    resources:
+        gpu=1,
     params:
         options=options(
             batch_size=config["prediction_batch_size"],
-            precision=RECIPE["precision"],
+            **select(RECIPE, *ARITHMETIC),
         ),
         code=code("predict.py"),
     message:

@@ -1,6 +1,7 @@
 """What every script of a rule does around its work: a log file, and errors in one line."""
 
 import logging
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from imagepipe.errors import UserError
+from imagepipe.errors import Stopped, UserError
 
 
 class TerminalHandler(logging.Handler):
@@ -28,7 +29,8 @@ def run(main: Callable[[Any], None], snakemake: Any) -> None:
 
     A `UserError`, and an error of the operating system such as a full disk, becomes one line that
     begins with "error: ", on the terminal and at the end of the job's log. Any other exception is
-    our mistake, and is shown with its traceback. The exit code is then 1, or 130 after Ctrl-C.
+    our mistake, and is shown with its traceback. The exit code is then 1, and after a signal it is
+    128 and the signal's number, as a shell has it.
     """
     log = Path(snakemake.log[0])
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -46,8 +48,11 @@ def run(main: Callable[[Any], None], snakemake: Any) -> None:
         logger.error("error: %s%s", place, error.strerror or error)
     except MemoryError:
         logger.error("error: the memory is full; close other programs, or make the batches smaller")
+    except Stopped as stopped:
+        logger.warning("%s", stopped)
+        sys.exit(128 + stopped.signal_number)
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(128 + signal.SIGINT)
     except Exception:
         logger.exception("this is a mistake in the workflow, not yours; please report it:")
     else:

@@ -16,7 +16,10 @@ def main(snakemake) -> None:
         Path(snakemake.output.logits),
         batch_size=options["batch_size"],
         precision_option=options["precision"],
+        tf32=options["tf32"],
+        deterministic=options["deterministic"],
         device_option=snakemake.config["device"],
+        gpus=snakemake.resources.gpu,
         threads=snakemake.threads,
     )
 

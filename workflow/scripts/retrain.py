@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from imagepipe.training_runs import Inputs, Outputs, train_run
+from imagepipe.training_runs import Inputs, Machine, Outputs, train_run
 from job import run
 
 
@@ -23,8 +23,12 @@ def main(snakemake) -> None:
         json.loads(snakemake.params.options),
         snakemake.params.code,
         Path(snakemake.params.checkpoint),
-        snakemake.config["device"],
-        snakemake.threads,
+        Machine(
+            device=snakemake.config["device"],
+            gpus=snakemake.resources.gpu,
+            threads=snakemake.threads,
+            checkpoint_minutes=snakemake.config["checkpoint_minutes"],
+        ),
     )
 
 

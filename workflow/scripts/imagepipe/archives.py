@@ -190,14 +190,12 @@ def _read_7z(archive: Path, wanted: Wanted, receive: Receive) -> None:
         if not waiting:
             return
 
-        with counter(
-            total=len(waiting), description=f"unpack {archive.name}", unit="files"
-        ) as advance:
+        with counter(total=len(waiting), description=f"unpack {archive.name}", unit="files") as bar:
 
             def received(name: str, content: bytes) -> None:
                 waiting.discard(name)
                 receive(PurePosixPath(name), content)
-                advance(1)
+                bar.advance(1)
 
             file.extract(targets=list(waiting), factory=_MemberWriters(received))
         # The library has nothing to decompress for an empty file, and opens no writer for it.

@@ -1,7 +1,7 @@
 """Random changes of the training images, on whole batches and on the images' own device.
 
 What is random about an epoch is drawn at once for all images, before its first batch (`draw`);
-applying it (`apply`) is then the same arithmetic wherever and however often it is done.
+applying it (`augment`) is then the same arithmetic wherever and however often it is done.
 """
 
 from dataclasses import dataclass, fields
@@ -9,17 +9,19 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from imagepipe.colour import adjust_brightness, adjust_contrast, adjust_hue, adjust_saturation
 from imagepipe.randomness import generator
+from imagepipe.standardisation import Standardisation
 
 
 @dataclass(frozen=True)
 class Draws:
     """One epoch's random numbers, each a tensor [N] with a value for each image.
 
-    The crop's side and its top left corner are in pixels of the enlarged image, the shifts in
-    pixels of the image.
+    The crop's side and its top left corner are in pixels of the enlarged image, the shifts and the
+    cutout's corner in pixels of the image. Brightness, contrast and saturation are factors, hue is
+    in turns of the colour wheel.
     """
 
     crop_side: Tensor
@@ -28,30 +30,48 @@ class Draws:
     shift_down: Tensor
     shift_right: Tensor
     flipped: Tensor
+    brightness: Tensor
+    contrast: Tensor
+    saturation: Tensor
+    hue: Tensor
+    cutout_top: Tensor
+    cutout_left: Tensor
 
-    def of(self, rows: Tensor, device: torch.device) -> "Draws":
-        """Return the draws of some of the images, on a device."""
-        return Draws(*(getattr(self, field.name)[rows].to(device) for field in fields(self)))
+    def to(self, device: torch.device) -> "Draws":
+        """Return the same draws on a device."""
+        return Draws(*(getattr(self, field.name).to(device) for field in fields(self)))
+
+    def of(self, rows: Tensor) -> "Draws":
+        """Return the draws of some of the images; `rows` is on the same device."""
+        return Draws(*(getattr(self, field.name)[rows] for field in fields(self)))
 
 
-def draw(options: dict[str, Any], images: int, seed: int, epoch: int) -> Draws:
+def draw(options: dict[str, Any], images: int, image_size: int, seed: int, epoch: int) -> Draws:
     """Draw an epoch's augmentation of `images` images; `options` is a recipe's `augmentation`.
 
-    The square of `random_resized_crop` is drawn as torchvision.transforms.RandomResizedCrop does
-    with ratio (1, 1): area uniform between the two parts, side rounded, corner uniform.
+    Everything is uniform. The square of `random_resized_crop` is drawn as
+    torchvision.transforms.RandomResizedCrop does with ratio (1, 1): the area between the two parts,
+    its side rounded, then the corner. The factors of `color_jitter` are those of
+    torchvision.transforms.ColorJitter, and the cutout lies whole inside the image, as that of
+    torchvision.transforms.RandomErasing does.
     """
 
-    def uniform(purpose: str) -> Tensor:
-        return torch.rand(images, generator=generator(seed, purpose, epoch))
+    def uniform(purpose: str, low: float = 0.0, high: float = 1.0) -> Tensor:
+        return low + (high - low) * torch.rand(images, generator=generator(seed, purpose, epoch))
 
     def integers(purpose: str, low: int, high: Tensor | int) -> Tensor:
         """Uniform on low … high, both included."""
         return low + (uniform(purpose) * (high - low + 1)).long()
 
+    def factor(name: str) -> Tensor:
+        strength = options["color_jitter"][name]
+        return uniform(name, max(0.0, 1 - strength), 1 + strength)
+
     crop = options["random_resized_crop"] or {"resize": 1, "min_area": 1.0, "max_area": 1.0}
-    area = crop["min_area"] + uniform("crop area") * (crop["max_area"] - crop["min_area"])
+    area = uniform("crop area", crop["min_area"], crop["max_area"])
     side = (crop["resize"] * area.sqrt()).round().long().clamp(1, crop["resize"])
-    padding = options["random_crop_padding"]
+    padding, hue = options["random_crop_padding"], options["color_jitter"]["hue"]
+    free = image_size - options["cutout"]
     return Draws(
         crop_side=side,
         crop_top=integers("crop top", 0, crop["resize"] - side),
@@ -59,35 +79,85 @@ def draw(options: dict[str, Any], images: int, seed: int, epoch: int) -> Draws:
         shift_down=integers("shift down", -padding, padding),
         shift_right=integers("shift right", -padding, padding),
         flipped=uniform("flip") < (0.5 if options["horizontal_flip"] else 0.0),
+        brightness=factor("brightness"),
+        contrast=factor("contrast"),
+        saturation=factor("saturation"),
+        hue=uniform("hue", -hue, hue),
+        cutout_top=integers("cutout top", 0, free),
+        cutout_left=integers("cutout left", 0, free),
     )
 
 
-def apply(images: Tensor, options: dict[str, Any], draws: Draws) -> Tensor:
-    """Return augmented float images [B, C, S, S] (S × S pixels); `draws` has a value for each."""
+def augment(
+    images: Tensor, options: dict[str, Any], draws: Draws, standardisation: Standardisation
+) -> Tensor:
+    """Return augmented, standardised float images [B, 3, S, S] of uint8 images [B, S, S, 3].
+
+    `draws` has a value for each of the B images. The result is in channels_last layout.
+    """
+    changed = images.permute(0, 3, 1, 2)
     if options["random_resized_crop"] is not None:
         resize = options["random_resized_crop"]["resize"]
-        images = resized_crop(images, resize, draws.crop_side, draws.crop_top, draws.crop_left)
-    if options["random_crop_padding"]:
-        images = shift(images, options["random_crop_padding"], draws.shift_down, draws.shift_right)
-    if options["horizontal_flip"]:
-        images = flip(images, draws.flipped)
+        changed = resized_crop(
+            changed.float(), resize, draws.crop_side, draws.crop_top, draws.crop_left
+        )
+    if options["random_crop_padding"] or options["horizontal_flip"]:
+        changed = shift_and_flip(changed, draws.shift_down, draws.shift_right, draws.flipped)
+    if any(options["color_jitter"].values()):
+        changed = 255 * jitter(changed / 255, options["color_jitter"], draws)
+    changed = standardisation.apply(changed)
+    if options["cutout"]:
+        changed = cut_out(changed, options["cutout"], draws.cutout_top, draws.cutout_left)
+    return changed.contiguous(memory_format=torch.channels_last)
+
+
+def shift_and_flip(images: Tensor, down: Tensor, right: Tensor, flipped: Tensor) -> Tensor:
+    """Shift images [B, C, H, W] by whole pixels, then mirror some of them left to right.
+
+    down, right: int64 [B], each less than the image's size; what is missing is mirrored from the
+    image itself. flipped: bool [B].
+    """
+    height, width = images.shape[-2:]
+    device = images.device
+    rows = _mirrored(torch.arange(height, device=device) - down[:, None], height)
+    columns = _mirrored(torch.arange(width, device=device) - right[:, None], width)
+    columns = torch.where(flipped[:, None], columns.flip(1), columns)
+    batch = torch.arange(len(images), device=device)[:, None, None]
+    # The channels lie together in memory, so that each pixel is copied whole.
+    pixels = images.permute(0, 2, 3, 1)[batch, rows[:, :, None], columns[:, None, :]]
+    return pixels.permute(0, 3, 1, 2)
+
+
+def _mirrored(positions: Tensor, size: int) -> Tensor:
+    """Return positions inside 0 … size − 1; those beyond an edge are mirrored at its pixel."""
+    return (size - 1) - ((size - 1) - positions.abs()).abs()
+
+
+def jitter(images: Tensor, options: dict[str, Any], draws: Draws) -> Tensor:
+    """Change the colours of float images [B, 3, H, W] in 0…1; `options` is `color_jitter`."""
+    for name, adjust in (
+        ("brightness", adjust_brightness),
+        ("contrast", adjust_contrast),
+        ("saturation", adjust_saturation),
+        ("hue", adjust_hue),
+    ):
+        if options[name]:
+            images = adjust(images, getattr(draws, name))
     return images
 
 
-def flip(images: Tensor, flipped: Tensor) -> Tensor:
-    """Mirror those images [B, C, H, W], left to right, for which `flipped` [B] is true."""
-    return torch.where(flipped[:, None, None, None], images.flip(-1), images)
+def cut_out(images: Tensor, side: int, top: Tensor, left: Tensor) -> Tensor:
+    """Set a square of each image [B, C, H, W] to 0, which is the mean colour of standardised ones.
 
-
-def shift(images: Tensor, padding: int, down: Tensor, right: Tensor) -> Tensor:
-    """Shift images [B, C, H, W] by whole pixels, at most `padding`, and mirror what is missing."""
-    size = images.shape[-2:]
-    padded = F.pad(images, (padding,) * 4, mode="reflect")
-    rows = padding - down[:, None] + torch.arange(size[0], device=images.device)
-    columns = padding - right[:, None] + torch.arange(size[1], device=images.device)
-    batch = torch.arange(len(images), device=images.device)[:, None, None]
-    # Indices beside a slice come first: [B, H, W, C], which is what channels_last keeps anyway.
-    return padded[batch, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    top, left: int64 [B], the square's corner. DeVries and Taylor, arXiv 1708.04552; here, as in
+    torchvision's RandomErasing, the square is never cut by the image's edge.
+    """
+    height, width = images.shape[-2:]
+    below = torch.arange(height, device=images.device) - top[:, None]
+    beside = torch.arange(width, device=images.device) - left[:, None]
+    in_rows = (below >= 0) & (below < side)
+    in_columns = (beside >= 0) & (beside < side)
+    return images.masked_fill((in_rows[:, :, None] & in_columns[:, None, :])[:, None], 0.0)
 
 
 def resized_crop(images: Tensor, resize: int, side: Tensor, top: Tensor, left: Tensor) -> Tensor:
@@ -110,7 +180,7 @@ def resized_crop(images: Tensor, resize: int, side: Tensor, top: Tensor, left: T
 
 def _resize_matrix(target: int, source: int, device: torch.device) -> Tensor:
     """Return the matrix [target, source] of a bilinear resizing along one axis."""
-    whole = torch.tensor([source], device=device)
+    whole = torch.full((1,), source, device=device)
     return _crop_matrices(target, source, whole, torch.zeros_like(whole))[0]
 
 

@@ -6,32 +6,57 @@ import logging
 import os
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import torch
 
 logger = logging.getLogger(__name__)
 
 FILE_NAME = "checkpoint.pt"
-DIGEST_BYTES = 32
+DIGEST_BYTES = hashlib.sha256().digest_size
 
 
 def save(folder: Path, state: dict[str, Any], fingerprint: str) -> None:
     """Write a checkpoint, so that a kill at any moment leaves the old one or the new one whole.
 
     `state` holds tensors, numbers, text, and lists and dictionaries of them. The file begins with
-    the SHA-256 of what follows, as PyTorch does not check what it reads.
+    the SHA-256 of what follows, as PyTorch does not check what it reads. Raises `OSError`, such as
+    that of a full disk, and leaves the old checkpoint alone then.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    content = io.BytesIO()
-    torch.save({"fingerprint": fingerprint, "state": state}, content)
     temporary = folder / f"{FILE_NAME}.part"
-    with temporary.open("wb") as file:
-        file.write(hashlib.sha256(content.getbuffer()).digest())
-        file.write(content.getbuffer())
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, folder / FILE_NAME)
+    try:
+        with temporary.open("wb") as file:
+            file.write(bytes(DIGEST_BYTES))
+            hashing = _HashingWriter(file)
+            torch.save({"fingerprint": fingerprint, "state": state}, cast(BinaryIO, hashing))
+            file.seek(0)
+            file.write(hashing.hash.digest())
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, folder / FILE_NAME)
+    except BaseException as error:
+        temporary.unlink(missing_ok=True)
+        # PyTorch reports a write that failed as an error of its own, with the cause as its context.
+        cause = error.__context__
+        if isinstance(error, RuntimeError) and isinstance(cause, OSError):
+            raise cause from None
+        raise
+
+
+class _HashingWriter:
+    """A file to write to, which hashes what goes through it."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+        self.hash = hashlib.sha256()
+
+    def write(self, content: bytes) -> int:
+        self.hash.update(content)
+        return self.file.write(content)
+
+    def flush(self) -> None:
+        self.file.flush()
 
 
 def load(folder: Path, fingerprint: str) -> dict[str, Any] | None:

@@ -1,27 +1,51 @@
 """Choosing where, and in which precision, the network computes."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import psutil
 import torch
+from torch import Tensor
 
 from imagepipe.errors import UserError
+from imagepipe.gpu_claims import claimed_gpu
+
+BITS_16 = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def choose_device(name: str) -> torch.device:
-    """Return the device for `auto` (CUDA, then MPS, then the CPU), `cpu`, `cuda` or `mps`.
+@contextmanager
+def chosen_device(name: str, gpus: int) -> Iterator[torch.device]:
+    """Give the device for `auto` (CUDA, then MPS, then the CPU), `cpu`, `cuda` or `mps`.
 
-    Raises `UserError` if a device that was asked for by its name is not there.
+    `gpus` is the number that the job may use; 0 gives the CPU, whatever the name. On a machine with
+    several CUDA GPUs it is one that no other job has, until the block ends. Raises `UserError` if a
+    device that was asked for by its name is not there.
     """
     available = {
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
         "cpu": True,
     }
-    if name == "auto":
+    if gpus == 0:
+        name = "cpu"
+    elif name == "auto":
         name = next(kind for kind, there in available.items() if there)
     if not available[name]:
         raise UserError(
             f"device: {name} is not available to PyTorch on this machine; set device=auto"
         )
-    return torch.device(name)
+    if name != "cuda":
+        yield torch.device(name)
+        return
+    uuids = [
+        str(torch.cuda.get_device_properties(index).uuid)
+        for index in range(torch.cuda.device_count())
+    ]
+    with claimed_gpu(uuids) as index:
+        torch.cuda.set_device(index)
+        yield torch.device("cuda", index)
 
 
 def device_name(device: torch.device) -> str:
@@ -31,21 +55,66 @@ def device_name(device: torch.device) -> str:
     return device.type
 
 
-def choose_precision(name: str, device: torch.device) -> str:
-    """Return fp32 or bf16; for `auto`, bf16 where the device's hardware multiplies in it.
+def choose_precision(name: str, device: torch.device) -> tuple[str, str]:
+    """Return fp32, bf16 or fp16, and why; for `auto`, bf16 where the hardware multiplies in it.
 
-    On processors without AMX or AVX-512-BF16, bf16 is emulated and slower than fp32.
+    On processors without AMX or AVX-512-BF16, bf16 is emulated and slower than fp32. Raises
+    `UserError` for fp16 on a CPU, where most of PyTorch's fp16 is far slower than fp32.
     """
+    if name == "fp16" and device.type == "cpu":
+        raise UserError("precision: fp16 is for GPUs; on the CPU, set override='{precision: auto}'")
     if name != "auto":
-        return name
+        return name, "as asked for"
     if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+        if torch.cuda.is_bf16_supported(including_emulation=False):
+            return "bf16", "the GPU computes in it"
+        return "fp32", "the GPU does not compute in bf16; precision: fp16 may be faster"
     if device.type == "cpu":
         capabilities = torch.cpu.get_capabilities()
-        return "bf16" if capabilities.get("amx_bf16") or capabilities.get("avx512_bf16") else "fp32"
-    return "fp32"
+        for feature, title in (("amx_bf16", "AMX"), ("avx512_bf16", "AVX-512-BF16")):
+            if capabilities.get(feature):
+                return "bf16", f"the processor has {title}"
+        return "fp32", "the processor has neither AMX nor AVX-512-BF16"
+    return "fp32", "it is the safe choice on this device"
+
+
+def set_arithmetic(device: torch.device, *, tf32: bool, deterministic: bool) -> None:
+    """Say how a CUDA GPU computes: in TF32 where fp32 is asked for, and by kernels that repeat.
+
+    With `deterministic`, an operation that has no deterministic kernel raises a RuntimeError.
+    Without, cuDNN tries its kernels and takes the fastest. Other devices have neither choice.
+    """
+    if device.type != "cuda":
+        return
+    torch.backends.cuda.matmul.allow_tf32 = tf32
+    torch.backends.cudnn.allow_tf32 = tf32
+    torch.backends.cudnn.benchmark = not deterministic
+    torch.use_deterministic_algorithms(deterministic)
+    if deterministic:
+        # https://docs.nvidia.com/cuda/cublas/#results-reproducibility
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
     """Return the context in which the network computes in `precision` (its weights stay fp32)."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+    return torch.autocast(device.type, dtype=BITS_16.get(precision), enabled=precision in BITS_16)
+
+
+def free_memory(device: torch.device) -> int:
+    """Return how many bytes could still be allocated on a device."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    if device.type == "mps":
+        return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
+    return int(psutil.virtual_memory().available)
+
+
+def whole_or_mapped(images: np.ndarray, device: torch.device) -> Tensor:
+    """Return a memory map of images as a tensor on the device, if that is half free or more.
+
+    Where the images would take more than half of the device's free memory, the tensor is the
+    memory map itself, on the CPU: rows are then read from the disk as they are asked for.
+    """
+    if images.nbytes <= free_memory(device) / 2:
+        return torch.from_numpy(np.array(images)).to(device)
+    return torch.from_numpy(images)

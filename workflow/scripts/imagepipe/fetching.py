@@ -104,10 +104,10 @@ def download(file: dict[str, Any], target: Path) -> None:
                 total = int(length) if length and length.isdecimal() else None
                 with counter(
                     total=total, description=f"download {target.name}", unit="bytes"
-                ) as advance:
+                ) as bar:
                     for piece in response.iter_content(chunk_size=1 << 20):
                         output.write(piece)
-                        advance(len(piece))
+                        bar.advance(len(piece))
         except requests.RequestException as error:
             raise UserError(
                 f"{url}: the download failed ({type(error).__name__}); try again, or get "

@@ -15,6 +15,7 @@ def create_optimizer(model: nn.Module, options: dict[str, Any]) -> torch.optim.O
         momentum=options["momentum"],
         nesterov=options["nesterov"],
         weight_decay=options["weight_decay"],
+        fused=True,
     )
 
 

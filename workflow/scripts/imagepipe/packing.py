@@ -42,10 +42,10 @@ def decode_all(paths: Sequence[Path], target: Path, image_size: int, workers: in
     )
     starts = range(0, len(paths), IMAGES_PER_TASK)
     tasks = [(paths[start : start + IMAGES_PER_TASK], image_size) for start in starts]
-    with counter(total=len(paths), description="decode images", unit="images") as advance:
+    with counter(total=len(paths), description="decode images", unit="images") as bar:
         for start, decoded in zip(starts, _map(tasks, workers), strict=True):
             array[start : start + len(decoded)] = decoded
-            advance(len(decoded))
+            bar.advance(len(decoded))
     array.flush()
 
 

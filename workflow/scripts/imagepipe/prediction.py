@@ -1,31 +1,29 @@
 """Logits of images, computed in batches on the model's device."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from imagepipe.device import autocast, choose_device, choose_precision, device_name
+from imagepipe.device import (
+    autocast,
+    choose_precision,
+    chosen_device,
+    device_name,
+    set_arithmetic,
+)
 from imagepipe.errors import UserError
 from imagepipe.logits import Predictions, write_predictions
+from imagepipe.memory import full_memory_message, largest_that_fits, memory_is_full
 from imagepipe.model_files import load_model
 from imagepipe.packed_images import read_packed
 from imagepipe.progress import progress
+from imagepipe.standardisation import Standardisation
 
 logger = logging.getLogger(__name__)
-
-
-def standardise(images: Tensor, means: Sequence[float], deviations: Sequence[float]) -> Tensor:
-    """Turn uint8 images [B, H, W, 3] into float images [B, 3, H, W] with mean 0 and deviation 1.
-
-    Means and deviations are those of the channels in 0…1. The result is in channels_last layout.
-    """
-    factor = 1 / (255 * torch.tensor(deviations, device=images.device))
-    offset = torch.tensor(means, device=images.device) * 255 * factor
-    return (images.float() * factor - offset).permute(0, 3, 1, 2)
 
 
 @torch.inference_mode()
@@ -39,6 +37,7 @@ def predict_logits(
     precision: str = "fp32",
     test_time_augmentation: str = "none",
     description: str = "predict",
+    before_each_batch: Callable[[], None] = lambda: None,
 ) -> Tensor:
     """Return float32 logits [N, classes] of uint8 images [N, H, W, 3], on the CPU.
 
@@ -48,11 +47,13 @@ def predict_logits(
     device = next(model.parameters()).device
     was_training = model.training
     model.eval()
+    standardisation = Standardisation.of(means, deviations, device)
     parts: list[Tensor] = []
     starts = range(0, len(images), batch_size)
     for start in progress(starts, total=len(starts), description=description, unit="batches"):
-        batch = images[start : start + batch_size].to(device)
-        batch = standardise(batch, means, deviations)
+        before_each_batch()
+        batch = images[start : start + batch_size].to(device).permute(0, 3, 1, 2)
+        batch = standardisation.apply(batch)
         with autocast(device, precision):
             logits = model(batch).float()
             if test_time_augmentation == "flip":
@@ -70,16 +71,18 @@ def predict_test(
     *,
     batch_size: int,
     precision_option: str,
+    tf32: bool,
+    deterministic: bool,
     device_option: str,
+    gpus: int,
     threads: int,
 ) -> None:
     """Write the logits of a packed array's images, with their ids.
 
-    Raises `UserError` if the model was trained on images of another size.
+    Raises `UserError` if the model was trained on images of another size, or if a batch does not
+    fit into the device's memory.
     """
     torch.set_num_threads(threads)
-    device = choose_device(device_option)
-    precision = choose_precision(precision_option, device)
     model, description = load_model(model_file)
     packed = read_packed(images, table)
     if packed.images.shape[1:3] != (description.image_size,) * 2:
@@ -87,15 +90,33 @@ def predict_test(
             f"{model_file}: was trained on images of {description.image_size} pixels, and "
             f"{images} holds images of {packed.images.shape[1]}; train it again"
         )
-    logger.info("predict on %s in %s", device_name(device), precision)
-    logits = predict_logits(
-        model.to(device, memory_format=torch.channels_last),  # type: ignore[call-overload]
-        torch.from_numpy(packed.images),
-        description.channel_means,
-        description.channel_deviations,
-        batch_size=batch_size,
-        precision=precision,
-        test_time_augmentation=description.test_time_augmentation,
-    )
+    test_images = torch.from_numpy(packed.images)
+    with chosen_device(device_option, gpus) as device:
+        precision, reason = choose_precision(precision_option, device)
+        set_arithmetic(device, tf32=tf32, deterministic=deterministic)
+        logger.info("predict on %s in %s (%s)", device_name(device), precision, reason)
+        model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+        def predict(batch_size: int, images: Tensor) -> Tensor:
+            return predict_logits(
+                model,
+                images,
+                description.channel_means,
+                description.channel_deviations,
+                batch_size=batch_size,
+                precision=precision,
+                test_time_augmentation=description.test_time_augmentation,
+            )
+
+        logits = None
+        try:
+            logits = predict(batch_size, test_images)
+        except RuntimeError as error:
+            if not memory_is_full(error):
+                raise
+        if logits is None:
+            fits = largest_that_fits(lambda size: predict(size, test_images[:size]), batch_size)
+            key = "prediction_batch_size={}"
+            raise UserError(full_memory_message(device_name(device), key, batch_size, fits))
     ids = packed.table["id"].to_numpy()
     write_predictions(target, Predictions(ids, logits.numpy(), np.array(description.classes)))

@@ -3,9 +3,10 @@
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
 
 from tqdm import tqdm
 
@@ -16,44 +17,92 @@ logger = logging.getLogger(__name__)
 SECONDS_BETWEEN_LINES = 10.0
 
 
+class Counter(Protocol):
+    """What is told how far a loop has come."""
+
+    def advance(self, units: int) -> None:
+        """Count units that have been done since the last call."""
+
+    def show(self, description: str, figures: str) -> None:
+        """Say what is being done now, and what else is worth seeing, from here on."""
+
+
 def progress(
     iterable: Iterable[Item], *, total: int | None, description: str, unit: str
 ) -> Iterator[Item]:
     """Yield the items of `iterable` and show how far it has come (see `counter`)."""
-    with counter(total=total, description=description, unit=unit) as advance:
+    with counter(total=total, description=description, unit=unit) as bar:
         for item in iterable:
             yield item
-            advance(1)
+            bar.advance(1)
 
 
 @contextmanager
-def counter(*, total: int | None, description: str, unit: str) -> Iterator[Callable[[int], object]]:
-    """Give a function that is called with the number of units done since the last call.
+def counter(
+    *, total: int | None, description: str, unit: str, initial: int = 0
+) -> Iterator[Counter]:
+    """Give a counter of units done, and show it.
 
-    `total` is the number of units if it is known, `unit` the plural of what is counted
-    ("images"). On a terminal it draws a bar that goes when the block ends. Elsewhere (a file, a
-    cluster's log) it logs a line every ten seconds.
+    `total` is the number of units if it is known, `initial` how many were done at an earlier time,
+    `unit` the plural of what is counted ("images"). On a terminal it draws a bar that goes when the
+    block ends. Elsewhere (a file, a cluster's log) it logs a line every ten seconds.
     """
-    if sys.stderr.isatty():
-        with tqdm(
-            total=total, desc=description, unit=f" {unit}", leave=False, dynamic_ncols=True
-        ) as bar:
-            yield bar.update
+    if not sys.stderr.isatty():
+        yield _Lines(total, description, unit, initial)
         return
+    bar: tqdm[Any] = tqdm(
+        total=total,
+        desc=description,
+        unit=f" {unit}",
+        initial=initial,
+        leave=False,
+        dynamic_ncols=True,
+    )
+    with bar:
+        yield _Bar(bar)
 
-    start = last_line = time.monotonic()
-    done = 0
 
-    def advance(units: int) -> None:
-        nonlocal last_line, done
-        done += units
+@dataclass
+class _Bar:
+    bar: "tqdm[Any]"
+
+    def advance(self, units: int) -> None:
+        self.bar.update(units)
+
+    def show(self, description: str, figures: str) -> None:
+        self.bar.set_description_str(description, refresh=False)
+        self.bar.set_postfix_str(figures, refresh=False)
+
+
+@dataclass
+class _Lines:
+    total: int | None
+    description: str
+    unit: str
+    initial: int
+    figures: str = ""
+    start: float = field(default_factory=lambda: time.monotonic())
+    last_line: float = field(default_factory=lambda: time.monotonic())
+    done: int = 0
+
+    def advance(self, units: int) -> None:
+        self.done += units
         now = time.monotonic()
-        if now - last_line >= SECONDS_BETWEEN_LINES:
-            last_line = now
-            of_total = "" if total is None else f" of {total:,}"
-            rate = done / (now - start)
-            logger.info(
-                "%s: %s%s %s, %s/s", description, f"{done:,}", of_total, unit, f"{rate:,.0f}"
-            )
+        if now - self.last_line >= SECONDS_BETWEEN_LINES:
+            self.last_line = now
+            logger.info(self.line(now - self.start))
 
-    yield advance
+    def show(self, description: str, figures: str) -> None:
+        self.description, self.figures = description, figures
+
+    def line(self, seconds: float) -> str:
+        done = self.initial + self.done
+        rate = self.done / seconds
+        parts = [f"{done:,} {self.unit}", f"{rate:,.0f}/s"]
+        if self.total is not None:
+            parts[0] = f"{done:,} of {self.total:,} {self.unit}"
+            left = round((self.total - done) / rate) if rate else 0
+            parts.append(f"{tqdm.format_interval(left)} left")
+        if self.figures:
+            parts.append(self.figures)
+        return f"{self.description}: {', '.join(parts)}"

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,16 @@ import numpy as np
 import torch
 
 from imagepipe import checkpoint
-from imagepipe.device import choose_device, choose_precision, device_name
+from imagepipe.device import choose_precision, chosen_device, device_name
 from imagepipe.errors import UserError
 from imagepipe.files import digest
+from imagepipe.history import write_metrics
 from imagepipe.logits import Predictions, write_predictions
+from imagepipe.memory import full_memory_message, largest_that_fits, memory_is_full
 from imagepipe.model_files import ModelDescription, save_model
-from imagepipe.packed_images import read_classes, read_packed
-from imagepipe.training import TrainingData, train, write_metrics
+from imagepipe.packed_images import PackedImages, read_classes, read_packed
+from imagepipe.training import Checkpoints, Trained, train, try_steps
+from imagepipe.training_state import TrainingData
 
 logger = logging.getLogger(__name__)
 
@@ -41,78 +45,137 @@ class Outputs:
     valid_logits: Path | None
 
 
+@dataclass(frozen=True)
+class Machine:
+    """What a training runs on, which its options say nothing of.
+
+    `device` is the option of that name, `gpus` the number that the job may use, `threads` that of
+    the CPU's; a checkpoint is written at least every `checkpoint_minutes`.
+    """
+
+    device: str
+    gpus: int
+    threads: int
+    checkpoint_minutes: float
+
+
 def train_run(
     inputs: Inputs,
     outputs: Outputs,
     options: dict[str, Any],
     code: str,
     checkpoint_folder: Path,
-    device_option: str,
-    threads: int,
+    machine: Machine,
 ) -> None:
     """Train one model, and write it with its history, metrics and validation logits.
 
     `options` has the keys `recipe`, `seed`, `channel_means` and `channel_deviations`. Without
     `outputs.valid_logits`, the validation images are trained on as well. An interrupted training
-    is carried on if the options, the data and the `code` (a hash of it) are the same.
+    is carried on if the options, the data and the `code` (a hash of it) are the same. Raises
+    `UserError` for options that do not suit the images, a loss that is not finite, and a batch that
+    does not fit into the memory.
     """
-    torch.set_num_threads(threads)
-    device = choose_device(device_option)
-    precision = choose_precision(options["recipe"]["precision"], device)
-    logger.info("train on %s in %s, %d threads", device_name(device), precision, threads)
-
+    torch.set_num_threads(machine.threads)
+    recipe = options["recipe"]
     classes = read_classes(inputs.classes)
     packed = read_packed(inputs.images, inputs.table)
-    labels = np.array([classes.index(label) for label in packed.table["label"]], dtype=np.int64)
-    valid = (packed.table["split"] == "valid").to_numpy()
-    if outputs.valid_logits is None:
-        valid = np.zeros_like(valid)
-    elif not valid.any():
+    check_sizes(recipe["augmentation"], packed.images.shape[1])
+    data = training_data(packed, classes, options, hold_out=outputs.valid_logits is not None)
+    if outputs.valid_logits is not None and len(data.valid_rows) == 0:
         raise UserError(f"{inputs.table}: has no image of the split valid; run split again")
-    padding = options["recipe"]["augmentation"]["random_crop_padding"]
-    if padding >= packed.images.shape[1]:
-        raise UserError(
-            f"recipe: augmentation.random_crop_padding: is {padding}, but must be less than the "
-            f"images' size, {packed.images.shape[1]}"
-        )
-    data = TrainingData(
-        # A copy, as a memory map would be read from the disk again in every epoch.
-        images=torch.from_numpy(np.array(packed.images)),
-        labels=torch.from_numpy(labels),
-        train_rows=torch.from_numpy(np.flatnonzero(~valid)),
-        valid_rows=torch.from_numpy(np.flatnonzero(valid)),
-        num_classes=len(classes),
-        channel_means=options["channel_means"],
-        channel_deviations=options["channel_deviations"],
-    )
     fingerprint = "\0".join(
         (json.dumps(options, sort_keys=True), code, digest(inputs.images), digest(inputs.table))
     )
-    trained = train(
-        data,
-        options["recipe"],
-        options["seed"],
-        device,
-        precision,
-        outputs.history,
+    checkpoints = Checkpoints(
         checkpoint_folder,
         hashlib.sha256(fingerprint.encode()).hexdigest(),
+        60 * machine.checkpoint_minutes,
     )
+    with chosen_device(machine.device, machine.gpus) as device:
+        precision, reason = choose_precision(recipe["precision"], device)
+        logger.info(
+            "train on %s in %s (%s), %d threads",
+            *(device_name(device), precision, reason, machine.threads),
+        )
+        trained = train_or_explain(data, options, device, precision, outputs.history, checkpoints)
     if outputs.valid_logits is not None and trained.valid_logits is not None:
-        ids = packed.table["id"].to_numpy()[valid]
+        ids = packed.table["id"].to_numpy()[data.valid_rows]
         write_predictions(
             outputs.valid_logits,
             Predictions(ids, trained.valid_logits, np.array(classes)),
-            labels[valid],
+            data.labels[data.valid_rows],
         )
     description = ModelDescription(
-        model=options["recipe"]["model"],
+        model=recipe["model"],
         classes=list(classes),
         image_size=packed.images.shape[1],
         channel_means=options["channel_means"],
         channel_deviations=options["channel_deviations"],
-        test_time_augmentation=options["recipe"]["test_time_augmentation"],
+        test_time_augmentation=recipe["test_time_augmentation"],
     )
     save_model(outputs.model, trained.model, description)
     write_metrics(outputs.metrics, trained.metrics())
     checkpoint.remove(checkpoint_folder)
+
+
+def check_sizes(augmentation: dict[str, Any], image_size: int) -> None:
+    """Raise `UserError` if an augmentation is too large for the images."""
+    for key, largest in (("random_crop_padding", image_size - 1), ("cutout", image_size)):
+        if augmentation[key] > largest:
+            raise UserError(
+                f"recipe: augmentation.{key}: is {augmentation[key]}, but must be at most "
+                f"{largest} for images of {image_size} pixels"
+            )
+
+
+def training_data(
+    packed: PackedImages, classes: Sequence[str], options: dict[str, Any], *, hold_out: bool
+) -> TrainingData:
+    """Return the data of a training; without `hold_out`, the validation images are trained on."""
+    valid = (packed.table["split"] == "valid").to_numpy() & hold_out
+    numbers = {name: number for number, name in enumerate(classes)}
+    return TrainingData(
+        images=packed.images,
+        labels=packed.table["label"].map(numbers).to_numpy(dtype=np.int64),
+        train_rows=np.flatnonzero(~valid),
+        valid_rows=np.flatnonzero(valid),
+        num_classes=len(classes),
+        channel_means=options["channel_means"],
+        channel_deviations=options["channel_deviations"],
+    )
+
+
+def train_or_explain(
+    data: TrainingData,
+    options: dict[str, Any],
+    device: torch.device,
+    precision: str,
+    history: Path,
+    checkpoints: Checkpoints,
+) -> Trained:
+    """Train; raise `UserError` for those errors of PyTorch that the recipe can avoid."""
+    recipe, seed = options["recipe"], options["seed"]
+    try:
+        return train(data, recipe, seed, device, precision, history, checkpoints)
+    except RuntimeError as error:
+        if not memory_is_full(error):
+            explain(error, recipe)
+            raise
+    fits = largest_that_fits(
+        lambda size: try_steps(data, recipe | {"batch_size": size}, seed, device, precision),
+        recipe["batch_size"],
+    )
+    key = "override='{{batch_size: {}}}'"
+    raise UserError(full_memory_message(device_name(device), key, recipe["batch_size"], fits))
+
+
+def explain(error: RuntimeError, recipe: dict[str, Any]) -> None:
+    """Raise `UserError` for an error that comes from an option of the recipe, else do nothing."""
+    detail = " ".join(str(error).split())[:200]
+    of_compiler = type(error).__module__.startswith(("torch._dynamo", "torch._inductor"))
+    if recipe["compile"] and of_compiler:
+        raise UserError(
+            f"compile: PyTorch could not compile the network ({detail}); set compile: false"
+        ) from None
+    if recipe["deterministic"] and "deterministic" in detail:
+        raise UserError(f"deterministic: {detail}; set deterministic: false") from None
