@@ -31,4 +31,4 @@ onsuccess:
 
 
 onerror:
-    print_errors()
+    print_last_words()

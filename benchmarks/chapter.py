@@ -20,6 +20,7 @@ import sys
 import time
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -81,14 +82,15 @@ def accuracy_plain(
     return correct / len(images)
 
 
-def train_ours(work: Path, seed: int, precision: str = "auto") -> tuple[Path, float]:
+def train_ours(work: Path, seed: int, override: dict[str, Any] | None = None) -> tuple[Path, float]:
     """Train by the function of rule `retrain`; return the model file, and images per second."""
-    folder = work / precision / f"seed{seed}"
+    override = override or {}
+    folder = work / "-".join(["d2l", *map(str, override.values())]) / f"seed{seed}"
     data = work / "data" / "cifar10_tiny"
     outputs = Outputs(
         folder / "model.safetensors", folder / "history.csv", folder / "metrics.json", None
     )
-    settings = {"recipe": "d2l", "override": {"precision": precision}}
+    settings = {"recipe": "d2l", "override": override}
     recipe = load_configuration(settings, ROOT / "workflow").recipe
     options = {"recipe": recipe, "seed": seed}
     options |= {"channel_means": MEANS, "channel_deviations": DEVIATIONS}

@@ -5,7 +5,7 @@ Both train on the 1,000 images of the book's small sample by the function of rul
 classify 4,068 other images of CIFAR-10, each in its own precision. Apart from the precision, the
 two trainings of a seed are the same: first weights, order, augmentation.
 
-    benchmarks/precision.py --data FOLDER --work FOLDER [--seeds 5]
+    benchmarks/precision.py --data FOLDER --work FOLDER [--seeds 5] [--epochs 20]
 
 FOLDER of --data holds kaggle_cifar10_tiny.zip and cifar10-lossless.zip (PNG images under their
 Kaggle ids, with labels). About 50 minutes on two cores.
@@ -29,6 +29,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=20)
     arguments = parser.parse_args()
     work = arguments.work.resolve()
     pack(arguments.data, work)
@@ -39,14 +40,17 @@ def main() -> None:
     images, labels = read_test_images(arguments.data / "cifar10-lossless.zip", classes)
     print(
         f"PyTorch {torch.__version__}, {device_name(device)}, {torch.get_num_threads()} threads; "
-        f"recipe d2l on 1,000 images, accuracy on {len(images):,} others",
+        f"recipe d2l, {arguments.epochs} epochs of 1,000 images, "
+        f"accuracy on {len(images):,} others",
         flush=True,
     )
     accuracies: dict[str, list[float]] = {precision: [] for precision in PRECISIONS}
     for seed in range(arguments.seeds):
         line = []
         for precision in PRECISIONS:
-            model, speed = train_ours(work, seed, precision)
+            model, speed = train_ours(
+                work, seed, {"precision": precision, "epochs": arguments.epochs}
+            )
             accuracy = accuracy_ours(model, images, labels, device, precision)
             accuracies[precision].append(accuracy)
             line.append(f"{precision} {accuracy:.4f} ({speed:.0f} images/s)")

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -13,6 +14,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     reasons = {
         "slow": None if config.getoption("--slow") else "slow: give --slow to run it",
+        "gpu": None if torch.cuda.is_available() else "needs a CUDA GPU",
         "realdata": None
         if os.environ.get("IMAGEPIPE_REAL_DATA")
         else "set IMAGEPIPE_REAL_DATA to a folder with real CIFAR-10 images to run it",

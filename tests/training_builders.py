@@ -74,15 +74,16 @@ def train_in(
     *,
     seed: int = 0,
     precision: str = "fp32",
+    device: torch.device = CPU,
     fingerprint: str = "fingerprint",
     seconds_between: float = math.inf,
 ) -> Trained:
-    """Train on the CPU, with history.csv and the checkpoint in `folder`."""
+    """Train, with history.csv and the checkpoint in `folder`."""
     return train(
         data or training_data(),
         recipe,
         seed,
-        CPU,
+        device,
         precision,
         folder / "history.csv",
         Checkpoints(folder / "checkpoint", fingerprint, seconds_between),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from imagepipe.summary import last_errors, summary
+from imagepipe.summary import last_words, summary
 
 METRICS = {
     "valid_accuracy": 0.87654,
@@ -83,10 +83,11 @@ def test_duration_is_told_in_units_that_suit_it(
     assert f"in {expected} (" in told(tmp_path)[1]
 
 
-def test_only_the_closing_errors_of_this_run_are_repeated(tmp_path: Path) -> None:
+def test_only_the_closing_lines_of_this_run_are_repeated(tmp_path: Path) -> None:
     logs = {
         "failed.log": ("reading\nerror: a.csv: row 3: empty\n", 100),
         "at-start.log": ("error: b.csv: gone", 50),
+        "stopped.log": ("epoch 1\nstopped by SIGTERM after epoch 1 of 9; the same command", 60),
         "older.log": ("error: of the last run\n", 49),
         "fine.log": ("error: 0 of 10 in training\ndone\n", 100),
         "empty.log": ("", 100),
@@ -95,5 +96,9 @@ def test_only_the_closing_errors_of_this_run_are_repeated(tmp_path: Path) -> Non
     for name, (text, time) in logs.items():
         (tmp_path / name).write_text(text)
         os.utime(tmp_path / name, (time, time))
-    found = last_errors([tmp_path / name for name in logs], since=50)
-    assert found == ["error: b.csv: gone", "error: a.csv: row 3: empty"]
+    found = last_words([tmp_path / name for name in logs], since=50)
+    assert found == [
+        "error: b.csv: gone",
+        "error: a.csv: row 3: empty",
+        "stopped by SIGTERM after epoch 1 of 9; the same command",
+    ]

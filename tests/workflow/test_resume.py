@@ -1,11 +1,20 @@
-"""The same bytes, wherever it runs and however often it is killed."""
+"""The same bytes, wherever it runs and however often it is stopped, killed or its files damaged."""
 
+import csv
+import os
+import random
+import re
+import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from builders import make_competition
+from imagepipe import checkpoint
 from project import Project, kill_group
 
 EPOCHS = 6
@@ -13,8 +22,15 @@ OVERRIDE = (
     f"override={{epochs: {EPOCHS}, batch_size: 10, test_time_augmentation: none, "
     "model: {name: small_cnn, width: 8}}"
 )
-CONFIG = ("dataset=cifar10", "raw_dir=kaggle", OVERRIDE)
+CHECKPOINT_SECONDS = 0.5
+CONFIG = (
+    "dataset=cifar10",
+    "raw_dir=kaggle",
+    f"checkpoint_minutes={CHECKPOINT_SECONDS / 60}",
+    OVERRIDE,
+)
 RESULTS = "results/cifar10/fast/seed0"
+LOGS = "logs/cifar10/fast/seed0"
 SAME_BYTES = (
     "submission.csv",
     f"{RESULTS}/train/model.safetensors",
@@ -22,48 +38,235 @@ SAME_BYTES = (
     f"{RESULTS}/final/model.safetensors",
     f"{RESULTS}/final/test_logits.npz",
 )
+STAGES = (("train", "train"), ("final", "retrain"))
+# What no two runs share.
+TIMES = ("seconds", "examples_per_second")
 
 
-def prepared(parent: Path) -> Project:
+def prepared(parent: Path, train: int = 1200) -> Project:
     project = Project.copy_to(parent)
     raw = project.directory / "kaggle"
     raw.mkdir()
-    make_competition(raw, train=1200, test=20)
+    make_competition(raw, train=train, test=20)
     return project
 
 
-def wait_for_epochs(process: "subprocess.Popen[bytes]", history: Path, epochs: int) -> None:
-    """Wait until a history has a row for so many epochs."""
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project that has run to its end without a stop."""
+    project = prepared(tmp_path_factory.mktemp("undisturbed"))
+    result = project.run("submission.csv", config=CONFIG)
+    assert result.code == 0, result.output
+    return project
+
+
+def history(project: Project, stage: str) -> list[dict[str, str]]:
+    """Return the rows of a history, without the times."""
+    with (project.directory / RESULTS / stage / "history.csv").open(newline="") as file:
+        return [{k: v for k, v in row.items() if k not in TIMES} for row in csv.DictReader(file)]
+
+
+def assert_same_results(one: Project, other: Project) -> None:
+    for path in SAME_BYTES:
+        assert one.read(path) == other.read(path), path
+    for stage, _ in STAGES:
+        assert len(history(one, stage)) == EPOCHS
+        assert history(one, stage) == history(other, stage)
+    assert not list(one.directory.rglob("checkpoint.pt*"))
+
+
+def unlock(project: Project) -> None:
+    """Do as snakemake itself asks its user to after a SIGKILL."""
+    if list(project.directory.glob(".snakemake/locks/*")):
+        assert project.run("--unlock", config=CONFIG).code == 0
+
+
+def wait_for(process: "subprocess.Popen[bytes]", ready: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 120
     while process.poll() is None and time.monotonic() < deadline:
-        if history.is_file() and len(history.read_text().splitlines()) > epochs:
+        if ready():
             return
         time.sleep(0.02)
-    raise AssertionError(f"{history} never had {epochs} epochs")
+    raise AssertionError("it never came so far")
 
 
-def test_a_killed_training_carries_on_to_the_same_bytes(tmp_path: Path) -> None:
-    undisturbed = prepared(tmp_path / "undisturbed")
-    result = undisturbed.run("submission.csv", config=CONFIG)
-    assert result.code == 0, result.output
+def has_epochs(path: Path, epochs: int) -> Callable[[], bool]:
+    return lambda: path.is_file() and len(path.read_text().splitlines()) > epochs
 
-    killed = prepared(tmp_path / "killed")
+
+def test_a_killed_training_carries_on_to_the_same_bytes(
+    tmp_path: Path, undisturbed: Project
+) -> None:
+    killed = prepared(tmp_path)
     for stage, epochs, number in (
         ("train", 2, signal.SIGKILL),
         ("train", 4, signal.SIGTERM),
-        ("final", 1, signal.SIGKILL),
+        ("final", 1, signal.SIGINT),
     ):
         process = killed.start("submission.csv", config=CONFIG)
-        wait_for_epochs(process, killed.directory / RESULTS / stage / "history.csv", epochs)
+        wait_for(process, has_epochs(killed.directory / RESULTS / stage / "history.csv", epochs))
         kill_group(process, number)
         assert not (killed.directory / "submission.csv").exists()
-        if list(killed.directory.glob(".snakemake/locks/*")):
-            # As snakemake itself asks its user to do after a SIGKILL.
-            assert killed.run("--unlock", config=CONFIG).code == 0
+        unlock(killed)
     result = killed.run("submission.csv", config=CONFIG)
     assert result.code == 0, result.output
     assert "carry on after epoch" in result.output
+    assert_same_results(killed, undisturbed)
 
+
+def has_begun(log: Path, since: float) -> Callable[[], bool]:
+    return lambda: log.is_file() and log.stat().st_mtime > since and "train on" in log.read_text()
+
+
+def place_of_checkpoint(project: Project, stage: str) -> str | None:
+    """Say, as the log would, how far the training in a checkpoint has come."""
+    path = project.directory / RESULTS / ".checkpoint" / stage / checkpoint.FILE_NAME
+    if not path.is_file():
+        return None
+    state = checkpoint._read(path)["state"]
+    place = f"epoch {len(state['history'])} of {EPOCHS}"
+    steps = len(state["figures"])
+    return f"{place} and {steps} steps of " if steps else place
+
+
+def seconds_lost(project: Project, stage: str, rule: str) -> float:
+    """Return how long the training has run since its last checkpoint, or since its start."""
+    log = project.directory / LOGS / f"{rule}.log"
+    path = project.directory / RESULTS / ".checkpoint" / stage / checkpoint.FILE_NAME
+    since = [file.stat().st_mtime for file in (log, path) if file.is_file()]
+    return time.time() - max(since, default=time.time())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "signals", [(signal.SIGKILL,), (signal.SIGTERM, signal.SIGINT)], ids=["killed", "stopped"]
+)
+def test_twenty_stops_at_random_moments_leave_no_trace(
+    signals: tuple[signal.Signals, ...], tmp_path: Path, undisturbed: Project
+) -> None:
+    moments = random.Random(0)
+    project = prepared(tmp_path)
+    assert project.run("pack", config=CONFIG).code == 0
+    stops = carried_on = 0
+    while stops < 20:
+        stage, rule = STAGES[(project.directory / RESULTS / "train/model.safetensors").is_file()]
+        before = place_of_checkpoint(project, stage)
+        process = project.start("submission.csv", config=CONFIG)
+        log = project.directory / LOGS / f"{rule}.log"
+        wait_for(process, has_begun(log, time.time()))
+        # Before the first step, in it, in an epoch, at its end, while it saves.
+        time.sleep(moments.uniform(0.0, 2.5))
+        if stops < 19:
+            assert process.poll() is None, "the training is too short for 20 stops"
+        text = log.read_text() if log.is_file() else ""
+        if before is not None and "epoch" in text:
+            # What was saved is what is carried on, and nothing of it is done again.
+            assert f"carry on after {before}" in text
+            carried_on += 1
+        number = signals[stops % len(signals)]
+        os.killpg(process.pid, signal.SIGSTOP)
+        lost = seconds_lost(project, stage, rule)
+        os.killpg(process.pid, number)
+        os.killpg(process.pid, signal.SIGCONT)
+        process.wait(timeout=120)
+        # Loading PyTorch's optimisers and the last, unfinished save come on top.
+        assert lost < CHECKPOINT_SECONDS + 5
+        stops += 1
+        if number is not signal.SIGKILL and "stopped by" in log.read_text():
+            place = re.findall(r"stopped by \w+ after (.*); the same", log.read_text())[-1]
+            saved = place_of_checkpoint(project, stage)
+            assert saved is not None
+            assert place.startswith(saved)
+        unlock(project)
+    assert carried_on >= 10
+    result = project.run("submission.csv", config=CONFIG)
+    assert result.code == 0, result.output
+    assert_same_results(project, undisturbed)
+
+
+def truncate(path: Path, _: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def empty(path: Path, _: Path) -> None:
+    path.write_bytes(b"")
+
+
+def swap(path: Path, foreign: Path) -> None:
+    shutil.copy(foreign, path)
+
+
+def interrupted(project: Project, config: tuple[str, ...]) -> Path:
+    """Kill a run in its training, and return the checkpoint that it left."""
+    process = project.start("submission.csv", config=config)
+    path = project.directory / RESULTS / ".checkpoint" / "train" / checkpoint.FILE_NAME
+    wait_for(process, path.is_file)
+    kill_group(process, signal.SIGKILL)
+    unlock(project)
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("damage", [truncate, empty, swap])
+def test_a_damaged_or_foreign_checkpoint_is_set_aside_and_changes_nothing(
+    damage: Callable[[Path, Path], None], tmp_path: Path, undisturbed: Project
+) -> None:
+    foreign = tmp_path / "foreign.pt"
+    if damage is swap:
+        other = prepared(tmp_path / "other")
+        config = (*CONFIG[:-1], OVERRIDE.replace("epochs", "optimizer: {lr: 0.01}, epochs"))
+        shutil.copy(interrupted(other, config), foreign)
+    project = prepared(tmp_path / "mine")
+    damage(interrupted(project, CONFIG), foreign)
+    result = project.run("submission.csv", config=CONFIG)
+    assert result.code == 0, result.output
+    assert len(re.findall("is set aside as .* training starts anew", result.output)) == 1
+    assert "carry on" not in result.output
+    assert_same_results(project, undisturbed)
+
+
+@pytest.mark.parametrize(
+    ("force", "anew"),
+    [
+        (("--forceall",), True),
+        (("--forcerun", "train"), True),
+        (("--forcerun", "retrain"), False),
+        ((), False),
+    ],
+    ids=["forceall", "train forced", "another rule forced", "not forced"],
+)
+def test_a_forced_training_starts_anew(
+    force: tuple[str, ...], anew: bool, tmp_path: Path, stopped: Project
+) -> None:
+    project = Project(stopped.folder, tmp_path / "work")
+    shutil.copytree(stopped.directory, project.directory, symlinks=True)
+    target = f"{RESULTS}/train/model.safetensors"
+    result = project.run(target, *force, config=CONFIG)
+    assert result.code == 0, result.output
+    assert ("carry on" not in result.output) == anew
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project that was killed in its training."""
+    project = prepared(tmp_path_factory.mktemp("stopped"))
+    interrupted(project, CONFIG)
+    return project
+
+
+def test_cores_and_folders_change_no_byte_at_equal_threads(tmp_path: Path) -> None:
+    override = "override={epochs: 2, batch_size: 10, model: {name: small_cnn, width: 8}}"
+    one, other = (prepared(tmp_path / name, train=200) for name in ("one", "the other"))
+    config = (*CONFIG[:2], override)
+    assert one.run("submission.csv", config=config, cores="1").code == 0
+    # gpu=0 means the CPU, whatever the device asked for, and whether there is a GPU or not.
+    result = other.run(
+        *("submission.csv", "--set-threads", "train=1", "retrain=1", "predict=1"),
+        *("--resources", "gpu=0"),
+        config=(*config, "device=cuda"),
+        cores="2",
+    )
+    assert result.code == 0, result.output
+    assert "train on cpu" in result.output
     for path in SAME_BYTES:
-        assert killed.read(path) == undisturbed.read(path), path
-    assert not list(killed.directory.rglob("checkpoint.pt*"))
+        assert one.read(path) == other.read(path), path

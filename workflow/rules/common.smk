@@ -11,7 +11,7 @@ sys.path.append(str(SCRIPTS))
 from imagepipe.configuration import canonical_json, load_configuration
 from imagepipe.errors import UserError
 from imagepipe.source_hash import code_hash
-from imagepipe.summary import last_errors, summary
+from imagepipe.summary import last_words, summary
 
 try:
     CONFIGURATION = load_configuration(config, SCRIPTS.parent)
@@ -74,7 +74,7 @@ def print_summary():
     )
 
 
-def print_errors():
+def print_last_words():
     logs = list(Path(LOGS).rglob("*.log"))
-    for line in last_errors(logs, START_FILE.stat().st_mtime):
+    for line in last_words(logs, START_FILE.stat().st_mtime):
         print(line, file=sys.stderr)

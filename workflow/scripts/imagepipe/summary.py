@@ -50,18 +50,18 @@ def in_order(paths: list[Path]) -> list[Path]:
     return found
 
 
-def last_errors(logs: list[Path], since: float) -> list[str]:
-    """Return the closing error line of each job's log that was written after a point in time.
+def last_words(logs: list[Path], since: float) -> list[str]:
+    """Return the closing line of each job that failed or was stopped after a point in time.
 
     `since` is in seconds of the clock. A log that does not end in such a line gives none.
     """
-    errors: list[str] = []
+    words: list[str] = []
     for log in sorted(logs):
         if log.stat().st_mtime >= since:
             lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-            if lines and lines[-1].startswith("error: "):
-                errors.append(lines[-1])
-    return errors
+            if lines and lines[-1].startswith(("error: ", "stopped by ")):
+                words.append(lines[-1])
+    return words
 
 
 def _duration(seconds: float) -> str:

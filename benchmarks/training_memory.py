@@ -1,0 +1,85 @@
+#!/usr/bin/env python3
+"""How much memory does a training on 50,000 images take?
+
+For each recipe and precision, a process of its own holds 50,000 random images of 32×32 pixels and
+5,000 more to validate, trains some steps and validates, as the first epoch of rule `train` does,
+writes a checkpoint, and prints the most memory that it ever had (of a GPU: that its PyTorch
+allocated).
+
+    benchmarks/training_memory.py [--steps 20]
+
+About five minutes on two cores.
+"""
+
+import argparse
+import resource
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
+
+IMAGES, VALID = 50_000, 5_000
+CASES = (("d2l-full", "auto"), ("d2l-full", "fp32"), ("d2l", "auto"), ("fast", "auto"))
+
+
+def measure(recipe_name: str, precision: str, steps: int, folder: Path) -> None:
+    """Train in this process, and print what it took."""
+    import pandas as pd
+    import torch
+
+    from imagepipe.configuration import load_configuration
+    from imagepipe.device import choose_precision, chosen_device, device_name
+    from imagepipe.packed_images import PackedImages
+    from imagepipe.training import Checkpoints, train
+    from imagepipe.training_runs import training_data
+
+    settings = {"recipe": recipe_name, "override": {"precision": precision, "epochs": 1}}
+    recipe = load_configuration(settings, ROOT / "workflow").recipe
+    images = np.load(folder / "images.npy", mmap_mode="c")
+    splits = np.where(np.arange(len(images)) < IMAGES, "train", "valid")
+    labels = (np.arange(len(images)) % 10).astype(str)
+    table = pd.DataFrame({"label": labels, "split": splits})
+    options = {"channel_means": [0.5] * 3, "channel_deviations": [0.25] * 3}
+    classes = [str(number) for number in range(10)]
+    data = training_data(PackedImages(images, table), classes, options, hold_out=True)
+    few = data.train_rows[: steps * recipe["batch_size"]]
+    with chosen_device("auto", gpus=1) as device:
+        chosen, _ = choose_precision(precision, device)
+        data = type(data)(**(vars(data) | {"train_rows": few}))
+        checkpoints = Checkpoints(folder / "checkpoint", f"{recipe_name} {precision}")
+        train(data, recipe, 0, device, chosen, folder / "history.csv", checkpoints)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        gpu = f", GPU {torch.cuda.max_memory_allocated() / 1e9:.2f} GB" if device.index == 0 else ""
+        print(
+            f"{recipe_name}, batch {recipe['batch_size']}, {chosen}, on {device_name(device)}: "
+            f"{peak / 1e9:.2f} GB{gpu}",
+            flush=True,
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--case", nargs=3, metavar=("RECIPE", "PRECISION", "FOLDER"))
+    arguments = parser.parse_args()
+    if arguments.case:
+        recipe, precision, folder = arguments.case
+        measure(recipe, precision, arguments.steps, Path(folder))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        generator = np.random.default_rng(0)
+        images = generator.integers(0, 256, (IMAGES + VALID, 32, 32, 3), dtype=np.uint8)
+        np.save(Path(folder) / "images.npy", images)
+        del images
+        for case in CASES:
+            command = [sys.executable, __file__, "--steps", str(arguments.steps), "--case"]
+            subprocess.run([*command, *case, folder], check=True, stderr=subprocess.DEVNULL)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+"""The engine on a CUDA GPU: as exact as on the CPU, and never waited for."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from imagepipe import device as device_module
+from imagepipe import training
+from imagepipe.device import chosen_device
+from imagepipe.errors import UserError
+from imagepipe.interruption import StopRequest
+from imagepipe.progress import counter
+from imagepipe.training import Checkpoints, Saver, train_epoch
+from imagepipe.training_runs import train_or_explain
+from imagepipe.training_state import begin
+from training_builders import (
+    CPU,
+    assert_same_weights,
+    complete_recipe,
+    train_in,
+    training_data,
+    without_times,
+)
+
+pytestmark = pytest.mark.gpu
+GPU = torch.device("cuda", 0)
+AUGMENTATION = {
+    "random_resized_crop": {"resize": 10},
+    "random_crop_padding": 1,
+    "horizontal_flip": True,
+    "color_jitter": {"brightness": 0.1, "contrast": 0.1, "saturation": 0.1, "hue": 0.02},
+    "cutout": 2,
+}
+
+
+def recipe(**sections: Any) -> dict[str, Any]:
+    return complete_recipe(augmentation=AUGMENTATION, **sections)
+
+
+def train_on_gpu(folder: Path, precision: str, **options: Any) -> training.Trained:
+    sections = options.pop("sections", {})
+    return train_in(folder, recipe(**sections), precision=precision, device=GPU, **options)
+
+
+@pytest.fixture(autouse=True)
+def settings_as_before() -> Any:
+    yield
+    torch.use_deterministic_algorithms(False)
+    torch.cuda.set_sync_debug_mode("default")
+    torch.cuda.set_per_process_memory_fraction(1.0)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize("step", [2, 5])
+def test_a_training_repeats_itself_bit_for_bit_and_after_a_kill(
+    precision: str, step: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = train_on_gpu(tmp_path / "whole", precision)
+    train_step, done = training.train_step, []
+
+    def mortal(*args: Any) -> torch.Tensor:
+        done.append(1)
+        if len(done) == step:
+            raise KeyboardInterrupt
+        return train_step(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "train_step", mortal)
+        with pytest.raises(KeyboardInterrupt):
+            train_on_gpu(tmp_path / "resumed", precision, seconds_between=0.0)
+    resumed = train_on_gpu(tmp_path / "resumed", precision)
+    assert_same_weights(resumed.model, whole.model)
+    assert without_times(resumed.history) == without_times(whole.history)
+
+
+def test_a_memory_map_gives_the_same_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = train_on_gpu(tmp_path / "whole", "bf16")
+    data = training_data()
+    np.save(tmp_path / "images.npy", data.images)
+    data = replace(data, images=np.load(tmp_path / "images.npy", mmap_mode="c"))
+    monkeypatch.setattr(device_module, "free_memory", lambda _: 0)
+    mapped = train_on_gpu(tmp_path / "mapped", "bf16", data=data)
+    assert_same_weights(mapped.model, whole.model)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize("mapped", [False, True])
+def test_no_step_waits_for_the_gpu(
+    precision: str, mapped: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if mapped:
+        monkeypatch.setattr(device_module, "free_memory", lambda _: 0)
+    monkeypatch.setattr(training, "SECONDS_BETWEEN_LOOKS", 0.0)
+    subject = begin(training_data(80), recipe(), 0, GPU, precision)
+    train_step = training.train_step
+
+    def watched(*args: Any) -> torch.Tensor:
+        # From the first step on: the epoch's order and draws are on the device by then.
+        torch.cuda.set_sync_debug_mode("error")
+        result = train_step(*args)
+        if subject.step == subject.steps - 1:
+            torch.cuda.set_sync_debug_mode("default")
+        return result
+
+    monkeypatch.setattr(training, "train_step", watched)
+    saver = Saver(subject, Checkpoints(Path("nowhere"), ""), StopRequest())
+    with counter(total=None, description="", unit="images") as bar:
+        train_epoch(subject, saver, bar)
+
+
+def test_fp32_on_the_gpu_is_near_fp32_on_the_cpu(tmp_path: Path) -> None:
+    gpu = train_on_gpu(tmp_path / "gpu", "fp32")
+    cpu = train_in(tmp_path / "cpu", recipe(), device=CPU)
+    losses = [[row["train_loss"] for row in run.history] for run in (gpu, cpu)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-2)
+
+
+def test_the_batch_size_that_is_proposed_for_a_full_memory_fits(tmp_path: Path) -> None:
+    data = training_data(train_images=4096)
+    wide = {"model": {"name": "small_cnn", "width": 64}, "epochs": 1}
+    options = {"recipe": recipe(**wide, batch_size=4096), "seed": 0}
+    torch.cuda.set_per_process_memory_fraction(
+        600e6 / torch.cuda.get_device_properties(GPU).total_memory
+    )
+    checkpoints = Checkpoints(tmp_path / "checkpoint", "mine")
+    with pytest.raises(
+        UserError, match=r"is full at a batch size of 4096; (\d+) fits: set"
+    ) as told:
+        train_or_explain(data, options, GPU, "fp32", tmp_path / "history.csv", checkpoints)
+    fits = int(str(told.value).split("; ")[1].split(" fits")[0])
+    torch.cuda.empty_cache()
+    options["recipe"] = recipe(**wide, batch_size=fits)
+    train_or_explain(data, options, GPU, "fp32", tmp_path / "history.csv", checkpoints)
+
+
+def test_auto_takes_the_gpu_and_no_gpus_the_cpu() -> None:
+    with chosen_device("auto", gpus=1) as device:
+        assert device.type == "cuda"
+    with chosen_device("auto", gpus=0) as device:
+        assert device.type == "cpu"
