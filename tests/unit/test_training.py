@@ -443,7 +443,7 @@ def test_a_checkpoint_within_an_epoch_is_carried_on_from_the_very_step(
     assert_same_training(tmp_path / "resumed", resumed, whole)
     epochs, rest = divmod(step, STEPS_OF_EPOCH)
     if rest:
-        assert f"carry on after epoch {epochs} of 2 and {rest} steps of 4" in caplog.text
+        assert f"carry on after epoch {epochs} of 2 and step {rest} of 4 of the next" in caplog.text
 
 
 def test_checkpoints_within_an_epoch_keep_their_distance(
@@ -497,7 +497,7 @@ def test_a_signal_saves_at_the_next_step_and_nothing_is_done_twice(
     steps.before.clear()
     assert raised.value.signal_number == number
     epochs, rest = divmod(step + 1, STEPS_OF_EPOCH)
-    place = f"{rest} steps of 4" if rest else "4 steps of 4"
+    place = f"step {rest or STEPS_OF_EPOCH} of 4 of the next"
     assert f"stopped by {number.name} after epoch {epochs if rest else 0} of 2" in str(raised.value)
     assert place in str(raised.value)
     assert steps.count == step + 1

@@ -126,7 +126,7 @@ def place_of_checkpoint(project: Project, stage: str) -> str | None:
     state = checkpoint._read(path)["state"]
     place = f"epoch {len(state['history'])} of {EPOCHS}"
     steps = len(state["figures"])
-    return f"{place} and {steps} steps of " if steps else place
+    return f"{place} and step {steps} of " if steps else place
 
 
 def seconds_lost(project: Project, stage: str, rule: str) -> float:
@@ -243,14 +243,17 @@ def test_a_forced_training_starts_anew(
     target = f"{RESULTS}/train/model.safetensors"
     result = project.run(target, *force, config=CONFIG)
     assert result.code == 0, result.output
-    assert ("carry on" not in result.output) == anew
+    carried_on = "carry on after epoch 0 of 6 and step" in result.output
+    assert carried_on != anew
+    assert ("carry on" in result.output) == carried_on
 
 
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project that was killed in its training."""
+    """A project that was killed in its first epoch, in which it saved after each step."""
     project = prepared(tmp_path_factory.mktemp("stopped"))
-    interrupted(project, CONFIG)
+    every_step = (*(item for item in CONFIG if "minutes" not in item), "checkpoint_minutes=1e-6")
+    interrupted(project, every_step)
     return project
 
 

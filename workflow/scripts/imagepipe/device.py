@@ -90,6 +90,8 @@ def set_arithmetic(device: torch.device, *, tf32: bool, deterministic: bool) -> 
     torch.backends.cudnn.allow_tf32 = tf32
     torch.backends.cudnn.benchmark = not deterministic
     torch.use_deterministic_algorithms(deterministic)
+    # It is there to show mistakes, and costs time.
+    torch.utils.deterministic.fill_uninitialized_memory = False
     if deterministic:
         # https://docs.nvidia.com/cuda/cublas/#results-reproducibility
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

@@ -120,7 +120,6 @@ def train(
             saver.after_epoch()
         if valid_logits is None:
             _, valid_logits = validate(training, saver)
-    write_history(history_file, training.history)
     return Trained(training.model, training.history, valid_logits)
 
 

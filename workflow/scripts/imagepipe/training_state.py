@@ -115,7 +115,7 @@ class Training:
     def place(self) -> str:
         """Say how far the training has come."""
         epoch = f"epoch {len(self.history)} of {self.recipe['epochs']}"
-        return epoch + (f" and {self.step} steps of {self.steps}" if self.step else "")
+        return epoch + (f" and step {self.step} of {self.steps} of the next" if self.step else "")
 
     def state(self) -> dict[str, Any]:
         """Return all that a resumed training needs, for a checkpoint."""
