@@ -35,7 +35,8 @@ def measure(recipe_name: str, precision: str, steps: int, folder: Path) -> None:
     from imagepipe.configuration import load_configuration
     from imagepipe.device import choose_precision, chosen_device, device_name
     from imagepipe.packed_images import PackedImages
-    from imagepipe.training import Checkpoints, train
+    from imagepipe.saving import Checkpoints
+    from imagepipe.training import train
     from imagepipe.training_runs import training_data
 
     settings = {"recipe": recipe_name, "override": {"precision": precision, "epochs": 1}}

@@ -35,7 +35,8 @@ from imagepipe.device import choose_precision, chosen_device, device_name  # noq
 from imagepipe.interruption import StopRequest  # noqa: E402
 from imagepipe.packed_images import read_classes, read_packed  # noqa: E402
 from imagepipe.progress import counter  # noqa: E402
-from imagepipe.training import Checkpoints, Saver, train_epoch, train_step  # noqa: E402
+from imagepipe.saving import Checkpoints, Saver  # noqa: E402
+from imagepipe.training import train_epoch, train_step  # noqa: E402
 from imagepipe.training_runs import training_data  # noqa: E402
 from imagepipe.training_state import Training, TrainingData, begin  # noqa: E402
 

@@ -9,7 +9,8 @@ import torch
 import yaml
 
 from imagepipe.configuration import check
-from imagepipe.training import Checkpoints, Trained, train
+from imagepipe.saving import Checkpoints
+from imagepipe.training import Trained, train
 from imagepipe.training_state import TrainingData
 
 WORKFLOW = Path(__file__).parents[1] / "workflow"

@@ -14,7 +14,8 @@ from imagepipe.device import chosen_device
 from imagepipe.errors import UserError
 from imagepipe.interruption import StopRequest
 from imagepipe.progress import counter
-from imagepipe.training import Checkpoints, Saver, train_epoch
+from imagepipe.saving import Checkpoints, Saver
+from imagepipe.training import train_epoch
 from imagepipe.training_runs import train_or_explain
 from imagepipe.training_state import begin
 from training_builders import (

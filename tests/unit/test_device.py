@@ -151,20 +151,31 @@ def test_the_network_computes_in_the_precision_and_keeps_fp32_weights(
     assert layer.weight.dtype == torch.float32
 
 
-@pytest.mark.parametrize("room", [2.0, 1.99])
-def test_images_are_held_whole_only_where_they_take_at_most_half_of_the_memory(
-    room: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("room", "whole"), [(2.0, True), (1.99, False)])
+def test_a_gpu_gets_images_whole_only_if_they_take_at_most_half_of_its_memory(
+    room: float, whole: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    np.save(tmp_path / "images.npy", np.arange(200, dtype=np.uint8).reshape(2, 10, 10, 1))
-    images = np.load(tmp_path / "images.npy", mmap_mode="c")
+    images = memory_map(tmp_path)
     monkeypatch.setattr(device_module, "free_memory", lambda _: int(room * images.nbytes))
+    # A device without memory of its own stands for the GPU.
+    tensor = whole_or_mapped(images, torch.device("meta"))
+    assert tensor.shape == images.shape
+    assert tensor.device.type == ("meta" if whole else "cpu")
+    if not whole:
+        assert tensor.data_ptr() == images.ctypes.data
+
+
+def test_the_cpu_reads_a_memory_map_where_it_lies(tmp_path: Path) -> None:
+    images = memory_map(tmp_path)
     tensor = whole_or_mapped(images, torch.device("cpu"))
     assert torch.equal(tensor, torch.from_numpy(images.copy()))
-    assert (tensor.data_ptr() == images.ctypes.data) == (room < 2)
+    assert tensor.data_ptr() == images.ctypes.data
 
 
-def test_there_is_free_memory_on_this_machine() -> None:
-    assert 0 < device_module.free_memory(torch.device("cpu")) < 1 << 50
+def memory_map(folder: Path) -> np.ndarray:
+    np.save(folder / "images.npy", np.arange(200, dtype=np.uint8).reshape(2, 10, 10, 1))
+    images: np.ndarray = np.load(folder / "images.npy", mmap_mode="c")
+    return images
 
 
 @pytest.fixture

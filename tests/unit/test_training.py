@@ -23,7 +23,7 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from imagepipe import checkpoint, progress, training, training_state
+from imagepipe import checkpoint, progress, saving, training, training_state
 from imagepipe import device as device_module
 from imagepipe.errors import Stopped, UserError
 from imagepipe.history import write_metrics
@@ -31,8 +31,9 @@ from imagepipe.interruption import StopRequest
 from imagepipe.prediction import predict_logits
 from imagepipe.progress import counter
 from imagepipe.randomness import generator
+from imagepipe.saving import Checkpoints, Saver
 from imagepipe.standardisation import Standardisation
-from imagepipe.training import Checkpoints, Look, Saver, Trained, train_epoch, try_steps
+from imagepipe.training import Look, Trained, train_epoch, try_steps
 from imagepipe.training_state import Training, TrainingData, begin
 from training_builders import (
     CPU,
@@ -66,7 +67,7 @@ EVERYTHING = {
 @pytest.fixture(autouse=True)
 def checkpoints_after_every_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     """However short an epoch of a few images is."""
-    monkeypatch.setattr(training, "CHECKPOINT_SHARE", math.inf)
+    monkeypatch.setattr(saving, "CHECKPOINT_SHARE", math.inf)
 
 
 def all_images(count: int) -> TrainingData:
@@ -457,8 +458,8 @@ def test_checkpoints_within_an_epoch_keep_their_distance(
         now += 1.0
         return now
 
-    clock = SimpleNamespace(monotonic=monotonic, perf_counter=time.perf_counter)
-    monkeypatch.setattr(training, "time", clock)
+    clock = SimpleNamespace(monotonic=monotonic)
+    monkeypatch.setattr(saving, "time", clock)
     monkeypatch.setattr(checkpoint, "save", lambda *args: saved.append(now))
     # The clock is read once in a step, and twice for a checkpoint.
     train_in(tmp_path, complete_recipe(epochs=1, batch_size=1), seconds_between=9.0)
@@ -470,7 +471,7 @@ def test_checkpoints_within_an_epoch_keep_their_distance(
 def test_short_epochs_are_not_held_up_by_checkpoints(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "CHECKPOINT_SHARE", 0.05)
+    monkeypatch.setattr(saving, "CHECKPOINT_SHARE", 0.05)
     saved = []
 
     def slowly(_: Path, state: dict[str, Any], __: str) -> None:
@@ -606,15 +607,12 @@ def test_the_checkpoint_of_another_training_is_not_carried_on(tmp_path: Path) ->
 # Where the images lie, and in which numbers it computes.
 
 
-def test_a_memory_map_gives_the_same_training_bit_for_bit(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_memory_map_gives_the_same_training_bit_for_bit(tmp_path: Path) -> None:
     data = training_data()
     np.save(tmp_path / "images.npy", data.images)
     mapped = replace(data, images=np.load(tmp_path / "images.npy", mmap_mode="c"))
     recipe = complete_recipe(**EVERYTHING)
     whole = train_in(tmp_path / "whole", recipe, data)
-    monkeypatch.setattr(device_module, "free_memory", lambda _: 0)
     assert begin(mapped, recipe, 0, CPU, "fp32").images.data_ptr() == mapped.images.ctypes.data
     assert_same_training(tmp_path / "whole", train_in(tmp_path / "map", recipe, mapped), whole)
 

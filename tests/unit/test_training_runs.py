@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from imagepipe import checkpoint, training, training_runs, training_state
+from imagepipe import checkpoint, saving, training, training_runs, training_state
 from imagepipe.errors import UserError
 from imagepipe.logits import read_predictions
 from imagepipe.model_files import load_model
@@ -36,7 +36,7 @@ VALID_ROWS = [row for row in range(IMAGES) if SPLITS[row] == "valid"]
 @pytest.fixture(autouse=True)
 def checkpoints_after_every_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     """However short an epoch of a few images is."""
-    monkeypatch.setattr(training, "CHECKPOINT_SHARE", math.inf)
+    monkeypatch.setattr(saving, "CHECKPOINT_SHARE", math.inf)
 
 
 @pytest.fixture(autouse=True)

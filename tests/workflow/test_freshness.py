@@ -160,6 +160,7 @@ MODULE_TABLE: dict[str, set[str]] = {
     "randomness": {"train", "retrain"},
     "reorganising": {"reorganise"},
     "sample_images": {"fetch"},
+    "saving": {"train", "retrain"},
     "scoring": {"score"},
     "selection": {"select"},
     "source_hash": NOTHING,

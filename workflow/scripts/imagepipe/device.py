@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
-import psutil
 import torch
 from torch import Tensor
 
@@ -91,7 +90,7 @@ def set_arithmetic(device: torch.device, *, tf32: bool, deterministic: bool) -> 
     torch.backends.cudnn.benchmark = not deterministic
     torch.use_deterministic_algorithms(deterministic)
     # It is there to show mistakes, and costs time.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     if deterministic:
         # https://docs.nvidia.com/cuda/cublas/#results-reproducibility
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -103,20 +102,20 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
 
 
 def free_memory(device: torch.device) -> int:
-    """Return how many bytes could still be allocated on a device."""
+    """Return how many bytes could still be allocated on a GPU."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    if device.type == "mps":
-        return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
-    return int(psutil.virtual_memory().available)
+    return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
 
 
 def whole_or_mapped(images: np.ndarray, device: torch.device) -> Tensor:
-    """Return a memory map of images as a tensor on the device, if that is half free or more.
+    """Return images as a tensor on a GPU, or a tensor that shares their memory, on the CPU.
 
-    Where the images would take more than half of the device's free memory, the tensor is the
-    memory map itself, on the CPU: rows are then read from the disk as they are asked for.
+    A GPU gets them whole if they take at most half of its free memory. Otherwise, and on the CPU,
+    a memory map stays one: the system holds what is read of it as long as there is room, once for
+    all jobs.
     """
-    if images.nbytes <= free_memory(device) / 2:
-        return torch.from_numpy(np.array(images)).to(device)
-    return torch.from_numpy(images)
+    shared = torch.from_numpy(images)
+    if device.type == "cpu" or images.nbytes > free_memory(device) / 2:
+        return shared
+    return shared.to(device)

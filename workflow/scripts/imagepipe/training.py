@@ -14,33 +14,20 @@ from torch import Tensor, nn
 from imagepipe import checkpoint
 from imagepipe.augmentation import augment, draw
 from imagepipe.device import autocast, device_name
-from imagepipe.errors import Stopped
 from imagepipe.history import epoch_line, write_history
-from imagepipe.interruption import StopRequest, stop_requests
+from imagepipe.interruption import stop_requests
 from imagepipe.optimisation import loss_of_each
 from imagepipe.prediction import predict_logits
 from imagepipe.progress import Counter, counter
 from imagepipe.randomness import generator, seed_layers
+from imagepipe.saving import Checkpoints, Saver
 from imagepipe.training_state import Training, TrainingData, begin
 
 logger = logging.getLogger(__name__)
 
-VALIDATION_BATCH_SIZE = 500
+# Few enough that validation takes no more memory than training.
+VALIDATION_BATCH_SIZE = 128
 SECONDS_BETWEEN_LOOKS = 1.0
-# At the end of an epoch, a checkpoint may take no more than this part of the time.
-CHECKPOINT_SHARE = 0.05
-
-
-@dataclass(frozen=True)
-class Checkpoints:
-    """Where checkpoints lie, what they belong to, and how many seconds one may cost at most.
-
-    A checkpoint of another `fingerprint` is not carried on.
-    """
-
-    folder: Path
-    fingerprint: str
-    seconds_between: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -121,50 +108,6 @@ def train(
         if valid_logits is None:
             _, valid_logits = validate(training, saver)
     return Trained(training.model, training.history, valid_logits)
-
-
-class Saver:
-    """Decides when a checkpoint is written, and stops the training when a signal asks for it."""
-
-    def __init__(self, training: Training, checkpoints: Checkpoints, stop: StopRequest) -> None:
-        self.training = training
-        self.checkpoints = checkpoints
-        self.stop = stop
-        self.saved_at = time.monotonic()
-        self.seconds_to_save = 0.0
-
-    def after_step(self) -> None:
-        """Save if it is time to."""
-        self.stop_if_asked()
-        if time.monotonic() - self.saved_at >= self.checkpoints.seconds_between:
-            self.save()
-
-    def after_epoch(self) -> None:
-        """Save, unless epochs are so short that saving would take too much of the time."""
-        self.stop_if_asked()
-        if self.seconds_to_save <= CHECKPOINT_SHARE * (time.monotonic() - self.saved_at):
-            self.save()
-
-    def stop_if_asked(self) -> None:
-        """Save and raise `Stopped` if a signal has come."""
-        if self.stop.signal is not None:
-            self.save()
-            raise Stopped(
-                f"stopped by {self.stop.signal.name} after {self.training.place()}; the same "
-                "command carries on from there",
-                self.stop.signal,
-            )
-
-    def save(self) -> None:
-        if self.training.step:
-            # A loss that is not finite must not be carried on.
-            self.training.loss_and_accuracy()
-        start = time.monotonic()
-        checkpoint.save(
-            self.checkpoints.folder, self.training.state(), self.checkpoints.fingerprint
-        )
-        self.saved_at = time.monotonic()
-        self.seconds_to_save = self.saved_at - start
 
 
 def train_epoch(training: Training, saver: Saver, bar: Counter) -> tuple[float, float]:

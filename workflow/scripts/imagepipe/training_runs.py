@@ -20,7 +20,8 @@ from imagepipe.logits import Predictions, write_predictions
 from imagepipe.memory import full_memory_message, largest_that_fits, memory_is_full
 from imagepipe.model_files import ModelDescription, save_model
 from imagepipe.packed_images import PackedImages, read_classes, read_packed
-from imagepipe.training import Checkpoints, Trained, train, try_steps
+from imagepipe.saving import Checkpoints
+from imagepipe.training import Trained, train, try_steps
 from imagepipe.training_state import TrainingData
 
 logger = logging.getLogger(__name__)
