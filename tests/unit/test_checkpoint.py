@@ -157,7 +157,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
 try:
     checkpoint.save(folder, {"weights": torch.zeros(100_000)}, "mine")
 except OSError as error:
-    print(error.strerror)
+    print(error.strerror, error.filename, sep="|")
 """
 
 
@@ -171,7 +171,7 @@ def test_where_a_file_cannot_grow_the_old_checkpoint_stays_and_no_debris(tmp_pat
         capture_output=True,
         text=True,
     )
-    assert done.stdout == "File too large\n", done.stderr
+    assert done.stdout == f"File too large|{tmp_path / 'checkpoint.pt'}\n", done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pt"]
     assert checkpoint.load(tmp_path, "mine") == {"epoch": 1}
 

@@ -858,6 +858,40 @@ def test_the_progress_shows_loss_accuracy_rate_speed_and_the_time_left(
             assert re.search(figures, line), line
 
 
+class Event:
+    """Stands for the event of a GPU that has done what it was told, or has not."""
+
+    def __init__(self) -> None:
+        self.done = True
+        self.recorded = 0
+
+    def query(self) -> bool:
+        return self.done
+
+    def record(self) -> None:
+        self.recorded += 1
+
+
+def test_a_look_at_a_gpu_never_waits_and_shows_what_has_arrived() -> None:
+    figures = torch.arange(8.0).reshape(4, 2)
+    look = Look(figures)
+    event = Event()
+    look.arrived = event  # type: ignore[assignment]
+    assert look.take(figures[:1]) is None
+    event.done = False
+    assert look.take(figures[:2]) is None
+    assert event.recorded == 1
+    event.done = True
+    taken = look.take(figures[:3])
+    assert taken is not None
+    # The copy that was ordered by the first call: the second one found it under way.
+    assert torch.equal(taken, figures[:1])
+    taken = look.take(figures[:4])
+    assert taken is not None
+    assert torch.equal(taken, figures[:3])
+    assert event.recorded == 3
+
+
 class Float64Watch(TorchDispatchMode):
     """Notes after how many steps of the optimiser a float64 tensor is made."""
 

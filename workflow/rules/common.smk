@@ -1,6 +1,7 @@
 # What the rules share: the checked configuration, and the params that decide what reruns.
 
 import re
+import shutil
 import sys
 
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
@@ -60,6 +61,20 @@ def code(script):
 
 
 START_FILE = Path(".snakemake") / "imagepipe-start"
+
+
+def forget_forced_checkpoints():
+    """Remove the checkpoints of trainings that the user forces, so that they start anew."""
+    settings = workflow.dag_settings
+    forced = set(settings.forcerun)
+    if settings.forcetargets:
+        forced |= set(settings.targets)
+    for name, training in (("train", rules.train), ("retrain", rules.retrain)):
+        for seed in SEEDS:
+            outputs = expand(training.output, run=RUN, seed=seed)
+            if settings.forceall or forced & {name, *outputs}:
+                (folder,) = expand(training.params.checkpoint, run=RUN, seed=seed)
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def remember_start():

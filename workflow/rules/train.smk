@@ -1,7 +1,5 @@
 # From the pixels to a model that is trained on every labelled image.
 
-import shutil
-
 TRAINING_OPTIONS = {
     "recipe": RECIPE,
     **select(DATASET, "channel_means", "channel_deviations"),
@@ -92,17 +90,3 @@ rule retrain:
         "Train {wildcards.run}, seed {wildcards.seed}, on all labelled images"
     script:
         "../scripts/retrain.py"
-
-
-def forget_forced_checkpoints():
-    """Remove the checkpoints of trainings that the user forces, so that they start anew."""
-    settings = workflow.dag_settings
-    forced = set(settings.forcerun)
-    if settings.forcetargets:
-        forced |= set(settings.targets)
-    for name, training in (("train", rules.train), ("retrain", rules.retrain)):
-        for seed in SEEDS:
-            outputs = expand(training.output, run=RUN, seed=seed)
-            if settings.forceall or forced & {name, *outputs}:
-                (folder,) = expand(training.params.checkpoint, run=RUN, seed=seed)
-                shutil.rmtree(folder, ignore_errors=True)

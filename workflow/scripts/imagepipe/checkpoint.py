@@ -38,9 +38,10 @@ def save(folder: Path, state: dict[str, Any], fingerprint: str) -> None:
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         # PyTorch reports a write that failed as an error of its own, with the cause as its context.
-        cause = error.__context__
-        if isinstance(error, RuntimeError) and isinstance(cause, OSError):
-            raise cause from None
+        cause = error.__context__ if isinstance(error, RuntimeError) else error
+        if isinstance(cause, OSError):
+            # A failed write does not say of itself which file it was.
+            raise OSError(cause.errno, cause.strerror, str(folder / FILE_NAME)) from None
         raise
 
 
