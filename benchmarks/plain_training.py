@@ -51,7 +51,7 @@ def plain_resnet18(num_classes: int) -> nn.Module:
 def plain_loader(
     folder: Path, batch_size: int, workers: int = 0, images: int | None = None
 ) -> "DataLoader[tuple[Tensor, Tensor]]":
-    """Return the chapter's training batches of a folder, or of the first few of its images."""
+    """Return the chapter's training batches of a folder, or of so many images, repeated if need be."""
     transform = torchvision.transforms.Compose(
         [
             torchvision.transforms.Resize(40),
@@ -63,7 +63,8 @@ def plain_loader(
     )
     dataset = torchvision.datasets.ImageFolder(folder, transform)
     if images is not None:
-        dataset = torch.utils.data.Subset(dataset, range(images))
+        rows = [row % len(dataset) for row in range(images)]
+        dataset = torch.utils.data.Subset(dataset, rows)
     return DataLoader(
         dataset,
         batch_size,

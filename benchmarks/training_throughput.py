@@ -107,7 +107,9 @@ def tiled(data: TrainingData, images: int) -> TrainingData:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
-    parser.add_argument("--images", type=int, default=512, help="of each round, at most 1,000")
+    parser.add_argument(
+        "--images", type=int, default=512, help="of each round; the sample's 1,000 are repeated"
+    )
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--workers", type=int, default=0, help="of the plain loop's DataLoader")
     arguments = parser.parse_args()
