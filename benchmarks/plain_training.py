@@ -51,7 +51,7 @@ def plain_resnet18(num_classes: int) -> nn.Module:
 def plain_loader(
     folder: Path, batch_size: int, workers: int = 0, images: int | None = None
 ) -> "DataLoader[tuple[Tensor, Tensor]]":
-    """Return the chapter's training batches of a folder, or of so many images, repeated if need be."""
+    """Return the chapter's training batches of a folder, or of so many of its images, repeated."""
     transform = torchvision.transforms.Compose(
         [
             torchvision.transforms.Resize(40),
