@@ -2,43 +2,44 @@
 
 import hashlib
 import os
-import socket
 import zipfile
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler
+from functools import partial
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
+from filelock import FileLock
 
 from builders import dataset_options, make_competition, refused, served, write_archive
 from imagepipe import fetching
-from imagepipe.fetching import fetch
+from imagepipe.downloading import Patience
 
 CONTENT = b"the content of an archive\n" * 1000
+OTHER = CONTENT[::-1]
 FILES = ("train.7z", "test.7z", "trainLabels.csv", "sampleSubmission.csv")
 
 
-class Handler(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        found = self.path in ("/archive.zip", "/short.zip")
-        self.send_response(200 if found else 404)
-        self.send_header("Content-Length", str(len(CONTENT) if found else 0))
-        self.end_headers()
-        if found:
-            self.wfile.write(CONTENT if self.path == "/archive.zip" else CONTENT[:500])
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
+def fetch(dataset: dict[str, Any], raw_dir: Path | None, folder: Path) -> None:
+    """Call `fetch` with places beside `folder` for what outlives it."""
+    downloads, record = folder.parent / "downloads", folder.parent / "first_use.sha256"
+    fetching.fetch(dataset, raw_dir, folder, downloads, record, Patience(tries=2, pause=0.01))
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The address of a server that has /archive.zip, and closes on /short.zip too early."""
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of a server that has /archive.zip, from the folder "served"."""
+
+    class Handler(SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.setenv(name, "127.0.0.1")
-    with served(Handler) as address:
+    (tmp_path / "served").mkdir()
+    (tmp_path / "served" / "archive.zip").write_bytes(CONTENT)
+    with served(partial(Handler, directory=str(tmp_path / "served"))) as address:
         yield address
 
 
@@ -50,77 +51,140 @@ def names_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-@pytest.mark.parametrize("algorithm", ["md5", "sha1", "sha256"])
-def test_download_with_the_right_checksum_is_kept(
-    tmp_path: Path, server: str, algorithm: str
-) -> None:
-    checksum = f"{algorithm}:{hashlib.new(algorithm, CONTENT).hexdigest()}"
+def test_a_download_is_kept_with_its_hash(tmp_path: Path, server: str) -> None:
+    checksum = f"sha1:{hashlib.sha1(CONTENT).hexdigest()}"
     dataset = downloaded(f"{server}/archive.zip", checksum=checksum, bytes=len(CONTENT))
-    fetch(dataset, None, tmp_path)
-    assert (tmp_path / "archive.zip").read_bytes() == CONTENT
+    fetch(dataset, None, tmp_path / "raw")
+    assert (tmp_path / "raw" / "archive.zip").read_bytes() == CONTENT
     expected = f"{hashlib.sha256(CONTENT).hexdigest()}  archive.zip\n"
-    assert (tmp_path / "SHA256SUMS").read_text() == expected
-    assert names_in(tmp_path) == ["SHA256SUMS", "archive.zip"]
+    assert (tmp_path / "raw" / "SHA256SUMS").read_text() == expected
+    assert names_in(tmp_path / "raw") == ["SHA256SUMS", "archive.zip"]
+    assert names_in(tmp_path / "downloads") == ["lock"]
+    assert not (tmp_path / "first_use.sha256").exists()  # as it has a checksum
 
 
 @pytest.mark.parametrize(
     ("path", "file", "words"),
     [
-        ("/archive.zip", {"checksum": f"md5:{'0' * 32}"}, ["md5", "0" * 32]),
-        ("/archive.zip", {"checksum": f"sha256:{'0' * 64}"}, ["sha256", "0" * 64]),
-        ("/archive.zip", {"bytes": 1234}, [f"{len(CONTENT):,}", "1,234"]),
-        ("/missing.zip", {}, ["HTTPError", "raw_dir"]),
-        ("/short.zip", {}, ["download failed", "raw_dir"]),
+        ("archive.zip", {"checksum": f"md5:{'0' * 32}"}, ["md5", "0" * 32, "nothing was kept"]),
+        ("archive.zip", {"bytes": 1234}, [f"{len(CONTENT):,}", "1,234", "nothing was kept"]),
+        ("missing.zip", {}, ["404", "raw_dir"]),
     ],
 )
-def test_bad_download_is_named_and_nothing_is_kept(
+def test_a_bad_download_is_named_and_leaves_no_older_file(
     tmp_path: Path, server: str, path: str, file: dict[str, Any], words: list[str]
 ) -> None:
-    with refused(f"{server}{path}", *words):
-        fetch(downloaded(f"{server}{path}", **file), None, tmp_path)
-    assert names_in(tmp_path) == []
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "archive.zip").write_text("of another time")
+    with refused(f"{server}/{path}", *words):
+        fetch(downloaded(f"{server}/{path}", **file), None, tmp_path / "raw")
+    assert names_in(tmp_path / "raw") == []
+    assert names_in(tmp_path / "downloads") == ["lock"]
 
 
-def test_refused_connection_is_named_and_nothing_is_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_download_without_checksum_is_compared_with_the_first(
+    tmp_path: Path, server: str
 ) -> None:
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))  # and does not listen
-        url = f"http://127.0.0.1:{unused.getsockname()[1]}/archive.zip"
-        with refused(url, "download failed", "raw_dir"):
-            fetch(downloaded(url), None, tmp_path)
-    assert names_in(tmp_path) == []
+    dataset = downloaded(f"{server}/archive.zip")
+    for _ in range(2):
+        fetch(dataset, None, tmp_path / "raw")
+    record = tmp_path / "first_use.sha256"
+    assert record.read_text() == f"{hashlib.sha256(CONTENT).hexdigest()}  archive.zip\n"
+
+    (tmp_path / "served" / "archive.zip").write_bytes(OTHER)
+    with refused(str(record), "archive.zip", "nothing was kept", "remove its line"):
+        fetch(dataset, None, tmp_path / "raw")
+    assert names_in(tmp_path / "raw") == []
+    assert names_in(tmp_path / "downloads") == ["lock"]
+
+    record.unlink()
+    fetch(dataset, None, tmp_path / "raw")
+    assert (tmp_path / "raw" / "archive.zip").read_bytes() == OTHER
+    assert record.read_text() == f"{hashlib.sha256(OTHER).hexdigest()}  archive.zip\n"
 
 
-@pytest.mark.parametrize("url", [None, "archive.zip", "ftp://127.0.0.1/archive.zip"])
-def test_file_without_a_usable_url_is_refused(tmp_path: Path, url: str | None) -> None:
-    with refused("archive.zip", "raw_dir"):
-        fetch(downloaded(url), None, tmp_path)
+def test_two_processes_do_not_download_into_one_folder(tmp_path: Path, server: str) -> None:
+    (tmp_path / "downloads").mkdir()
+    with (
+        FileLock(tmp_path / "downloads" / "lock"),
+        refused(str(tmp_path / "downloads"), "another process"),
+    ):
+        fetch(downloaded(f"{server}/archive.zip"), None, tmp_path / "raw")
+    fetch(downloaded(f"{server}/archive.zip"), None, tmp_path / "raw")
 
 
-@pytest.mark.parametrize("stopped_by", [KeyboardInterrupt, OSError])
-def test_download_that_is_interrupted_leaves_nothing(
-    tmp_path: Path,
-    server: str,
-    monkeypatch: pytest.MonkeyPatch,
-    stopped_by: type[BaseException],
+@pytest.fixture
+def kaggle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The .zip file that stands for what the command `kaggle` downloads."""
+    made = make_bundle(tmp_path / "kaggle.zip")
+
+    def download_competition(competition: str, folder: Path) -> Path:
+        bundle = folder / f"{competition}.zip"
+        bundle.write_bytes(made.read_bytes())
+        return bundle
+
+    monkeypatch.setattr(fetching, "download_competition", download_competition)
+    return made
+
+
+def make_bundle(path: Path, **changes: bytes) -> Path:
+    """Write a .zip file of the competition's files, each with its name for content."""
+    members = {name: name.encode() for name in FILES} | {"readme.txt": b"not wanted"}
+    return write_archive(path, members | changes)
+
+
+def test_the_files_of_a_competition_come_out_of_one_bundle(tmp_path: Path, kaggle: Path) -> None:
+    for _ in range(2):
+        fetch(dataset_options("cifar10"), None, tmp_path / "raw")
+    assert names_in(tmp_path / "raw") == sorted([*FILES, "SHA256SUMS"])
+    for name in FILES:
+        assert (tmp_path / "raw" / name).read_bytes() == name.encode()
+    assert names_in(tmp_path / "downloads") == ["lock"]
+    record = (tmp_path / "first_use.sha256").read_text()
+    assert record == (tmp_path / "raw" / "SHA256SUMS").read_text()
+
+
+@pytest.mark.parametrize("name", ["train.7z", "sampleSubmission.csv"])
+def test_a_competition_whose_files_have_changed_is_refused(
+    tmp_path: Path, kaggle: Path, name: str
 ) -> None:
-    def pieces(self: requests.Response, chunk_size: int) -> Iterator[bytes]:
-        yield CONTENT[:100]
-        raise stopped_by
-
-    monkeypatch.setattr(requests.Response, "iter_content", pieces)
-    with pytest.raises(stopped_by):
-        fetch(downloaded(f"{server}/archive.zip"), None, tmp_path)
-    assert names_in(tmp_path) == []
+    fetch(dataset_options("cifar10"), None, tmp_path / "raw")
+    make_bundle(kaggle, **{name: b"another"})
+    with refused("first_use.sha256", name, "nothing was kept"):
+        fetch(dataset_options("cifar10"), None, tmp_path / "raw")
+    assert names_in(tmp_path / "raw") == []
+    assert names_in(tmp_path / "downloads") == ["lock"]
 
 
-def test_failed_download_leaves_no_older_file_under_its_name(tmp_path: Path, server: str) -> None:
-    (tmp_path / "archive.zip").write_text("of another time")
-    with refused("missing.zip"):
-        fetch(downloaded(f"{server}/missing.zip"), None, tmp_path)
-    assert names_in(tmp_path) == []
+def test_a_refused_bundle_is_no_first_use(tmp_path: Path, kaggle: Path) -> None:
+    files = [{"name": name} for name in FILES[:3]]
+    wrong = {"name": FILES[3], "checksum": f"md5:{'0' * 32}"}
+    with refused("competition cifar-10", FILES[3], "md5", "nothing was kept"):
+        fetch(dataset_options("cifar10", files=[*files, wrong]), None, tmp_path / "raw")
+    assert names_in(tmp_path / "raw") == []
+    assert names_in(tmp_path / "downloads") == ["lock"]
+    assert not (tmp_path / "first_use.sha256").exists()
+
+
+def test_a_damaged_bundle_comes_anew(tmp_path: Path, kaggle: Path) -> None:
+    whole = kaggle.read_bytes()
+    kaggle.write_bytes(whole[:-200])
+    with refused("cifar-10.zip", "cut short"):
+        fetch(dataset_options("cifar10"), None, tmp_path / "raw")
+    assert names_in(tmp_path / "downloads") == ["lock"]
+
+
+def test_a_bundle_stays_when_the_dataset_file_names_what_it_lacks(
+    tmp_path: Path, kaggle: Path
+) -> None:
+    with refused("cifar-10.zip", "holds no labels.csv", "correct the name"):
+        fetch(dataset_options("cifar10", files=[{"name": "labels.csv"}]), None, tmp_path / "raw")
+    assert names_in(tmp_path / "downloads") == ["cifar-10.zip", "lock"]
+
+
+def test_a_competition_without_a_name_is_refused(tmp_path: Path) -> None:
+    with refused("competition", "raw_dir"):
+        fetch(dataset_options("cifar10", competition=None), None, tmp_path / "raw")
 
 
 def state(folder: Path) -> dict[str, tuple[bytes, int, int]]:

@@ -1,5 +1,7 @@
 """Where the files of a dataset lie, as the rules need to know it before any job runs."""
 
+import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,16 +29,35 @@ def sources_in(raw_dir: Path, dataset: dict[str, Any]) -> list[Path]:
     return [file for file in files if file.is_file()]
 
 
-def refuse_own_folder(raw_dir: Path, dataset: dict[str, Any], folder: Path) -> None:
-    """Raise `UserError` if the user's files are those in the folder that the workflow writes to.
+def image_folders(folder: Path, dataset: dict[str, Any]) -> list[Path]:
+    """Return the folders in which a dataset whose source is `folder` has its images."""
+    return [folder / dataset[f"{split}_folder"] for split in ("train", "test")]
+
+
+def state_of_images(raw_dir: Path, dataset: dict[str, Any]) -> str:
+    """Return a hash of the names, sizes and times of a user's image files.
+
+    It changes when one of them does, which the time of their folder would not tell.
+    """
+    state = hashlib.sha256()
+    for folder in image_folders(raw_dir, dataset):
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                status = path.stat()
+                state.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+    return state.hexdigest()
+
+
+def refuse_own_folder(raw_dir: Path, dataset: dict[str, Any], folders: Sequence[Path]) -> None:
+    """Raise `UserError` if the user's files are in one of the folders that the workflow writes to.
 
     A stage's results are removed before it runs anew: the files would be lost. Their own places
     count, wherever links have led to them.
     """
-    own = folder.resolve()
     for path in (raw_dir, *sources_in(raw_dir, dataset)):
-        if own in (path.resolve(), *path.resolve().parents):
-            raise UserError(
-                f"raw_dir: {path} lies in {folder}, where the workflow puts its own files; "
-                "move yours to another folder"
-            )
+        for folder in folders:
+            if path.resolve().is_relative_to(folder.resolve()):
+                raise UserError(
+                    f"raw_dir: {path} lies in {folder}, where the workflow puts its own files; "
+                    "move yours to another folder"
+                )

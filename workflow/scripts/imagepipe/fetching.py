@@ -2,47 +2,145 @@
 
 import logging
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import requests
+from filelock import FileLock, Timeout
 
 from imagepipe.archives import copy_from_zip
-from imagepipe.dataset_files import refuse_own_folder, sources_in
+from imagepipe.dataset_files import image_folders, refuse_own_folder, sources_in
+from imagepipe.downloading import PATIENCE, Patience, difference, download
 from imagepipe.errors import UserError
-from imagepipe.files import copy_whole, digest, write_text, written_whole
-from imagepipe.progress import counter
+from imagepipe.files import copy_whole, digest, write_text
+from imagepipe.first_use import check_first_use
+from imagepipe.kaggle_command import download_competition
 from imagepipe.sample_images import write_sample
 
 logger = logging.getLogger(__name__)
 
-# (to connect, between two pieces of data), in seconds
-DOWNLOAD_TIMEOUT = (20, 60)
 
-
-def fetch(dataset: dict[str, Any], raw_dir: Path | None, folder: Path) -> None:
+def fetch(
+    dataset: dict[str, Any],
+    raw_dir: Path | None,
+    folder: Path,
+    downloads: Path,
+    record: Path,
+    patience: Patience = PATIENCE,
+) -> None:
     """Put the files that a dataset file lists into `folder`, and their hashes into SHA256SUMS.
 
     With `raw_dir` they are symbolic links to the user's own files there, which are only ever read
-    (copies where links are refused). Raises `UserError` for a file that is missing or cannot be
-    downloaded, and for a download whose size or checksum is not the one of the dataset file; for
+    (copies where links are refused). A download that is broken off stays in `downloads`, for the
+    next call to carry on with. The hashes of downloads that have no checksum in the dataset file
+    are kept in `record`. Raises `UserError` for a file that is missing or cannot be downloaded, and
+    for a download whose size or checksum is not the one of the dataset file, or of the record; for
     the user's own files such a difference is a warning, as people repack archives.
     """
     if raw_dir is not None:
-        refuse_own_folder(raw_dir, dataset, folder)
+        refuse_own_folder(raw_dir, dataset, [folder, downloads])
     folder.mkdir(parents=True, exist_ok=True)
     files: list[dict[str, Any]] = dataset["files"]
-    for file in files:
-        (folder / file["name"]).unlink(missing_ok=True)
+    sums = folder / "SHA256SUMS"
+    for path in (sums, *(folder / file["name"] for file in files)):
+        path.unlink(missing_ok=True)
     if raw_dir is not None:
         take_from(raw_dir, dataset, folder)
     elif dataset["source"] == "generated":
         write_sample(folder)
     else:
-        for file in files:
-            download(file, folder / file["name"])
+        with claimed(downloads):
+            if dataset["source"] == "kaggle":
+                take_from_kaggle(dataset, folder, downloads, record)
+            else:
+                take_from_urls(files, folder, downloads, record, patience)
     hashes = (f"{digest(folder / file['name'])}  {file['name']}\n" for file in files)
-    write_text(folder / "SHA256SUMS", "".join(hashes))
+    write_text(sums, "".join(hashes))
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Keep a folder of downloads for this process until the block ends.
+
+    A second one, as when Snakemake was killed and called again while its job goes on, would spoil
+    what the first writes. The system drops the lock when the process ends, however it ends.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / "lock")
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise UserError(
+            f"{folder}: another process is still downloading into it; wait until it is done, or "
+            "end it"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def take_from_urls(
+    files: list[dict[str, Any]], folder: Path, downloads: Path, record: Path, patience: Patience
+) -> None:
+    """Download each file from its own address, and give it its name when it is found right."""
+    for file in files:
+        path = download(file, downloads, patience)
+        with dropped_if_refused(path):
+            compare_with_first_use([file], {file["name"]: path}, record)
+        os.replace(path, folder / file["name"])
+
+
+def take_from_kaggle(dataset: dict[str, Any], folder: Path, downloads: Path, record: Path) -> None:
+    """Download a competition's files, in one bundle, and name them when all are found right."""
+    competition = dataset["competition"]
+    if competition is None:
+        raise UserError(
+            "competition: the dataset file names none; add the last part of its address, or set "
+            "raw_dir"
+        )
+    bundle = download_competition(competition, downloads)
+    unpacked = {file["name"]: downloads / "unpacked" / file["name"] for file in dataset["files"]}
+    try:
+        with dropped_if_refused(bundle):
+            copy_from_zip(bundle, list(unpacked), downloads / "unpacked")
+        # Here the names are to be corrected, and the bundle need not come again.
+        refuse_missing(bundle, list(unpacked.values()))
+        with dropped_if_refused(bundle):
+            for file in dataset["files"]:
+                problem = difference(unpacked[file["name"]], file)
+                if problem:
+                    raise UserError(
+                        f"competition {competition}: {file['name']} {problem}; nothing was kept: "
+                        "try again later, or correct the dataset file"
+                    )
+            compare_with_first_use(dataset["files"], unpacked, record)
+        for name, path in unpacked.items():
+            os.replace(path, folder / name)
+        bundle.unlink()
+    finally:
+        shutil.rmtree(downloads / "unpacked", ignore_errors=True)
+
+
+@contextmanager
+def dropped_if_refused(path: Path) -> Iterator[None]:
+    """Remove a download for which the block raises `UserError`, so that it comes anew."""
+    try:
+        yield
+    except UserError:
+        path.unlink()
+        raise
+
+
+def compare_with_first_use(
+    files: list[dict[str, Any]], paths: dict[str, Path], record: Path
+) -> None:
+    """Compare those files that have no checksum with their hashes at the first use."""
+    names = [file["name"] for file in files if file["checksum"] is None]
+    if names:
+        check_first_use({name: paths[name] for name in names}, record)
 
 
 def take_from(raw_dir: Path, dataset: dict[str, Any], folder: Path) -> None:
@@ -66,10 +164,26 @@ def take_from(raw_dir: Path, dataset: dict[str, Any], folder: Path) -> None:
             )
         for source in sources:
             link_or_copy(source.resolve(), folder / source.name)
+    if dataset["source"] == "folder":
+        link_image_folders(raw_dir, dataset, folder)
     for file in dataset["files"]:
         problem = difference(folder / file["name"], file)
         if problem:
             logger.warning("%s: %s; it is used as it is", raw_dir / file["name"], problem)
+
+
+def link_image_folders(raw_dir: Path, dataset: dict[str, Any], folder: Path) -> None:
+    """Make symbolic links to a user's folders of images.
+
+    They are no outputs of the stage, so nobody but `extract` sees them, which only reads.
+    """
+    sources = image_folders(raw_dir, dataset)
+    names = " and ".join(source.name for source in sources)
+    for source, target in zip(sources, image_folders(folder, dataset), strict=True):
+        if not source.is_dir():
+            raise UserError(f"{source}: is not a folder; raw_dir must hold {names}")
+        target.unlink(missing_ok=True)
+        os.symlink(source.resolve(), target, target_is_directory=True)
 
 
 def link_or_copy(source: Path, target: Path) -> None:
@@ -83,49 +197,14 @@ def link_or_copy(source: Path, target: Path) -> None:
 def unpack_bundle(bundle: Path, names: list[str], folder: Path) -> None:
     """Write the files of a dataset, which its bundle holds, into `folder`."""
     copy_from_zip(bundle, names, folder)
-    for name in names:
-        if not (folder / name).is_file():
-            raise UserError(f"{bundle}: holds no {name}; download it again")
+    refuse_missing(bundle, [folder / name for name in names])
 
 
-def download(file: dict[str, Any], target: Path) -> None:
-    """Download a file, check its size and checksum, and only then give it its name."""
-    url = file["url"]
-    if url is None:
-        raise UserError(f"{file['name']}: the dataset file names no url; add one, or set raw_dir")
-    with written_whole(target) as temporary:
-        try:
-            with (
-                requests.get(url, stream=True, timeout=DOWNLOAD_TIMEOUT) as response,
-                temporary.open("wb") as output,
-            ):
-                response.raise_for_status()
-                length = response.headers.get("Content-Length")
-                total = int(length) if length and length.isdecimal() else None
-                with counter(
-                    total=total, description=f"download {target.name}", unit="bytes"
-                ) as bar:
-                    for piece in response.iter_content(chunk_size=1 << 20):
-                        output.write(piece)
-                        bar.advance(len(piece))
-        except requests.RequestException as error:
+def refuse_missing(bundle: Path, unpacked: list[Path]) -> None:
+    """Raise `UserError` if one of the files that a bundle was to hold has not come out of it."""
+    for path in unpacked:
+        if not path.is_file():
             raise UserError(
-                f"{url}: the download failed ({type(error).__name__}); try again, or get "
-                f"{target.name} yourself and set raw_dir to its folder"
-            ) from None
-        problem = difference(temporary, file)
-        if problem:
-            raise UserError(f"{url}: {problem}; nothing was kept: try again later")
-
-
-def difference(path: Path, file: dict[str, Any]) -> str | None:
-    """Say how a file differs from the size and checksum in the dataset file, if it does."""
-    size = path.stat().st_size
-    if file["bytes"] is not None and size != file["bytes"]:
-        return f"has {size:,} bytes where {file['bytes']:,} are expected"
-    if file["checksum"] is not None:
-        algorithm, expected = file["checksum"].split(":")
-        found = digest(path, algorithm)
-        if found != expected:
-            return f"has the {algorithm} {found} where {expected} is expected"
-    return None
+                f"{bundle}: holds no {path.name}; correct the name in the dataset file, or get the "
+                "bundle again"
+            )

@@ -1,0 +1,47 @@
+"""Hashes of downloads that have no checksum: recorded at the first use, compared at the next."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from imagepipe.errors import UserError
+from imagepipe.files import digest, write_text
+
+
+def check_first_use(paths: Mapping[str, Path], record: Path) -> None:
+    """Compare the SHA-256 of files with those in `record`, and add those that are not there yet.
+
+    `paths` are by the files' names. The record has a line for each file, as `sha256sum` writes
+    them. Raises `UserError` if a hash differs, and if the record cannot be read.
+    """
+    hashes = read_hashes(record)
+    found = {name: digest(path) for name, path in paths.items()}
+    for name, value in found.items():
+        first = hashes.get(name, value)
+        if first != value:
+            raise UserError(
+                f"{record}: {name} had the SHA-256 {first[:12]}… when it was first used, and what "
+                f"has come now has {value[:12]}…; nothing was kept: if the new one is meant, "
+                "remove its line there and call again"
+            )
+    if not found.keys() <= hashes.keys():
+        write_text(record, "".join(f"{v}  {name}\n" for name, v in (hashes | found).items()))
+
+
+def read_hashes(record: Path) -> dict[str, str]:
+    """Return {file name: SHA-256} of a record, empty if there is none yet."""
+    if not record.exists():
+        return {}
+    hashes: dict[str, str] = {}
+    lines = record.read_text(encoding="utf-8", errors="replace").splitlines()
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        match = re.fullmatch(r"([0-9a-f]{64})  (.+)", line)
+        if match is None or match[2] in hashes:
+            raise UserError(
+                f"{record}: row {number}: is not a SHA-256 and the name of one more file; correct "
+                "it, or remove the file, and what comes next counts as first used"
+            )
+        hashes[match[2]] = match[1]
+    return hashes
