@@ -1,0 +1,28 @@
+"""Rule `check_data`: a look at the data before training."""
+
+import json
+from pathlib import Path
+
+from imagepipe.data_check import Inputs, Outputs, check_data
+from job import run
+
+
+def main(snakemake) -> None:
+    check_data(
+        Inputs(
+            packed=Path(snakemake.input.labelled).parent,
+            duplicates=Path(snakemake.input.duplicates),
+            classes=Path(snakemake.input.classes),
+            unmatched=Path(snakemake.input.unmatched),
+        ),
+        Outputs(
+            json=Path(snakemake.output.report_json),
+            markdown=Path(snakemake.output.report_md),
+            html=Path(snakemake.output.report_html),
+        ),
+        json.loads(snakemake.params.options),
+    )
+
+
+if __name__ == "__main__":
+    run(main, snakemake)

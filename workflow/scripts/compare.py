@@ -1,0 +1,14 @@
+"""Rule `compare`: all images compared with each other, to find those that are the same."""
+
+from pathlib import Path
+
+from imagepipe.duplicates import write_duplicates
+from job import run
+
+
+def main(snakemake) -> None:
+    write_duplicates(Path(snakemake.input.labelled).parent, Path(snakemake.output.duplicates))
+
+
+if __name__ == "__main__":
+    run(main, snakemake)
