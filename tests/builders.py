@@ -8,6 +8,7 @@ import bz2
 import csv
 import gzip
 import io
+import json
 import lzma
 import os
 import pickle
@@ -328,3 +329,26 @@ def make_extracted(
     (folder / "manifest.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     write_csv(folder / "trainLabels.csv", ("id", "label"), labels.items())
     write_csv(folder / "sampleSubmission.csv", ("id", "label"), ((i, "cat") for i in test_ids))
+
+
+def make_packed(folder: Path, rows: Sequence[tuple[str, str, str, int]]) -> None:
+    """Write what the rules `labels` and `pack` make: the arrays, tables and notes in `folder`.
+
+    A row is an image's id, label, split (train, valid or test) and the seed of its `pixels`.
+    """
+    (folder / "packed").mkdir(parents=True, exist_ok=True)
+    labelled = [row for row in rows if row[2] != "test"]
+    test = [row for row in rows if row[2] == "test"]
+    for name, part in (("labelled", labelled), ("test", test)):
+        images = np.array([pixels(seed) for *_, seed in part], dtype=np.uint8)
+        np.save(folder / f"packed/{name}.npy", images.reshape(len(part), 32, 32, 3))
+        table = ((number, *row[:3]) for number, row in enumerate(part))
+        write_csv(folder / f"packed/{name}.csv", ("row", "id", "label", "split"), table)
+    decoded = {
+        name: {"formats": {"PNG RGB 32×32": len(part)}, "undecodable": []}
+        for name, part in (("labelled", labelled), ("test", test))
+    }
+    (folder / "packed/decoded.json").write_text(json.dumps(decoded), encoding="utf-8")
+    classes = sorted({label for _, label, _, _ in labelled})
+    (folder / "classes.txt").write_text("".join(f"{c}\n" for c in classes), encoding="utf-8")
+    write_csv(folder / "unmatched.csv", ("id", "problem"), [])

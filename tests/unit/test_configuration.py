@@ -255,9 +255,21 @@ def test_bad_value_is_refused_with_its_key(config: dict[str, Any], words: list[s
         load(**config)
 
 
-def test_dataset_that_is_not_downloaded_says_where_to_get_it() -> None:
-    with refused("raw_dir", "cifar10", "cifar-10.zip", "kaggle.com/competitions/cifar-10"):
-        load(dataset="cifar10")
+def test_dataset_that_is_not_downloaded_says_where_to_get_it(tmp_path: Path) -> None:
+    dataset = yaml.safe_load((WORKFLOW / "datasets" / "cifar10.yaml").read_text())
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(dataset | {"source": "raw_dir"}))
+    with refused("raw_dir", "mine", "cifar-10.zip", "kaggle.com/competitions/cifar-10"):
+        load(dataset=str(path))
+
+
+@pytest.mark.parametrize("slug", ["-f", "--help", "https://x/cifar-10", "cifar 10", "a/../b"])
+def test_what_is_no_name_of_a_competition_is_refused(tmp_path: Path, slug: str) -> None:
+    dataset = yaml.safe_load((WORKFLOW / "datasets" / "cifar10.yaml").read_text())
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(dataset | {"competition": slug}))
+    with pytest.raises(UserError, match=r"competition: .* does not match"):
+        load(dataset=str(path))
 
 
 @pytest.mark.parametrize(

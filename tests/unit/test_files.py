@@ -8,7 +8,19 @@ from pathlib import Path
 import pytest
 
 from builders import refused
-from imagepipe.files import link, natural_key, read_rows, write_rows, written_whole
+from imagepipe.files import (
+    check_room,
+    link,
+    natural_key,
+    natural_order,
+    read_rows,
+    spreadsheet_safe,
+    text_of_field,
+    write_new,
+    write_rows,
+    write_text,
+    written_whole,
+)
 
 
 @pytest.mark.parametrize("stopped_by", [ValueError, KeyboardInterrupt, SystemExit])
@@ -83,7 +95,12 @@ def test_blank_lines_are_skipped_and_the_line_numbers_stay_right(tmp_path: Path)
         (b"id,label\n1,cat\n2,dog,x\n", ["row 3", "3 fields", "2"]),
         ("id,label\n1,chät\n".encode("latin-1"), ["UTF-8"]),
         ("id,label\n1,cat\n".encode("utf-16"), ["UTF-8"]),
-        (b'id,label\n1,"cat\n', ["CSV"]),
+        (b'id,label\n1,"cat\n', ["row 2", "CSV"]),
+        (b"id,label\n1," + b"x" * 200_000 + b"\n", ["row 2", "CSV", "field limit"]),
+        (b"id,label,id\n1,cat,2\n", ["row 1", "'id' is there twice"]),
+        (b'id,"la\nbel"\n1,cat\n', ["row 1", "'label'", r"id, la\nbel"]),
+        (b"id," + b"x" * 1_000 + b"\n", ["row 1", "'label'", "(1,004 characters)"]),
+        ("id,label\n1,cat\n".encode("utf-16-le"), ["row 1", "'id'", r"i\x00d"]),
     ],
 )
 def test_bad_table_is_refused_with_file_and_row(
@@ -115,7 +132,7 @@ def test_link_that_was_asked_for_and_is_refused_is_not_replaced_by_a_copy(
     (tmp_path / "a").write_text("content")
     monkeypatch.setattr(os, "link", refuse)
     with refused(str(tmp_path / "b"), "hardlink", "link_mode"):
-        link(tmp_path / "a", tmp_path / "b", "hardlink")
+        link(str(tmp_path / "a"), str(tmp_path / "b"), "hardlink")
     assert not (tmp_path / "b").exists()
 
 
@@ -130,5 +147,85 @@ def test_a_full_disk_is_not_called_a_refused_link(
     (tmp_path / "image.png").write_bytes(b"content")
     for mode in ("auto", "copy"):
         with pytest.raises(OSError, match="No space left"):
-            link(tmp_path / "image.png", tmp_path / "link.png", mode)
+            link(str(tmp_path / "image.png"), str(tmp_path / "link.png"), mode)
     assert [path.name for path in tmp_path.iterdir()] == ["image.png"]
+
+
+@pytest.mark.parametrize(
+    ("paths", "expected"),
+    [
+        (["train/10.png", "train/9.png", "train/100.png"], ["9", "10", "100"]),
+        (["b10.png", "a2.png", "b9.png"], ["a2", "b9", "b10"]),
+        (["10.png", "a.png", "9.png"], ["9", "10", "a"]),
+        (["²", "2", "1"], ["1", "2", "²"]),
+        ([], []),
+    ],
+)
+def test_natural_order_puts_2_before_10(paths: list[str], expected: list[str]) -> None:
+    assert [Path(path).stem for path in natural_order(paths)] == expected
+
+
+def test_new_file_is_written_only_where_there_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "1.png"
+    write_new(str(path), b"content")
+    assert path.read_bytes() == b"content"
+    with pytest.raises(FileExistsError):
+        write_new(str(path), b"other")
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(FileExistsError):
+        write_new(str(tmp_path / "link"), b"other")
+    assert path.read_bytes() == b"content"
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_content_is_written_whole_when_the_system_takes_a_part_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pwrite = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda d, content, place: pwrite(d, content[:3], place))
+    write_new(str(tmp_path / "a"), b"0123456789")
+    assert (tmp_path / "a").read_bytes() == b"0123456789"
+
+
+def test_disk_without_room_is_told_before_anything_is_written(tmp_path: Path) -> None:
+    check_room(tmp_path / "new" / "folder", 1)
+    with refused(str(tmp_path / "new"), "1,000,000,000.00 GB", "make room"):
+        check_room(tmp_path / "new" / "folder", 10**18)
+    assert not (tmp_path / "new").exists()
+
+
+def test_what_a_killed_job_has_left_is_removed(tmp_path: Path) -> None:
+    left_over = tmp_path / ".table.csv.123.part"
+    other = tmp_path / ".table.csv2.123.part"
+    for path in (left_over, other):
+        path.write_text("half")
+    write_text(tmp_path / "table.csv", "whole")
+    assert not left_over.exists()
+    assert other.exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        ("=cmd|' /C calc'!A0", "'=cmd|' /C calc'!A0"),
+        ("+1", "'+1"),
+        ("-1", "'-1"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("\t=1", "'\t=1"),
+        ("\r=1", "'\r=1"),
+        ("'=1", "''=1"),
+        ("1=1", "1=1"),
+        ("'quoted'", "'quoted'"),
+        ("", ""),
+    ],
+)
+def test_no_field_for_people_is_a_formula(text: str, field: str) -> None:
+    assert spreadsheet_safe(text) == field
+    assert text_of_field(field) == text
+
+
+def test_numbers_of_thousands_of_digits_have_their_place() -> None:
+    """More digits than Python makes a number of."""
+    long, longer = "9" * 5_000, "1" + "0" * 5_000
+    assert natural_order([longer, "10", long, "9"]) == ["9", "10", long, longer]
+    assert natural_order([f"a{longer}", f"a{long}", "a2"]) == ["a2", f"a{long}", f"a{longer}"]

@@ -46,3 +46,12 @@ def test_most_accurate_run_is_chosen_and_of_equals_the_first(
     }
     assert list(table["run"]) == order
     assert {"run", "seed", "valid_accuracy", "epochs"} <= set(table.columns)
+
+
+def test_name_of_a_recipe_is_no_formula_for_a_spreadsheet(tmp_path: Path) -> None:
+    metrics = tmp_path / "metrics.json"
+    metrics.write_text(json.dumps({"valid_accuracy": 0.5, "epochs": 1}))
+    table, choice = tmp_path / "runs.csv", tmp_path / "selected.yaml"
+    select([{"run": "=1+1", "seed": 0}], [metrics], table, choice)
+    assert table.read_text().splitlines()[1].startswith("'=1+1,")
+    assert yaml.safe_load(choice.read_text())["run"] == "=1+1"

@@ -111,3 +111,10 @@ def test_nothing_is_written_when_the_sample_does_not_fit(
 def test_class_name_with_a_comma_is_quoted(tmp_path: Path) -> None:
     models = [predictions([[1.0, 0.0]], ("1",), ("cat, tabby", "dog"))]
     assert submitted(tmp_path, models) == ["id,label", '1,"cat, tabby"']
+
+
+def test_label_that_a_spreadsheet_would_take_for_a_formula_is_written_as_it_is(
+    tmp_path: Path,
+) -> None:
+    one = predictions([[9.0, 0.0], [0.0, 9.0]], ("1", "2"), classes=("=1+1", "cat"))
+    assert submitted(tmp_path, [one]) == ["id,label", "1,=1+1", "2,cat"]

@@ -1,7 +1,8 @@
 """Projects for the workflow tests: a fresh one for each, and one that is finished."""
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import yaml
 
 from builders import make_competition
 from project import QUICK, Project
+from stages import Job, recorded_jobs
 
 # A user's own dataset: the competition's files, and the true labels of its test images.
 OWN_DATASET = {
@@ -33,6 +35,12 @@ OWN_DATASET = {
 def project(tmp_path: Path) -> Project:
     """A copy of the workflow that has never run."""
     return Project.copy_to(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def jobs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], list[Job]]:
+    """The jobs up to `pack` of a layout, as the real Snakefile has them."""
+    return cache(lambda layout: recorded_jobs(tmp_path_factory.mktemp(layout), layout))
 
 
 @pytest.fixture(scope="module")

@@ -1,148 +1,95 @@
-"""Bad input to the real workflow: one line, exit code 1, and nothing half-written."""
+"""Bad input to the real rules: one line, exit code 1, and nothing half-written or overwritten."""
 
 import hashlib
-import io
-import shutil
+import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 
-import py7zr
 import pytest
 import yaml
 
-from builders import make_competition, make_tiny_zip, png_bytes, served, write_archive
+from bad_input import CASES, LABELS, LOW_LIMITS, OUTSIDE, Case, write_files
+from builders import make_competition, make_tiny_zip, served
+from imagepipe import archive_parts
 from project import Project
+from snapshots import snapshot
+from stages import Job, run_jobs
+
+LAYOUTS = ("folders", "packed")
+# What the rules write to, in the working directory.
+OWN_FOLDERS = ("data", "logs", ".snakemake")
+# Cases that go through snakemake, too: of each rule, some.
+THROUGH_SNAKEMAKE = (
+    "no folder",
+    "no archive",
+    "7z: path that goes up",
+    "7z: symbolic link",
+    "7z: cut in the middle",
+    "7z: not an archive",
+    "no column of labels",
+    "id twice",
+    "id without an image",
+    "label that leads out of the folder",
+    "sample submission's id without an image",
+    "PNG image without its end",
+)
 
 
-@dataclass(frozen=True)
-class Case:
-    """A way to spoil a competition's files, the words of the message, and what must not exist."""
-
-    spoil: Callable[[Path], object]
-    words: tuple[str, ...]
-    absent: str
-
-
-def edit(name: str, change: Callable[[list[str]], list[str]]) -> Callable[[Path], object]:
-    """Return a function that changes the lines of a CSV file."""
-
-    def spoil(raw: Path) -> None:
-        path = raw / name
-        path.write_text("\n".join(change(path.read_text().splitlines())) + "\n")
-
-    return spoil
-
-
-def cut(name: str) -> Callable[[Path], object]:
-    """Return a function that cuts a file to two thirds."""
-
-    def spoil(raw: Path) -> None:
-        content = (raw / name).read_bytes()
-        (raw / name).write_bytes(content[: len(content) * 2 // 3])
-
-    return spoil
-
-
-def add(name: str, member: str, content: bytes) -> Callable[[Path], object]:
-    """Return a function that adds a member to an archive."""
-
-    def spoil(raw: Path) -> None:
-        with py7zr.SevenZipFile(raw / name, "a") as archive:
-            archive.writef(io.BytesIO(content), member)
-
-    return spoil
-
-
-LABELS = "trainLabels.csv"
-SAMPLE = "sampleSubmission.csv"
-CASES: dict[str, Case] = {
-    "no archive": Case(
-        lambda raw: (raw / "test.7z").unlink(), ("test.7z", "does not exist"), "raw/SHA256SUMS"
-    ),
-    "no folder": Case(
-        lambda raw: shutil.rmtree(raw), ("raw_dir", "is not a folder"), "raw/SHA256SUMS"
-    ),
-    "archive cut short": Case(
-        cut("train.7z"), ("train.7z", "cut short", "get the archive again"), "extracted"
-    ),
-    "not an archive": Case(
-        lambda raw: (raw / "test.7z").write_text("<html>log in</html>"),
-        ("test.7z", "damaged", "get the archive again"),
-        "extracted",
-    ),
-    "no images": Case(
-        lambda raw: write_archive(raw / "test.7z", {"test/1.gif": b"GIF89a"}),
-        ("'test'", "test_folder"),
-        "extracted",
-    ),
-    "missing column": Case(
-        edit(LABELS, lambda lines: ["id,class", *lines[1:]]),
-        (LABELS, "row 1", "'label'", "correct the header"),
-        "labels.csv",
-    ),
-    "duplicate id": Case(
-        edit(LABELS, lambda lines: [*lines, "3,cat"]),
-        (LABELS, "row 32", "'3'", "row 4", "remove one"),
-        "labels.csv",
-    ),
-    "id without image": Case(
-        edit(LABELS, lambda lines: [*lines, "777,cat"]),
-        (LABELS, "row 32", "'777'", "remove the row"),
-        "labels.csv",
-    ),
-    "image without label": Case(
-        edit(LABELS, lambda lines: lines[:-1]), (LABELS, "30.png", "add its label"), "labels.csv"
-    ),
-    "empty label": Case(
-        edit(LABELS, lambda lines: [lines[0], "1,", *lines[2:]]),
-        (LABELS, "row 2", "empty", "fill it in"),
-        "labels.csv",
-    ),
-    "label that leads out of the folder": Case(
-        edit(LABELS, lambda lines: [lines[0], "1,../../../out", *lines[2:]]),
-        (LABELS, "row 2", "name of a folder", "rename"),
-        "labels.csv",
-    ),
-    "row with too many fields": Case(
-        edit(LABELS, lambda lines: [lines[0], "1,cat,7", *lines[2:]]),
-        (LABELS, "row 2", "3 fields", "correct the row"),
-        "labels.csv",
-    ),
-    "undecodable image": Case(
-        add("test.7z", "test/21.png", b"\x89PNG\r\n\x1a\n rubbish"),
-        ("21.png", "not a readable", "replace it"),
-        "packed/test.npy",
-    ),
-    "image of another size": Case(
-        add("test.7z", "test/21.png", png_bytes(1, size=40)),
-        ("21.png", "40×40", "32×32", "resize it"),
-        "packed/test.npy",
-    ),
-    "test image that the sample submission lacks": Case(
-        edit(SAMPLE, lambda lines: lines[:-1]), (SAMPLE, "no row", "'20'", "again"), "labels.csv"
-    ),
-    "id of the sample submission that is no image": Case(
-        edit(SAMPLE, lambda lines: [*lines, "99,cat"]),
-        (SAMPLE, "row 22", "'99'", "again"),
-        "labels.csv",
-    ),
-}
-# In the two cases of images, the sample submission has a row for the one that is added.
-WITH_ROW_21 = {"undecodable image", "image of another size"}
-
-
-@pytest.mark.parametrize("name", CASES)
-def test_bad_input_ends_in_one_line(project: Project, name: str) -> None:
-    case = CASES[name]
-    raw = project.directory / "kaggle"
-    raw.mkdir()
-    make_competition(raw, train=30, test=20)
+def spoiled(directory: Path, case: Case) -> Path:
+    """Write spoiled files below a new working directory, and files of the user's all around."""
+    raw = directory / "kaggle"
+    raw.mkdir(parents=True)
+    write_files(raw, case.kind)
+    for place in (directory.parent, directory, raw):
+        (place / OUTSIDE).write_bytes(b"the user's own")
+    (directory / "submission.csv").write_text("the user's own")
     case.spoil(raw)
-    if name in WITH_ROW_21:
-        edit(SAMPLE, lambda lines: [*lines, "21,cat"])(raw)
+    return raw
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("name", CASES)
+def test_bad_input_ends_in_one_line(
+    tmp_path: Path,
+    jobs: Callable[[str], list[Job]],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    layout: str,
+) -> None:
+    """The rules' own scripts, one after the other, in this process."""
+    case = CASES[name]
+    for limit, value in LOW_LIMITS.items():
+        monkeypatch.setattr(archive_parts, limit, value)
+    directory = tmp_path / "work"
+    spoiled(directory, case)
+    before = snapshot(tmp_path, *(directory / folder for folder in OWN_FOLDERS))
+
+    outcome = run_jobs(jobs(layout), directory, case.kind, case.options)
+
+    assert outcome.failed == case.fails_in(layout), outcome
+    assert outcome.code == 1
+    # Nothing else is in the log, and the terminal has the same line.
+    (line,) = outcome.log.splitlines()
+    assert line.startswith("error: ")
+    assert line.isprintable()
+    assert len(line) < 600
+    for word in case.words:
+        assert word in line
+    assert f"[{outcome.failed}] {line}\n" in outcome.terminal
+    assert "Traceback" not in outcome.terminal
+    assert outcome.left_over == []
+    assert snapshot(tmp_path, *(directory / folder for folder in OWN_FOLDERS)) == before
+
+
+@pytest.mark.parametrize("name", THROUGH_SNAKEMAKE)
+def test_bad_input_to_snakemake_ends_in_one_line(project: Project, name: str) -> None:
+    case = CASES[name]
+    directory = project.directory
+    spoiled(directory, case)
+    own = [directory / folder for folder in OWN_FOLDERS]
+    before = snapshot(directory.parent, *own, project.folder)
 
     result = project.run("pack", config=("dataset=cifar10", "raw_dir=kaggle"))
 
@@ -151,9 +98,25 @@ def test_bad_input_ends_in_one_line(project: Project, name: str) -> None:
     assert len(result.errors) == 1, result.output
     for word in case.words:
         assert word in result.errors[0]
-    assert not (project.directory / "data" / "cifar10" / case.absent).exists()
-    assert not (project.directory / "submission.csv").exists()
-    assert not list(project.directory.rglob("*.part"))
+    assert snapshot(directory.parent, *own, project.folder) == before
+    data = directory / "data/cifar10"
+    written = {"fetch": "raw", "extract": "extracted", "labels": "labels.csv", "pack": "packed"}
+    assert not list((data / written[case.rule]).glob("*"))
+    assert not list(directory.rglob("*.part"))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
+def test_file_that_must_not_be_read_is_named(
+    tmp_path: Path, jobs: Callable[[str], list[Job]]
+) -> None:
+    directory = tmp_path / "work"
+    raw = directory / "kaggle"
+    raw.mkdir(parents=True)
+    write_files(raw)
+    (raw / "test.7z").chmod(0)
+    outcome = run_jobs(jobs("folders"), directory)
+    assert (outcome.failed, outcome.code) == ("fetch", 1)
+    assert outcome.log == "error: data/cifar10/raw/test.7z: Permission denied\n"
 
 
 def test_mended_input_goes_on_from_where_it_failed(project: Project) -> None:
@@ -187,7 +150,6 @@ SETTINGS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("override: epochs", "a whole number"),
     ),
     "override that is no mapping": (("override=7",), ("override", "a mapping")),
-    "nothing to fetch from": (("dataset=cifar10",), ("raw_dir", "cifar-10.zip", "kaggle.com")),
 }
 
 

@@ -1,5 +1,8 @@
 """Small things about calling snakemake that a user would miss."""
 
+import time
+from pathlib import Path
+
 from builders import make_competition
 from project import Project
 
@@ -44,3 +47,45 @@ def test_nothing_is_loaded_before_the_first_job_that_need_not_be(project: Projec
     check = "import sys\nprint('LOADED', [m for m in ('torch', 'pandas') if m in sys.modules])\n"
     snakefile.write_text(snakefile.read_text() + "\n" + check)
     assert "LOADED []" in project.run("--dry-run").output
+
+
+def test_a_second_call_in_a_directory_is_told_of_the_first(project: Project) -> None:
+    raw = project.directory / "kaggle"
+    raw.mkdir()
+    make_competition(raw, train=20, test=10)
+    config = ("dataset=cifar10", "raw_dir=kaggle")
+    # The first call waits in its first job, until there is a file that lets it go on.
+    script = project.folder / "workflow/scripts/fetch.py"
+    waiting = f"""
+from pathlib import Path
+from time import sleep
+
+Path({str(project.directory / "waits")!r}).touch()
+while not Path({str(project.directory / "goes on")!r}).exists():
+    sleep(0.02)
+"""
+    script.write_text(script.read_text().replace("\n\n\ndef main", f"\n{waiting}\n\ndef main"))
+    first = project.start("fetch", config=config)
+    try:
+        wait_for(project.directory / "waits")
+        second = project.run("fetch", config=config)
+        assert second.code == 1
+        assert "Directory cannot be locked" in second.output
+        assert "no other Snakemake process" in second.output
+        assert "Traceback" not in second.output
+        assert first.poll() is None
+    finally:
+        (project.directory / "goes on").touch()
+        code = first.wait(timeout=60)
+    assert code == 0
+    assert (project.directory / "data/cifar10/raw/SHA256SUMS").is_file()
+    # Nothing is left to be unlocked.
+    assert project.run("fetch", config=config).code == 0
+
+
+def wait_for(path: Path) -> None:
+    """Wait until there is a file."""
+    until = time.monotonic() + 60
+    while not path.exists():
+        assert time.monotonic() < until, f"there is no {path}"
+        time.sleep(0.02)

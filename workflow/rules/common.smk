@@ -19,7 +19,7 @@ try:
 except UserError as error:
     sys.exit(f"error: {error}")
 
-# Scripts read `device` and `checkpoint_minutes`, on which no result depends, from here.
+# Scripts read the options on which no result depends, such as `device`, from here.
 config.update(CONFIGURATION.settings)
 
 DATASET = CONFIGURATION.dataset

@@ -1,13 +1,24 @@
 # From the source's archives to two arrays of pixels.
 
-from imagepipe.dataset_files import refuse_own_folder, sources_in, table_names
+from imagepipe.dataset_files import (
+    refuse_own_folder,
+    sources_in,
+    state_of_images,
+    table_names,
+)
 
 RAW_DIR = Path(config["raw_dir"]).expanduser() if config["raw_dir"] else None
 if RAW_DIR:
     try:
-        refuse_own_folder(RAW_DIR, DATASET, Path(f"{DATA}/raw"))
+        refuse_own_folder(
+            RAW_DIR, DATASET, [Path(p) for p in (DATA, "results", "logs", ".snakemake")]
+        )
     except UserError as error:
         sys.exit(f"error: {error}")
+SOURCES = sources_in(RAW_DIR, DATASET) if RAW_DIR else []
+# Snakemake takes braces in the path of an input for a wildcard, and there is no way to quote them.
+# Of such a file, size and time are an option instead.
+BRACED = [path for path in SOURCES if "{" in str(path)]
 # The true labels are kept apart: only `score` reads them.
 TABLES = {
     table: f"{DATA}/{'true_labels' if table == 'true_labels' else 'extracted'}/{name}"
@@ -23,7 +34,7 @@ localrules:
 
 rule fetch:
     input:
-        sources_in(RAW_DIR, DATASET) if RAW_DIR else [],
+        [path for path in SOURCES if path not in BRACED],
     output:
         files=[f"{DATA}/raw/{file['name']}" for file in DATASET["files"]],
         sums=f"{DATA}/raw/SHA256SUMS",
@@ -32,9 +43,24 @@ rule fetch:
     conda:
         "../../envs/data.yaml"
     params:
-        options=options(
+        # A function, as Snakemake looks for wildcards in a text, too.
+        options=lambda wildcards: options(
             raw_dir=str(RAW_DIR) if RAW_DIR else None,
-            **select(DATASET, "source", "files", "bundle"),
+            braced=[[p.stat().st_size, p.stat().st_mtime_ns] for p in BRACED],
+            images=(
+                state_of_images(RAW_DIR, DATASET)
+                if DATASET["source"] == "folder"
+                else None
+            ),
+            **select(
+                DATASET,
+                "source",
+                "competition",
+                "files",
+                "bundle",
+                "train_folder",
+                "test_folder",
+            ),
         ),
         code=code("fetch.py"),
     message:
@@ -43,13 +69,31 @@ rule fetch:
         "../scripts/fetch.py"
 
 
+# What of a dataset file says where the images are in its files.
+IMAGES_IN_FILES = dict(
+    files=[{"name": file["name"]} for file in DATASET["files"]],
+    **select(
+        DATASET,
+        "source",
+        "archive_format",
+        "image_extension",
+        "train_folder",
+        "test_folder",
+    ),
+)
+
+
 rule extract:
     input:
         files=rules.fetch.output.files,
         sums=rules.fetch.output.sums,
     output:
         **TABLES,
-        images=[directory(f"{DATA}/extracted/{split}") for split in ("train", "test")],
+        images=(
+            [directory(f"{DATA}/extracted/{split}") for split in ("train", "test")]
+            if config["layout"] == "folders"
+            else []
+        ),
         manifest=f"{DATA}/extracted/manifest.tsv",
     log:
         f"{LOGS}/extract.log",
@@ -57,19 +101,13 @@ rule extract:
         f"{LOGS}/extract.benchmark.tsv"
     conda:
         "../../envs/data.yaml"
+    threads: EVERY_CORE
     params:
         options=options(
-            files=[{"name": file["name"]} for file in DATASET["files"]],
             labels={"file": DATASET["labels"]["file"]},
-            **select(
-                DATASET,
-                "archive_format",
-                "image_extension",
-                "train_folder",
-                "test_folder",
-                "sample_submission",
-                "true_labels",
-            ),
+            **IMAGES_IN_FILES,
+            **select(DATASET, "sample_submission", "true_labels"),
+            **select(config, "layout"),
             # Image files have their size in themselves; the Toronto archive's rows have not.
             image_size=(
                 DATASET["image_size"]
@@ -92,13 +130,15 @@ rule labels:
     output:
         labels=f"{DATA}/labels.csv",
         classes=f"{DATA}/classes.txt",
+        unmatched=f"{DATA}/unmatched.csv",
     log:
         f"{LOGS}/labels.log",
     conda:
         "../../envs/data.yaml"
     params:
         options=options(
-            **select(DATASET, "labels", "image_extension", "sample_submission")
+            **select(DATASET, "labels", "image_extension", "sample_submission"),
+            **select(config, "on_bad_image"),
         ),
         code=code("labels.py"),
     message:
@@ -125,52 +165,91 @@ rule split:
         "../scripts/split.py"
 
 
-rule reorganise:
-    input:
-        images=rules.extract.output.images,
-        manifest=rules.extract.output.manifest,
-        split=rules.split.output.split,
-    output:
-        trees=[
-            directory(f"{DATA}/train_valid_test/{tree}")
-            for tree in ("train_valid", "train", "valid", "test")
-        ],
-        manifest=f"{DATA}/train_valid_test/manifest.tsv",
-    log:
-        f"{LOGS}/reorganise.log",
-    benchmark:
-        f"{LOGS}/reorganise.benchmark.tsv"
-    conda:
-        "../../envs/data.yaml"
-    params:
-        options=options(**select(config, "link_mode")),
-        code=code("reorganise.py"),
-    message:
-        "Link the images into the book's folders"
-    script:
-        "../scripts/reorganise.py"
+PACKED = dict(
+    labelled=f"{DATA}/packed/labelled.npy",
+    labelled_table=f"{DATA}/packed/labelled.csv",
+    test=f"{DATA}/packed/test.npy",
+    test_table=f"{DATA}/packed/test.csv",
+    decoded=f"{DATA}/packed/decoded.json",
+)
 
+if config["layout"] == "folders":
 
-rule pack:
-    input:
-        trees=rules.reorganise.output.trees,
-        manifest=rules.reorganise.output.manifest,
-    output:
-        labelled=f"{DATA}/packed/labelled.npy",
-        labelled_table=f"{DATA}/packed/labelled.csv",
-        test=f"{DATA}/packed/test.npy",
-        test_table=f"{DATA}/packed/test.csv",
-    log:
-        f"{LOGS}/pack.log",
-    benchmark:
-        f"{LOGS}/pack.benchmark.tsv"
-    conda:
-        "../../envs/data.yaml"
-    threads: EVERY_CORE
-    params:
-        options=options(**select(DATASET, "image_size")),
-        code=code("pack.py"),
-    message:
-        "Decode every image once"
-    script:
-        "../scripts/pack.py"
+    rule reorganise:
+        input:
+            images=rules.extract.output.images,
+            manifest=rules.extract.output.manifest,
+            split=rules.split.output.split,
+        output:
+            trees=[
+                directory(f"{DATA}/train_valid_test/{tree}")
+                for tree in ("train_valid", "train", "valid", "test")
+            ],
+            manifest=f"{DATA}/train_valid_test/manifest.tsv",
+        log:
+            f"{LOGS}/reorganise.log",
+        benchmark:
+            f"{LOGS}/reorganise.benchmark.tsv"
+        conda:
+            "../../envs/data.yaml"
+        threads: EVERY_CORE
+        params:
+            options=options(**select(config, "link_mode")),
+            code=code("reorganise.py"),
+        message:
+            "Link the images into the book's folders"
+        script:
+            "../scripts/reorganise.py"
+
+    rule pack:
+        input:
+            trees=rules.reorganise.output.trees,
+            manifest=rules.reorganise.output.manifest,
+        output:
+            **PACKED,
+        log:
+            f"{LOGS}/pack.log",
+        benchmark:
+            f"{LOGS}/pack.benchmark.tsv"
+        conda:
+            "../../envs/data.yaml"
+        threads: EVERY_CORE
+        params:
+            options=options(
+                **select(DATASET, "image_size"),
+                **select(config, "on_bad_image"),
+            ),
+            code=code("pack.py"),
+        message:
+            "Decode every image once"
+        script:
+            "../scripts/pack.py"
+
+else:
+
+    rule pack:
+        input:
+            files=rules.fetch.output.files,
+            sums=rules.fetch.output.sums,
+            manifest=rules.extract.output.manifest,
+            split=rules.split.output.split,
+        output:
+            **PACKED,
+        log:
+            f"{LOGS}/pack.log",
+        benchmark:
+            f"{LOGS}/pack.benchmark.tsv"
+        conda:
+            "../../envs/data.yaml"
+        threads: EVERY_CORE
+        params:
+            options=options(
+                **IMAGES_IN_FILES,
+                **select(DATASET, "image_size"),
+                **select(config, "on_bad_image"),
+            ),
+            code=code("pack_archives.py"),
+        message:
+            "Decode every image once, from the archives"
+        script:
+            "../scripts/pack_archives.py"

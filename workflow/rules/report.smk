@@ -43,6 +43,7 @@ rule publish:
             seed=config["seed"],
             training=["train", "final"],
         ),
+        rules.check_data.output,
         submission=rules.submission.output.submission,
     output:
         submission="submission.csv",

@@ -15,6 +15,7 @@ rule train:
         images=rules.pack.output.labelled,
         table=rules.pack.output.labelled_table,
         classes=rules.labels.output.classes,
+        duplicates=rules.compare.output.duplicates,
     output:
         model=f"{RESULTS}/{{run}}/seed{{seed}}/train/model.safetensors",
         history=f"{RESULTS}/{{run}}/seed{{seed}}/train/history.csv",
@@ -68,6 +69,7 @@ rule retrain:
         images=rules.pack.output.labelled,
         table=rules.pack.output.labelled_table,
         classes=rules.labels.output.classes,
+        duplicates=rules.compare.output.duplicates,
         selected=rules.select.output.selected,
     output:
         model=f"{RESULTS}/{{run}}/seed{{seed}}/final/model.safetensors",

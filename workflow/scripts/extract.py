@@ -1,4 +1,4 @@
-"""Rule `extract`: the archives' images in one flat folder for each split, and the tables."""
+"""Rule `extract`: the images in the archives, unpacked and listed, or only listed, and tables."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,8 @@ def main(snakemake) -> None:
     dataset = json.loads(snakemake.params.options)
     extracted = Path(snakemake.output.manifest).parent
     tables = {name: Path(snakemake.output[role]) for role, name in table_names(dataset).items()}
-    extract(dataset, Path(snakemake.input.sums).parent, extracted, tables)
+    raw = Path(snakemake.input.sums).parent
+    extract(dataset, raw, extracted, tables, dataset["layout"], workers=snakemake.threads)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
 """What every script of a rule does around its work: a log file, and errors in one line."""
 
+import errno
 import logging
+import shutil
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +36,12 @@ def run(main: Callable[[Any], None], snakemake: Any) -> None:
     """
     log = Path(snakemake.log[0])
     log.parent.mkdir(parents=True, exist_ok=True)
-    to_file = logging.FileHandler(log, mode="w", encoding="utf-8")
+    to_file = logging.FileHandler(log, mode="w", encoding="utf-8", errors="backslashreplace")
     to_file.setFormatter(logging.Formatter("%(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[to_file, TerminalHandler(snakemake.rule)])
     logging.captureWarnings(True)
+    # Where the log's disk is full, too, the terminal has each line all the same.
+    logging.raiseExceptions = False
     logger = logging.getLogger("job")
     try:
         main(snakemake)
@@ -45,7 +49,11 @@ def run(main: Callable[[Any], None], snakemake: Any) -> None:
         logger.error("error: %s", error)
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
-        logger.error("error: %s%s", place, error.strerror or error)
+        remedy = ""
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            remedy = "; make room, or set --directory to another disk"
+            remove_outputs(snakemake.output)
+        logger.error("error: %s%s%s", place, error.strerror or error, remedy)
     except MemoryError:
         logger.error("error: the memory is full; close other programs, or make the batches smaller")
     except Stopped as stopped:
@@ -58,3 +66,15 @@ def run(main: Callable[[Any], None], snakemake: Any) -> None:
     else:
         return
     sys.exit(1)
+
+
+def remove_outputs(outputs: Iterable[str]) -> None:
+    """Make room on a full disk for the last line of the log.
+
+    The outputs of a job that fails are removed anyway, but too late for that.
+    """
+    for output in map(Path, outputs):
+        if output.is_dir():
+            shutil.rmtree(output, ignore_errors=True)
+        else:
+            output.unlink(missing_ok=True)

@@ -8,11 +8,14 @@ from job import run
 
 
 def main(snakemake) -> None:
+    options = json.loads(snakemake.params.options)
     write_labels(
-        json.loads(snakemake.params.options),
+        options,
         Path(snakemake.input.manifest).parent,
         Path(snakemake.output.labels),
         Path(snakemake.output.classes),
+        Path(snakemake.output.unmatched),
+        options["on_bad_image"],
     )
 
 

@@ -3,16 +3,17 @@
 import json
 from pathlib import Path
 
+from imagepipe.array_writing import Options
 from imagepipe.packing import pack
 from job import run
 
 
 def main(snakemake) -> None:
+    options = json.loads(snakemake.params.options)
     pack(
         Path(snakemake.input.manifest).parent,
         Path(snakemake.output.labelled).parent,
-        json.loads(snakemake.params.options)["image_size"],
-        workers=snakemake.threads,
+        Options(options["image_size"], options["on_bad_image"], snakemake.threads),
     )
 
 

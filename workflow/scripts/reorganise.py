@@ -13,6 +13,7 @@ def main(snakemake) -> None:
         Path(snakemake.input.split),
         Path(snakemake.output.manifest).parent,
         json.loads(snakemake.params.options)["link_mode"],
+        workers=snakemake.threads,
     )
 
 

@@ -3,11 +3,16 @@
 import json
 from pathlib import Path
 
+from imagepipe.leakage import refuse_test_images
 from imagepipe.training_runs import Inputs, Machine, Outputs, train_run
 from job import run
 
 
 def main(snakemake) -> None:
+    refuse_test_images(
+        Path(snakemake.input.duplicates),
+        allowed=snakemake.config["allow_test_images_in_training"],
+    )
     train_run(
         Inputs(
             images=Path(snakemake.input.images),

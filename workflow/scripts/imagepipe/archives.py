@@ -1,51 +1,47 @@
-"""Reading the members of .7z, .zip and .tar archives that are not trusted.
+"""Reading the files of archives and folders that are not trusted.
 
-Each wanted member's bytes are handed to a function, or written under one of the names that the
-caller asked for. No name that leads out of a folder gets that far.
+What is to be read is divided into parts, each of which can be read in another process.
 """
 
-import errno
-import io
-import lzma
-import shutil
 import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 
-import py7zr
-from py7zr.exceptions import ArchiveError, PasswordRequired, UnsupportedCompressionMethodError
-from py7zr.io import Py7zIO, WriterFactory
-
-from imagepipe.errors import UserError
+from imagepipe.archive_parts import (
+    LARGEST_MEMBER,
+    Part,
+    Wanted,
+    check_names,
+    check_sizes,
+    damage_in_one_line,
+    largest_total,
+    refuse_bomb,
+    refuse_special,
+)
+from imagepipe.errors import UserError, quoted
 from imagepipe.files import written_whole
-from imagepipe.progress import counter, progress
+from imagepipe.seven_zip import seven_zip_parts
 
 SUFFIXES = (".7z", ".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2")
-# No image or table of labels of a competition comes near it; a member that does is refused before
-# it fills the memory.
-LARGEST_MEMBER = 1 << 30
-
-Wanted = Callable[[PurePosixPath], bool]
-Receive = Callable[[PurePosixPath, bytes], None]
-
-_DAMAGED = (
-    ArchiveError,
-    EOFError,
-    OverflowError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    LookupError,
-    lzma.LZMAError,
-    tarfile.TarError,
-    zipfile.BadZipFile,
-    zlib.error,
-    NotImplementedError,
+# Files of a part, where the archive itself does not say how it can be divided.
+FILES_PER_PART = 10_000
+PIECE_SIZE = 1 << 20
+# With others, zipfile unpacks all that it has read of a file, whatever that comes to.
+ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+# The headers of a .tar archive that are as long as they say, and read whole: long names, and what
+# else tar notes.
+LONG_HEADERS = (
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
 )
+LARGEST_HEADER = 1 << 16
 
 
 def is_archive(name: str) -> bool:
@@ -53,188 +49,248 @@ def is_archive(name: str) -> bool:
     return name.lower().endswith(SUFFIXES)
 
 
-def read_members(archive: Path, wanted: Wanted, receive: Receive) -> None:
-    """Call `receive(name, content)` for each file in an archive whose name is `wanted`.
+def parts_of(source: Path, wanted: Wanted) -> list[Part]:
+    """Return the files of an archive, or of a folder, whose name is `wanted`, in parts.
 
-    `receive` may be called from several threads. Raises `UserError` if the archive is missing,
-    damaged, cut short or encrypted, and if any member is a link or a device or has a name that
-    points out of the folder.
+    Raises `UserError` if the source is missing, damaged or encrypted, if any of its members is a
+    link or a device, has a name that points out of the folder or is there twice, and if it would
+    unpack to far more than its own size.
     """
-    name = archive.name.lower()
-    read = _read_7z if name.endswith(".7z") else _read_zip if name.endswith(".zip") else _read_tar
-    with _damage_in_one_line(archive):
-        read(archive, wanted, receive)
+    if source.is_dir():
+        return list(_folder_parts(source, wanted))
+    if not source.is_file():
+        raise UserError(f"{source}: the archive does not exist; get it, or correct its name")
+    name = source.name.lower()
+    with damage_in_one_line(source):
+        if name.endswith(".7z"):
+            return list(seven_zip_parts(source, wanted))
+        if name.endswith(".zip"):
+            return list(_zip_parts(source, wanted))
+        return list(_tar_parts(source, wanted))
+
+
+def read_members(archive: Path, wanted: Wanted) -> Iterator[tuple[str, bytes]]:
+    """Yield (name, content) of each file in an archive whose name is `wanted`.
+
+    Raises `UserError` as `parts_of` does, and if the archive is found to be damaged on the way.
+    """
+    for part in parts_of(archive, wanted):
+        for name, content, _ in checked(part):
+            yield name, content
 
 
 def copy_from_zip(archive: Path, names: Collection[str], folder: Path) -> None:
     """Write those files of a .zip archive that have one of the `names` into `folder`.
 
-    They may be larger than the memory. Raises `UserError` as `read_members` does.
+    They may be larger than the memory. Raises `UserError` as `parts_of` does, and for a name that
+    is there twice, in whatever folders.
     """
-    with _damage_in_one_line(archive), zipfile.ZipFile(archive) as file:
-        for path, member in _zip_members(archive, file, lambda path: path.name in names):
-            with (
-                written_whole(folder / path.name) as temporary,
-                file.open(member) as source,
-                temporary.open("wb") as target,
-            ):
-                shutil.copyfileobj(source, target, 1 << 20)
-
-
-@contextmanager
-def _damage_in_one_line(archive: Path) -> Iterator[None]:
-    """Turn whatever the libraries raise for a damaged archive into a `UserError`."""
     if not archive.is_file():
         raise UserError(f"{archive}: the archive does not exist; get it, or correct its name")
-    try:
-        yield
-    except PasswordRequired:
-        raise UserError(f"{archive}: is encrypted; pack it again without a password") from None
-    except UnsupportedCompressionMethodError as error:
-        raise UserError(f"{archive}: uses a compression that is not supported ({error})") from None
-    except (*_DAMAGED, OSError) as error:
-        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
-            raise
-        detail = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(
-            f"{archive}: damaged, cut short or encrypted ({detail}); get the archive again"
-        ) from None
+    copied: set[str] = set()
+    with damage_in_one_line(archive), zipfile.ZipFile(archive) as file:
+        for member in _zip_members(archive, file):
+            name = PurePosixPath(member.filename).name
+            if name in copied:
+                raise UserError(f"{archive}: two files have the name {name!r}; remove one")
+            if name in names:
+                copied.add(name)
+                with written_whole(folder / name) as temporary, temporary.open("wb") as target:
+                    target.writelines(_zip_pieces(file, member))
 
 
-def safe_name(archive: Path, name: str) -> PurePosixPath:
-    """Return a member's name as a relative path, or raise `UserError` if it points elsewhere."""
-    path = PurePosixPath(name)
-    windows = PureWindowsPath(name)
-    if path.is_absolute() or windows.drive or windows.root or ".." in windows.parts:
-        raise UserError(f"{archive}: member {name!r} points outside of the folder; don't trust it")
-    if "\0" in name or not name.isprintable():
-        raise UserError(f"{archive}: member {name!r} has an unprintable name; don't trust it")
-    return path
+@dataclass(frozen=True)
+class ZipPart:
+    """Files of a .zip archive."""
+
+    archive: Path
+    names: list[str]
+    sizes: list[int]
+    checksums: Sequence[int | None]
+
+    def read(self) -> Iterator[bytes]:
+        with damage_in_one_line(self.archive), zipfile.ZipFile(self.archive) as file:
+            for name in self.names:
+                yield b"".join(_zip_pieces(file, file.getinfo(name)))
 
 
-def _refuse_special(archive: Path, name: str) -> None:
-    raise UserError(f"{archive}: member {name!r} is a link or a device; don't trust it")
+def _zip_pieces(file: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[bytes]:
+    """Yield a file's content, of which no more is unpacked than the archive says."""
+    with file.open(member) as content:
+        while piece := content.read(PIECE_SIZE):
+            yield piece
 
 
-def _check_size(archive: Path, name: str, size: int) -> None:
-    if size > LARGEST_MEMBER:
-        raise UserError(f"{archive}: member {name!r} unpacks to {size:,} bytes; don't trust it")
-
-
-def _zip_members(
-    archive: Path, file: zipfile.ZipFile, wanted: Wanted
-) -> list[tuple[PurePosixPath, zipfile.ZipInfo]]:
-    """Return the files that are wanted, when all names and types are found to be harmless."""
-    members: list[tuple[PurePosixPath, zipfile.ZipInfo]] = []
-    for member in file.infolist():
-        path = safe_name(archive, member.filename)
+def _zip_members(archive: Path, file: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    """Return the files of an archive, when all names and types are found to be harmless."""
+    members = file.infolist()
+    check_names(archive, (member.filename for member in members))
+    check_sizes(archive, ((member.filename, member.file_size) for member in members))
+    for member in members:
+        if member.flag_bits & 0x1:
+            raise UserError(f"{archive}: is encrypted; pack it again without a password")
+        if member.compress_type not in ZIP_METHODS:
+            raise UserError(
+                f"{archive}: uses a compression that is not supported (method "
+                f"{member.compress_type}); pack it again with Deflate"
+            )
+        says_utf8 = member.flag_bits & 0x800
+        if not says_utf8 and not member.orig_filename.isascii():
+            raise UserError(
+                f"{archive}: member {quoted(member.filename)} has a name that is not UTF-8; "
+                "pack it again with UTF-8 names"
+            )
         file_type = (member.external_attr >> 16) & 0o170000
         if file_type not in (0, stat.S_IFREG, stat.S_IFDIR):
-            _refuse_special(archive, member.filename)
-        if not member.is_dir() and wanted(path):
-            members.append((path, member))
-    return members
+            refuse_special(archive, member.filename)
+    return [member for member in members if not member.is_dir()]
 
 
-def _read_zip(archive: Path, wanted: Wanted, receive: Receive) -> None:
+def _zip_parts(archive: Path, wanted: Wanted) -> Iterator[ZipPart]:
     with zipfile.ZipFile(archive) as file:
-        members = _zip_members(archive, file, wanted)
-        for _, member in members:
-            _check_size(archive, member.filename, member.file_size)
-        for path, member in progress(
-            members, total=len(members), description=f"unpack {archive.name}", unit="files"
-        ):
-            receive(path, file.read(member))
+        members = [member for member in _zip_members(archive, file) if wanted(member.filename)]
+    for start in range(0, len(members), FILES_PER_PART):
+        some = members[start : start + FILES_PER_PART]
+        yield ZipPart(
+            archive,
+            [member.filename for member in some],
+            [member.file_size for member in some],
+            [member.CRC for member in some],
+        )
 
 
-def _read_tar(archive: Path, wanted: Wanted, receive: Receive) -> None:
-    with tarfile.open(archive, encoding="utf-8") as file:
-        # A tar archive has no table of contents, so the number of its members isn't known.
-        for member in progress(
-            file, total=None, description=f"unpack {archive.name}", unit="files"
-        ):
-            path = safe_name(archive, member.name)
+@dataclass(frozen=True)
+class TarPart:
+    """Files of a .tar archive, which can only be read from its beginning."""
+
+    archive: Path
+    names: list[str]
+    sizes: list[int]
+
+    @property
+    def checksums(self) -> Sequence[int | None]:
+        return [None] * len(self.names)
+
+    def read(self) -> Iterator[bytes]:
+        wanted = set(self.names)
+        with damage_in_one_line(self.archive):
+            for file, member in _tar_members(self.archive):
+                if member.isfile() and member.name in wanted:
+                    content = file.extractfile(member)
+                    assert content is not None  # as it is a file
+                    yield content.read()
+
+
+def _tar_parts(archive: Path, wanted: Wanted) -> Iterator[TarPart]:
+    names: list[str] = []
+    sizes: list[int] = []
+
+    def files() -> Iterator[tuple[str, int]]:
+        for _, member in _tar_members(archive):
             if not (member.isfile() or member.isdir()):
-                _refuse_special(archive, member.name)
-            if member.isfile() and wanted(path):
-                _check_size(archive, member.name, member.size)
-                content = file.extractfile(member)
-                assert content is not None  # as it is a file
-                receive(path, content.read())
-        # tarfile takes a damaged header for the end, and never comes to the compression's checksum.
-        stream = file.fileobj
-        assert stream is not None  # as it was opened to read
-        stream.seek(file.offset)
-        if stream.read(tarfile.BLOCKSIZE) != tarfile.NUL * tarfile.BLOCKSIZE:
-            raise EOFError("there is no end mark")
-        while stream.read(1 << 20):
-            pass
+                refuse_special(archive, member.name)
+            yield member.name, member.size
+            if member.isfile():
+                names.append(member.name)
+                sizes.append(member.size)
+
+    # As it is read: what comes after a member that is too large is not waited for.
+    check_sizes(archive, files())
+    check_names(archive, names)
+    kept = [(name, size) for name, size in zip(names, sizes, strict=True) if wanted(name)]
+    yield TarPart(archive, [name for name, _ in kept], [size for _, size in kept])
 
 
-def _read_7z(archive: Path, wanted: Wanted, receive: Receive) -> None:
-    with py7zr.SevenZipFile(archive) as file:
-        if file.password_protected:
-            raise UserError(f"{archive}: is encrypted; pack it again without a password")
-        waiting: set[str] = set()
-        names: set[str] = set()
-        for member in file.list():
-            path = safe_name(archive, member.filename)
-            if member.is_file and member.filename in names:
-                raise UserError(f"{archive}: member {member.filename!r} is there twice; remove one")
-            names.add(member.filename)
-            if not (member.is_file or member.is_directory):
-                _refuse_special(archive, member.filename)
-            if member.is_file and wanted(path):
-                _check_size(archive, member.filename, member.uncompressed)
-                waiting.add(member.filename)
-        if not waiting:
-            return
-
-        with counter(total=len(waiting), description=f"unpack {archive.name}", unit="files") as bar:
-
-            def received(name: str, content: bytes) -> None:
-                waiting.discard(name)
-                receive(PurePosixPath(name), content)
-                bar.advance(1)
-
-            file.extract(targets=list(waiting), factory=_MemberWriters(received))
-        # The library has nothing to decompress for an empty file, and opens no writer for it.
-        for name in sorted(waiting):
-            receive(PurePosixPath(name), b"")
+class SparseFileError(Exception):
+    """A file of a .tar archive whose holes are left out, by a map that would be followed."""
 
 
-class _MemberWriter(Py7zIO):
-    """Collects the bytes of one member, and hands them on when the library closes it."""
+class TarHeader(tarfile.TarInfo):
+    """A header of a .tar archive that is refused before tarfile does what it says."""
 
-    def __init__(self, name: str, received: Callable[[str, bytes], None]) -> None:
-        self.name = name
-        self.received = received
-        self.buffer = io.BytesIO()
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "TarHeader":
+        header = super().frombuf(buf, encoding, errors)
+        if header.size < 0:
+            raise ValueError("a member of a negative size")
+        if header.type in LONG_HEADERS and header.size > LARGEST_HEADER:
+            raise ValueError(f"a header of {header.size:,} bytes")
+        return header
 
-    def write(self, s: bytes | bytearray) -> int:
-        if self.buffer.tell() + len(s) > LARGEST_MEMBER:
-            raise UserError(f"member {self.name!r} unpacks to more than it says; don't trust it")
-        return self.buffer.write(s)
+    def refuse(self, *_: object) -> None:
+        raise SparseFileError
 
-    def read(self, size: int | None = None) -> bytes:
-        return self.buffer.read(size)
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        return self.buffer.seek(offset, whence)
-
-    def flush(self) -> None:
-        self.buffer.flush()
-
-    def size(self) -> int:
-        return self.buffer.getbuffer().nbytes
-
-    def close(self) -> None:
-        self.received(self.name, self.buffer.getvalue())
+    # tarfile's ways of reading the map.
+    _proc_sparse = _proc_gnusparse_00 = _proc_gnusparse_01 = _proc_gnusparse_10 = refuse
 
 
-class _MemberWriters(WriterFactory):
-    def __init__(self, received: Callable[[str, bytes], None]) -> None:
-        self.received = received
+def _tar_members(archive: Path) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
+    try:
+        with tarfile.open(archive, encoding="utf-8", tarinfo=TarHeader) as file:
+            for member in file:
+                yield file, member
+            # tarfile takes a damaged header for the end, and never comes to the compression's
+            # checksum.
+            stream = file.fileobj
+            assert stream is not None  # as it was opened to read
+            stream.seek(file.offset)
+            if stream.read(tarfile.BLOCKSIZE) != tarfile.NUL * tarfile.BLOCKSIZE:
+                raise EOFError("there is no end mark")
+            limit = largest_total(archive)
+            while stream.read(PIECE_SIZE):
+                if stream.tell() > limit:
+                    refuse_bomb(archive)
+    except SparseFileError:
+        raise UserError(f"{archive}: holds a sparse file; pack it again without --sparse") from None
 
-    def create(self, filename: str) -> Py7zIO:
-        return _MemberWriter(filename, self.received)
+
+@dataclass(frozen=True)
+class FolderPart:
+    """Files of a folder."""
+
+    archive: Path
+    names: list[str]
+    sizes: list[int]
+
+    @property
+    def checksums(self) -> Sequence[int | None]:
+        return [None] * len(self.names)
+
+    def read(self) -> Iterator[bytes]:
+        for name, size in zip(self.names, self.sizes, strict=True):
+            file = self.archive / name
+            try:
+                content = file.read_bytes()
+            except FileNotFoundError:
+                content = None
+            if content is None or len(content) != size:
+                raise UserError(f"{file}: has changed while it was read; run again")
+            yield content
+
+
+def _folder_parts(folder: Path, wanted: Wanted) -> Iterator[FolderPart]:
+    # Links are followed: this is the user's own folder, not a stranger's archive.
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    names = [path.relative_to(folder).as_posix() for path in files]
+    check_names(folder, names)
+    kept = [(name, (folder / name).stat().st_size) for name in names if wanted(name)]
+    for name, size in kept:
+        if size > LARGEST_MEMBER:
+            raise UserError(f"{folder / name}: has {size:,} bytes; it is no image, so remove it")
+    for start in range(0, len(kept), FILES_PER_PART):
+        some = kept[start : start + FILES_PER_PART]
+        yield FolderPart(folder, [name for name, _ in some], [size for _, size in some])
+
+
+def checked(part: Part) -> Iterator[tuple[str, bytes, int]]:
+    """Yield (name, content, CRC-32) of a part's files.
+
+    Raises `UserError` for a file that has not the size or the checksum that the archive says.
+    """
+    with damage_in_one_line(part.archive):
+        files = zip(part.names, part.sizes, part.checksums, part.read(), strict=True)
+        for name, size, checksum, content in files:
+            found = zlib.crc32(content)
+            if size not in (None, len(content)) or checksum not in (None, found):
+                raise ValueError(f"member {name!r} is not what the archive says")
+            yield name, content, found

@@ -63,6 +63,12 @@ def load_configuration(user_config: Mapping[str, Any], workflow_folder: Path) ->
     recipe = check(as_written, schemas["recipe"], str(recipe_path))
     if settings["override"]:
         recipe = check(merge(as_written, settings["override"]), schemas["recipe"], "override")
+    if dataset["source"] == "folder" and settings["raw_dir"] is None:
+        raise UserError(
+            f"config: raw_dir: is not set, and {dataset_path.stem} has its images in folders of "
+            f"yours; set it to the folder that holds {dataset['train_folder']}/ and "
+            f"{dataset['test_folder']}/"
+        )
     if dataset["source"] == "raw_dir" and settings["raw_dir"] is None:
         files = dataset["bundle"] or ", ".join(file["name"] for file in dataset["files"])
         raise UserError(

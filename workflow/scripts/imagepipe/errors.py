@@ -1,5 +1,8 @@
 """The exceptions that are shown to the user as a single line."""
 
+# Of a text that is not ours, as much as a line has room for.
+LONGEST_QUOTED = 100
+
 
 class UserError(Exception):
     """Something the user can mend: a file, a row, an option.
@@ -17,3 +20,16 @@ class Stopped(Exception):  # noqa: N818 - it is no error
     def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)
         self.signal_number = signal_number
+
+
+def one_line(text: str) -> str:
+    """Return a text that is not ours in one line, with escapes for what cannot be printed."""
+    words = " ".join(text.split())
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in words)
+
+
+def quoted(text: str) -> str:
+    """Return a text that is not ours in quotes, on one line and cut to a readable length."""
+    if len(text) <= LONGEST_QUOTED:
+        return repr(text)
+    return f"{text[:LONGEST_QUOTED]!r}… ({len(text):,} characters)"

@@ -1,121 +1,128 @@
-"""Unpacking a dataset's archives into one flat folder of images for each split."""
+"""From a dataset's archives to a list of its images, and to flat folders of them."""
 
-import threading
-import zlib
+from array import array
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
-from imagepipe.archives import is_archive, read_members
 from imagepipe.errors import UserError
-from imagepipe.files import natural_key, write_rows, written_whole
+from imagepipe.files import check_room, natural_order, write_new, write_rows, written_whole
+from imagepipe.image_sources import PlacedPart, find_images, is_image_place
 from imagepipe.manifests import MANIFEST_COLUMNS, SPLITS
-from imagepipe.toronto import read_toronto
+from imagepipe.parallel import Advance, run_tasks
+
+FILES_BETWEEN_ADVANCES = 100
+# Starting a process takes as long as unpacking this many files.
+FILES_PER_PROCESS = 2_000
 
 
-def extract(dataset: dict[str, Any], raw: Path, folder: Path, tables: dict[str, Path]) -> None:
-    """Unpack the archives in `raw` into `folder`/train and `folder`/test, and list the images.
+@dataclass(frozen=True)
+class Contents:
+    """The sizes in bytes and the CRC-32s of a part's files, in its order."""
 
-    `tables` says where each CSV file goes, by its name; they may lie beside the archives or inside
-    of one. `folder`/manifest.tsv gets a row for each image: its path below `folder`, its size in
-    bytes and the CRC-32 of its content. Raises `UserError` for an archive that cannot be read or
-    trusted, an image name that occurs twice, and a split or a table that is nowhere.
+    sizes: "array[int]"
+    checksums: "array[int]"
+
+
+def extract(
+    dataset: dict[str, Any],
+    raw: Path,
+    folder: Path,
+    tables: Mapping[str, Path],
+    layout: str = "folders",
+    workers: int = 1,
+) -> None:
+    """Unpack the dataset's files in `raw` into `folder`/train and `folder`/test, and list them.
+
+    With the layout "packed", the images are listed, but not unpacked. `tables` says where each CSV
+    file goes, by its name; they may lie beside the archives, or else inside of one.
+    `folder`/manifest.tsv gets a row for each image: its path below `folder`, its size in bytes and
+    the CRC-32 of its content. Raises `UserError` for what cannot be read or trusted (see
+    `image_sources.find_images`), for a table that is nowhere, and where the disk has no room.
     """
-    images = ImageStore(folder)
-    for split in SPLITS:
-        (folder / split).mkdir(parents=True, exist_ok=True)
-    for name in (file["name"] for file in dataset["files"]):
-        path = raw / name
-        if not is_archive(name):
-            if name in tables:
-                _write(tables[name], path.read_bytes())
-        elif dataset["archive_format"] == "cifar_python":
-            read_toronto(path, partial(images.add, path), dataset["image_size"], tables)
-        else:
-            _unpack_images(path, dataset, images, tables)
-    for split in SPLITS:
-        if not images.of_split(split):
-            raise UserError(
-                f"{raw}: the archives hold no .{dataset['image_extension']} image in a folder "
-                f"{dataset[f'{split}_folder']!r}; correct image_extension or {split}_folder in "
-                "the dataset file"
-            )
+    beside = take_tables(dataset, raw, tables)
+    parts = find_images(dataset, raw, {n: path for n, path in tables.items() if n not in beside})
+    if layout == "folders":
+        check_room(folder, sum(size or 0 for part in parts for size in part.part.sizes))
+        for split in SPLITS:
+            (folder / split).mkdir(parents=True, exist_ok=True)
+        contents = run_tasks(
+            partial(unpack, folder, tables),
+            parts,
+            workers,
+            total=sum(len(part.places) for part in parts),
+            description="unpack",
+            unit="images",
+            units_per_process=FILES_PER_PROCESS,
+        )
+    else:
+        contents = [look_into(part, tables) for part in parts]
     for name, target in tables.items():
         if not target.is_file():
             raise UserError(
                 f"{raw}: holds no {name}, beside the archives or inside of one; get the files again"
             )
-    write_rows(folder / "manifest.tsv", MANIFEST_COLUMNS, images.manifest(), delimiter="\t")
+    write_manifest(folder, parts, contents)
 
 
-class ImageStore:
-    """Writes images as `folder`/split/file and remembers their sizes and checksums."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.entries: dict[tuple[str, str], tuple[str, int, int]] = {}
-        self.lock = threading.Lock()
-
-    def add(self, archive: Path, split: str, file_name: str, content: bytes) -> None:
-        """Write an image of an archive; raise `UserError` if the split has one of that name."""
-        # Two names that differ in case only are one file on some file systems.
-        key = (split, file_name.casefold())
-        with self.lock:
-            if key in self.entries:
-                raise UserError(
-                    f"{archive}: two {split} images have the name {file_name!r}; "
-                    "remove one from the archive"
-                )
-            self.entries[key] = (file_name, len(content), zlib.crc32(content))
-        (self.folder / split / file_name).write_bytes(content)
-
-    def of_split(self, split: str) -> list[tuple[str, int, int]]:
-        """Return (file name, bytes, CRC-32) of a split's images in natural order."""
-        entries = [entry for (owner, _), entry in self.entries.items() if owner == split]
-        return sorted(entries, key=lambda entry: natural_key(entry[0]))
-
-    def manifest(self) -> list[tuple[str, int, str]]:
-        """Return the rows of the manifest, without the header."""
-        return [
-            (f"{split}/{name}", size, f"{crc:08x}")
-            for split in SPLITS
-            for name, size, crc in self.of_split(split)
-        ]
+def take_tables(dataset: dict[str, Any], raw: Path, tables: Mapping[str, Path]) -> set[str]:
+    """Copy the tables that lie beside the archives, and return their names."""
+    beside = {file["name"] for file in dataset["files"]} & tables.keys()
+    for name in beside:
+        _write(tables[name], (raw / name).read_bytes())
+    return beside
 
 
-def split_of(archive: Path, member: PurePosixPath, split_folders: dict[str, str]) -> str | None:
-    """Return the split of an archive's member: that of its nearest folder with a split's name.
+def unpack(
+    folder: Path, tables: Mapping[str, Path], part: PlacedPart, advance: Advance
+) -> Contents:
+    """Write the files of a part to their places."""
+    contents = Contents(array("Q"), array("L"))
+    for number, (place, content, checksum) in enumerate(part.read(), start=1):
+        if is_image_place(place):
+            write_new(f"{folder}/{place}", content)
+        else:
+            _write(tables[place], content)
+        contents.sizes.append(len(content))
+        contents.checksums.append(checksum)
+        if number % FILES_BETWEEN_ADVANCES == 0:
+            advance(FILES_BETWEEN_ADVANCES)
+    return contents
 
-    The archive's own name, without its endings, counts as the outermost folder. So `1.png`,
-    `train/1.png` and `train/train/1.png` in train.7z are all images of the split train.
+
+def look_into(part: PlacedPart, tables: Mapping[str, Path]) -> Contents:
+    """Return what the archive says of a part's files, and read them only if that is not enough.
+
+    Of the files, only tables are written.
     """
-    folders = (archive.name.split(".")[0], *member.parent.parts)
-    for folder in reversed(folders):
-        if folder in split_folders:
-            return split_folders[folder]
-    return None
+    sizes, checksums = part.part.sizes, part.part.checksums
+    has_table = not all(map(is_image_place, part.places))
+    known_sizes = [size for size in sizes if size is not None]
+    known_checksums = [checksum for checksum in checksums if checksum is not None]
+    if not has_table and len(known_sizes) == len(known_checksums) == len(part.places):
+        return Contents(array("Q", known_sizes), array("L", known_checksums))
+    contents = Contents(array("Q"), array("L"))
+    for place, content, checksum in part.read():
+        if not is_image_place(place):
+            _write(tables[place], content)
+        contents.sizes.append(len(content))
+        contents.checksums.append(checksum)
+    return contents
 
 
-def _unpack_images(
-    archive: Path, dataset: dict[str, Any], images: ImageStore, tables: dict[str, Path]
-) -> None:
-    split_folders = {dataset[f"{split}_folder"]: split for split in SPLITS}
-    suffix = f".{dataset['image_extension']}"
-
-    def is_image(member: PurePosixPath) -> bool:
-        # "._1.png" is what macOS adds to archives beside 1.png.
-        return member.suffix.lower() == suffix and not member.name.startswith("._")
-
-    def wanted(member: PurePosixPath) -> bool:
-        return is_image(member) or member.name in tables
-
-    def receive(member: PurePosixPath, content: bytes) -> None:
-        if not is_image(member):
-            _write(tables[member.name], content)
-        elif (split := split_of(archive, member, split_folders)) is not None:
-            images.add(archive, split, member.name, content)
-
-    read_members(archive, wanted, receive)
+def write_manifest(folder: Path, parts: Sequence[PlacedPart], contents: Sequence[Contents]) -> None:
+    """Write `folder`/manifest.tsv, train before test, each in natural order."""
+    found: dict[str, tuple[int, int]] = {}
+    for part, one in zip(parts, contents, strict=True):
+        found.update(zip(part.places, zip(one.sizes, one.checksums, strict=True), strict=True))
+    rows = (
+        (place, found[place][0], f"{found[place][1]:08x}")
+        for split in SPLITS
+        for place in natural_order(place for place in found if place.startswith(f"{split}/"))
+    )
+    write_rows(folder / "manifest.tsv", MANIFEST_COLUMNS, rows, delimiter="\t")
 
 
 def _write(target: Path, content: bytes) -> None:

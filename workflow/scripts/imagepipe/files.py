@@ -1,6 +1,7 @@
 """Reading and writing files so that nothing half-written is ever taken for whole."""
 
 import csv
+import glob
 import hashlib
 import os
 import re
@@ -9,10 +10,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from imagepipe.errors import UserError
+from imagepipe.errors import UserError, one_line, quoted
 
 LINK_MODES = ("hardlink", "symlink", "copy")
-READ_SIZE = 1 << 20
+# What makes a spreadsheet take the text of a field for a formula, which can run a program.
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+# Numbers of more digits are not the usual case, and Python refuses those of thousands.
+USUAL_DIGITS = 18
 
 
 @contextmanager
@@ -22,6 +26,9 @@ def written_whole(target: Path) -> Iterator[Path]:
     If the block raises, the temporary file is removed and `target` is left as it was.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
+    # One job at a time writes a file, so these are of jobs that were killed.
+    for left_over in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
+        left_over.unlink(missing_ok=True)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         yield temporary
@@ -50,6 +57,20 @@ def write_rows(
         writer.writerows(rows)
 
 
+def spreadsheet_safe(text: str) -> str:
+    """Return a text from outside as a field of a table that people open in a spreadsheet.
+
+    It puts a "'" in front of what would be a formula; `text_of_field` takes that away again.
+    """
+    return f"'{text}" if text.lstrip("'").startswith(FORMULA_STARTS) else text
+
+
+def text_of_field(field: str) -> str:
+    """Return the text of which `spreadsheet_safe` has made a field."""
+    has_mark = field.startswith("'") and field.lstrip("'").startswith(FORMULA_STARTS)
+    return field[1:] if has_mark else field
+
+
 def read_rows(
     path: Path, columns: Sequence[str], delimiter: str = ","
 ) -> Iterator[tuple[int, tuple[str, ...]]]:
@@ -57,7 +78,8 @@ def read_rows(
 
     A byte-order mark, CRLF line ends and spaces around a value are accepted, and blank lines are
     skipped; the header is line 1. Raises `UserError`, with the file and line, if the file is not
-    UTF-8 text, lacks a column, or has a row with more or fewer fields than the header.
+    UTF-8 text, lacks a column or has it twice, or has a row with more or fewer fields than the
+    header.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -65,27 +87,72 @@ def read_rows(
             header = [name.strip() for name in next(reader, [])]
             for column in columns:
                 if column not in header:
-                    found = ", ".join(header) or "nothing"
+                    found = quoted(", ".join(header)) if header else "nothing"
                     raise UserError(
                         f"{path}: row 1: there is no column {column!r} (found: {found}); "
                         "correct the header, or the column's name in the dataset file"
                     )
+                if header.count(column) > 1:
+                    raise UserError(
+                        f"{path}: row 1: the column {column!r} is there twice; correct the header"
+                    )
             positions = [header.index(column) for column in columns]
             for row in reader:
-                if not any(field.strip() for field in row):
+                if not "".join(row).strip():
                     continue
                 if len(row) != len(header):
                     raise UserError(
                         f"{path}: row {reader.line_num}: {len(row)} fields where the header has "
                         f"{len(header)}; correct the row"
                     )
-                yield reader.line_num, tuple(row[position].strip() for position in positions)
+                yield reader.line_num, tuple([row[position].strip() for position in positions])
     except FileNotFoundError:
         raise UserError(f"{path}: the file does not exist; get it again") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 text ({error.reason}); save it as UTF-8") from None
     except csv.Error as error:
-        raise UserError(f"{path}: not a valid CSV file ({error}); correct it") from None
+        raise UserError(
+            f"{path}: row {reader.line_num}: not valid CSV ({one_line(str(error))}); correct it"
+        ) from None
+
+
+def check_room(folder: Path, needed: int) -> None:
+    """Raise `UserError` if the disk of a folder has less room than `needed`, in bytes."""
+    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    free = shutil.disk_usage(existing).free
+    if needed > free:
+        raise UserError(
+            f"{folder}: the images take {needed / 1e9:,.2f} GB, and the disk has room for "
+            f"{free / 1e9:,.2f} GB; make room, or set --directory to another disk"
+        )
+
+
+def write_new(path: str, content: bytes) -> None:
+    """Write a file that must not exist yet: no link is followed, and nothing overwritten.
+
+    For hundreds of thousands of small files, where `Path.open` takes as long as the writing.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        write_at(descriptor, content, 0)
+    finally:
+        os.close(descriptor)
+
+
+def write_at(descriptor: int, content: bytes, place: int) -> None:
+    """Write all of `content` into an open file; a disk that is almost full takes only a part."""
+    written = os.pwrite(descriptor, content, place)
+    while written < len(content):
+        written += os.pwrite(descriptor, content[written:], place + written)
+
+
+def read_at_most(path: str, size: int) -> bytes:
+    """Return up to `size` bytes of a small file."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        return os.read(descriptor, size)
+    finally:
+        os.close(descriptor)
 
 
 def copy_whole(source: Path, target: Path) -> None:
@@ -94,10 +161,21 @@ def copy_whole(source: Path, target: Path) -> None:
         shutil.copyfile(source, temporary)
 
 
-def natural_key(text: str) -> tuple[tuple[int, int | str], ...]:
+def natural_key(text: str) -> tuple[tuple[int, int, str], ...]:
     """Return a sort key under which "2" comes before "10", and "a2" before "a10"."""
-    parts = re.findall(r"[0-9]+|[^0-9]+", text)
-    return tuple((0, int(part)) if part.isdecimal() else (1, part) for part in parts)
+    found = re.findall(r"0*([0-9]+)|([^0-9]+)", text)
+    # Of two numbers without leading zeros, the longer one is the greater.
+    return tuple((0, len(digits), digits) if digits else (1, 0, other) for digits, other in found)
+
+
+def natural_order(paths: Iterable[str]) -> list[str]:
+    """Sort paths of one folder by their names, "2.png" before "10.png"."""
+    found = list(paths)
+    stems = [path.rpartition("/")[2].partition(".")[0] for path in found]
+    if all(stem.isdecimal() and stem.isascii() and len(stem) <= USUAL_DIGITS for stem in stems):
+        # The usual case, which for 300,000 images is to take no second.
+        return [path for _, path in sorted(zip(map(int, stems), found, strict=True))]
+    return sorted(found, key=natural_key)
 
 
 def digest(path: Path, algorithm: str = "sha256") -> str:
@@ -106,22 +184,24 @@ def digest(path: Path, algorithm: str = "sha256") -> str:
         return hashlib.file_digest(file, algorithm).hexdigest()
 
 
-def link(source: Path, target: Path, mode: str = "auto") -> None:
+def link(source: str, target: str, mode: str = "auto") -> None:
     """Make `target` stand for the file `source`, by the first way that the file system allows.
 
     `mode` is "hardlink", "symlink", "copy", or "auto": hard link, else symbolic link, else copy.
-    Raises `UserError` if a link that was asked for is refused, and `OSError` if even a copy is.
+    Raises `UserError` if a link that was asked for is refused, `FileNotFoundError` if there is no
+    `source`, and another `OSError` if even a copy is refused.
     """
     for way in LINK_MODES if mode == "auto" else (mode,):
         try:
             if way == "hardlink":
                 os.link(source, target)
             elif way == "symlink":
-                os.symlink(os.path.relpath(source, target.parent), target)
+                Path(source).stat()  # which a symbolic link does not ask for
+                os.symlink(os.path.relpath(source, Path(target).parent), target)
             else:
-                copy_whole(source, target)
+                copy_whole(Path(source), Path(target))
             return
-        except FileExistsError:
+        except (FileExistsError, FileNotFoundError):
             raise
         except OSError as error:
             if way == "copy":

@@ -1,78 +1,99 @@
 """The book's folder tree, which torchvision.datasets.ImageFolder reads."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from imagepipe.errors import UserError
 from imagepipe.files import link, read_rows, write_rows
-from imagepipe.manifests import check_unchanged, read_manifest
-from imagepipe.progress import progress
+from imagepipe.manifests import read_manifest
+from imagepipe.parallel import Advance, run_tasks
 from imagepipe.splitting import SPLIT_COLUMNS
 
 TREE_COLUMNS = ("path", "id", "label", "split", "bytes")
 TREES = ("train_valid", "train", "valid", "test")
 # The book's name for the one folder of the test images, whose classes aren't known.
 UNKNOWN = "unknown"
+LINKS_PER_TASK = 20_000
+# Starting a process takes as long as making this many links.
+LINKS_PER_PROCESS = 20_000
+LINKS_BETWEEN_ADVANCES = 500
 
 
-@dataclass(frozen=True)
-class TreeImage:
-    """An image in the tree: its file, its id, its label, and train, valid or test."""
+class TreeImage(NamedTuple):
+    """An image in the tree: its path below it, its id, its label, train, valid or test, bytes."""
 
-    path: Path
+    path: str
     id: str
     label: str
     split: str
+    size: int
 
 
-def reorganise(extracted: Path, split: Path, tree: Path, link_mode: str = "auto") -> None:
+def reorganise(
+    extracted: Path, split: Path, tree: Path, link_mode: str = "auto", workers: int = 1
+) -> None:
     """Make `tree`/{train_valid,train,valid}/<label>/<file> and `tree`/test/unknown/<file>.
 
     Each is a link to the extracted image (see `files.link`). `tree`/manifest.tsv gets a row for
     each image of train, valid and test; what is in train or valid is in train_valid as well.
     Raises `UserError` if an image of the split is not among the extracted ones.
     """
+    images = list(tree_images(extracted, split))
+    for name in TREES:
+        (tree / name).mkdir(parents=True, exist_ok=True)
+    for folder in {image.path.rpartition("/")[0] for image in images}:
+        (tree / folder).mkdir(parents=True, exist_ok=True)
+    for label in {image.label for image in images if image.split != "test"}:
+        (tree / "train_valid" / label).mkdir(parents=True, exist_ok=True)
+    run_tasks(
+        partial(link_images, extracted, tree, link_mode),
+        [images[first : first + LINKS_PER_TASK] for first in range(0, len(images), LINKS_PER_TASK)],
+        workers,
+        total=len(images),
+        description="reorganise",
+        unit="images",
+        units_per_process=LINKS_PER_PROCESS,
+    )
+    write_rows(tree / "manifest.tsv", TREE_COLUMNS, images, delimiter="\t")
+
+
+def link_images(
+    extracted: Path, tree: Path, link_mode: str, images: Sequence[TreeImage], advance: Advance
+) -> None:
+    """Put images into their folders of the tree, which are there already."""
+    for number, image in enumerate(images, start=1):
+        name = image.path.rpartition("/")[2]
+        source = f"{extracted}/{'test' if image.split == 'test' else 'train'}/{name}"
+        try:
+            link(source, f"{tree}/{image.path}", link_mode)
+            if image.split != "test":
+                link(source, f"{tree}/train_valid/{image.label}/{name}", link_mode)
+        except FileNotFoundError:
+            raise UserError(f"{source}: is gone; run again with --forcerun extract") from None
+        if number % LINKS_BETWEEN_ADVANCES == 0:
+            advance(LINKS_BETWEEN_ADVANCES)
+
+
+def tree_images(extracted: Path, split: Path) -> Iterator[TreeImage]:
+    """Yield the images of train and valid, and then those of test, each in natural order."""
     images = read_manifest(extracted)
-    rows: list[tuple[str, str, str, str, int]] = []
-    links: list[tuple[Path, Path]] = []
-
-    def place(source: Path, tree_name: str, label: str) -> Path:
-        target = tree / tree_name / label / source.name
-        links.append((source, target))
-        return target
-
     for row, (image_id, label, split_name) in read_rows(split, SPLIT_COLUMNS):
-        if image_id not in images["train"]:
+        file = images["train"].get(image_id)
+        if file is None:
             raise UserError(
                 f"{split}: row {row}: there is no image of id {image_id!r} any more; "
                 "run again with --forcerun labels"
             )
-        source = images["train"][image_id]
-        place(source, "train_valid", label)
-        target = place(source, split_name, label)
-        size = source.stat().st_size
-        rows.append((str(target.relative_to(tree)), image_id, label, split_name, size))
-    for image_id, source in images["test"].items():
-        target = place(source, "test", UNKNOWN)
-        size = source.stat().st_size
-        rows.append((str(target.relative_to(tree)), image_id, UNKNOWN, "test", size))
-
-    for name in TREES:
-        (tree / name).mkdir(parents=True, exist_ok=True)
-    for folder in {target.parent for _, target in links}:
-        folder.mkdir(parents=True, exist_ok=True)
-    for source, target in progress(links, total=len(links), description="reorganise", unit="files"):
-        link(source, target, link_mode)
-    write_rows(tree / "manifest.tsv", TREE_COLUMNS, rows, delimiter="\t")
+        path = f"{split_name}/{label}/{file.name}"
+        yield TreeImage(path, image_id, label, split_name, file.size)
+    for image_id, file in images["test"].items():
+        yield TreeImage(f"test/{UNKNOWN}/{file.name}", image_id, UNKNOWN, "test", file.size)
 
 
 def read_tree(tree: Path) -> Iterator[TreeImage]:
-    """Yield the images of the manifest, checking that each is there and has its size.
-
-    Labelled images come before test images, each in natural order of the ids.
-    """
+    """Yield the images of the manifest, labelled ones before test images, each in natural order."""
     manifest = tree / "manifest.tsv"
     for _, (path, image_id, label, split, size) in read_rows(manifest, TREE_COLUMNS, "\t"):
-        check_unchanged(tree / path, int(size), manifest, "reorganise")
-        yield TreeImage(tree / path, image_id, label, split)
+        yield TreeImage(path, image_id, label, split, int(size))

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from imagepipe.files import write_text, written_whole
+from imagepipe.files import spreadsheet_safe, write_text, written_whole
 
 
 def select(
@@ -25,7 +25,8 @@ def select(
     ]
     frame = pd.DataFrame(rows).sort_values("valid_accuracy", ascending=False, kind="stable")
     with written_whole(table) as temporary:
-        frame.to_csv(temporary, index=False, lineterminator="\n")
+        for_people = frame.assign(run=frame["run"].map(spreadsheet_safe))
+        for_people.to_csv(temporary, index=False, lineterminator="\n")
     best = frame.iloc[0]
     chosen = {
         "run": str(best["run"]),

@@ -12,8 +12,8 @@ from functools import cache
 from pathlib import Path
 
 PACKAGE = "imagepipe"
-# They decide what a user is shown while a job runs, never what it writes.
-WITHOUT_EFFECT_ON_RESULTS = frozenset({"errors", "progress", "source_hash"})
+# They decide what a user is shown while a job runs, and whether it may, never what it writes.
+WITHOUT_EFFECT_ON_RESULTS = frozenset({"errors", "leakage", "progress", "source_hash"})
 
 
 @cache

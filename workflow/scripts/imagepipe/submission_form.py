@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from imagepipe.errors import UserError
+from imagepipe.errors import UserError, quoted
 from imagepipe.files import natural_key, read_rows
 
 
@@ -65,10 +65,12 @@ def read_ids(
     for row, (written_id,) in read_rows(sample, (id_column,)):
         image_id = written_id.removesuffix(f".{image_extension}")
         if image_id in found:
-            raise UserError(f"{sample}: row {row}: the id {image_id!r} is there twice; remove one")
+            raise UserError(
+                f"{sample}: row {row}: the id {quoted(image_id)} is there twice; remove one"
+            )
         if image_id not in known:
             raise UserError(
-                f"{sample}: row {row}: there is no test image of id {image_id!r}; "
+                f"{sample}: row {row}: there is no test image of id {quoted(image_id)}; "
                 "get the test archive again, or the sample submission"
             )
         found.add(image_id)
@@ -76,7 +78,7 @@ def read_ids(
     for image_id in ids:
         if image_id not in found:
             raise UserError(
-                f"{sample}: there is no row for the test image of id {image_id!r}; "
+                f"{sample}: there is no row for the test image of id {quoted(image_id)}; "
                 "get the sample submission again, or the test archive"
             )
     return written

@@ -6,8 +6,9 @@ Its format is described at https://www.cs.toronto.edu/~kriz/cifar.html: pickled 
 
 import io
 import pickle
-from collections.abc import Callable
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,6 @@ from PIL import Image
 from imagepipe.archives import read_members
 from imagepipe.errors import UserError
 from imagepipe.files import write_rows
-from imagepipe.progress import progress
 
 TRAIN_BATCHES = tuple(f"data_batch_{number}" for number in range(1, 6))
 TEST_BATCH = "test_batch"
@@ -42,52 +42,77 @@ class ArrayUnpickler(pickle.Unpickler):
         return super().find_class(module_name.replace("numpy.core", "numpy._core"), global_name)
 
 
-def read_toronto(
-    archive: Path,
-    add_image: Callable[[str, str, bytes], None],
-    image_size: int,
-    tables: dict[str, Path],
-) -> None:
-    """Hand each image of the archive to `add_image(split, file name, PNG bytes)`.
+@dataclass(frozen=True)
+class TorontoPart:
+    """The images of one batch, `numbers` of their split, as the files "SPLIT/NUMBER.png"."""
+
+    archive: Path
+    batch: str
+    image_size: int
+    split: str
+    numbers: range
+
+    @property
+    def names(self) -> list[str]:
+        return [f"{self.split}/{number}.png" for number in self.numbers]
+
+    @property
+    def sizes(self) -> list[None]:
+        return [None] * len(self.numbers)
+
+    checksums = sizes
+
+    def read(self) -> Iterator[bytes]:
+        ((_, content),) = read_members(self.archive, lambda name: _base(name) == self.batch)
+        images, _ = _batch(self.archive, self.batch, content, self.image_size)
+        for image in images:
+            png = io.BytesIO()
+            Image.fromarray(image).save(png, format="PNG", compress_level=1)
+            yield png.getvalue()
+
+
+def toronto_parts(archive: Path, image_size: int, tables: Mapping[str, Path]) -> list[TorontoPart]:
+    """Return the archive's batches of images.
 
     Images are numbered from 1 in the archive's order, separately for the five training batches
     and the test batch. Of `tables` (file name: where it goes), trainLabels.csv and testLabels.csv
     get the labels. Raises `UserError` if the archive is not what its page describes.
     """
-    contents: dict[str, bytes] = {}
     names = {*TRAIN_BATCHES, TEST_BATCH, CLASS_NAMES}
-
-    def receive(member: PurePosixPath, content: bytes) -> None:
-        contents[member.name] = content
-
-    read_members(archive, lambda member: member.name in names, receive)
+    found = read_members(archive, lambda name: _base(name) in names)
+    contents = {_base(name): content for name, content in found}
     missing = sorted(names - contents.keys())
     if missing:
         raise UserError(f"{archive}: holds no {missing[0]}; get the archive again")
 
     meta = _unpickled(archive, CLASS_NAMES, contents[CLASS_NAMES])
     classes = [_text(name) for name in _value(archive, CLASS_NAMES, meta, "label_names")]
+    parts: list[TorontoPart] = []
     for split, batches in (("train", TRAIN_BATCHES), ("test", (TEST_BATCH,))):
         labels: list[str] = []
         for batch in batches:
-            images, numbers = _batch(archive, batch, contents[batch], image_size, len(classes))
-            for image, number in progress(
-                zip(images, numbers, strict=True),
-                total=len(images),
-                description=f"write the images of {batch}",
-                unit="images",
-            ):
-                labels.append(classes[number])
-                png = io.BytesIO()
-                Image.fromarray(image).save(png, format="PNG", compress_level=1)
-                add_image(split, f"{len(labels)}.png", png.getvalue())
+            images, numbers = _batch(archive, batch, contents[batch], image_size)
+            if not all(0 <= number < len(classes) for number in numbers):
+                raise UserError(
+                    f"{archive}: {batch} has labels that are no classes; get the archive again"
+                )
+            first = len(labels) + 1
+            parts.append(
+                TorontoPart(archive, batch, image_size, split, range(first, first + len(images)))
+            )
+            labels += [classes[number] for number in numbers]
         table = tables.get(f"{split}Labels.csv")
         if table is not None:
             write_rows(table, ("id", "label"), enumerate(labels, start=1))
+    return parts
+
+
+def _base(name: str) -> str:
+    return name.rpartition("/")[2]
 
 
 def _batch(
-    archive: Path, name: str, content: bytes, image_size: int, classes: int
+    archive: Path, name: str, content: bytes, image_size: int
 ) -> tuple[np.ndarray, list[int]]:
     """Return a batch's images, uint8 [N, H, W, 3], and the numbers of their classes."""
     batch = _unpickled(archive, name, content)
@@ -98,7 +123,7 @@ def _batch(
         or not isinstance(data, np.ndarray)
         or data.dtype != np.uint8
         or data.shape != (len(numbers), 3 * image_size**2)
-        or not all(isinstance(number, int) and 0 <= number < classes for number in numbers)
+        or not all(isinstance(number, int) for number in numbers)
     ):
         raise UserError(
             f"{archive}: {name} does not hold {image_size}×{image_size} images and their labels; "

@@ -1,0 +1,142 @@
+"""What a dataset's archives or folders hold: the images of each split, and tables.
+
+A file that is found gets a place: "train/1.png" for an image, the file's name for a table.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from imagepipe.archive_parts import Part
+from imagepipe.archives import checked, is_archive, parts_of
+from imagepipe.dataset_files import image_folders
+from imagepipe.errors import UserError, quoted
+from imagepipe.manifests import SPLITS
+from imagepipe.toronto import toronto_parts
+
+# No image of a competition of small images comes near it.
+LARGEST_IMAGE = 1 << 26
+
+
+@dataclass(frozen=True)
+class PlacedPart:
+    """A part of an archive, and the place of each of its files."""
+
+    part: Part
+    places: Sequence[str]
+
+    def read(self) -> Iterator[tuple[str, bytes, int]]:
+        """Yield (place, content, CRC-32) of each file."""
+        for place, (_, content, checksum) in zip(self.places, checked(self.part), strict=True):
+            yield place, content, checksum
+
+
+def is_image_place(place: str) -> bool:
+    """Tell an image's place from a table's."""
+    return "/" in place
+
+
+def find_images(dataset: dict[str, Any], raw: Path, tables: Mapping[str, Path]) -> list[PlacedPart]:
+    """Return all that the dataset's files in `raw` hold, in parts that can be read side by side.
+
+    `tables` has the names of the tables that are looked for in the archives. Raises `UserError` for
+    an archive that cannot be read or trusted (see `archives.parts_of`), for an image or a table
+    that is there twice, and for a split without images.
+    """
+    found: list[PlacedPart] = []
+    for source in sources_of(dataset, raw):
+        placed = placed_parts(source, dataset, tables)
+        check_places(source, placed, found)
+        found += placed
+    for split in SPLITS:
+        if not any(place.startswith(f"{split}/") for part in found for place in part.places):
+            raise UserError(
+                f"{raw}: the archives hold no .{dataset['image_extension']} image in a folder "
+                f"{dataset[f'{split}_folder']!r}; correct image_extension or {split}_folder in "
+                "the dataset file"
+            )
+    return found
+
+
+def placed_parts(
+    source: Path, dataset: dict[str, Any], tables: Mapping[str, Path]
+) -> list[PlacedPart]:
+    """Return the parts of one archive or folder, with the places of their files."""
+    if dataset["archive_format"] == "cifar_python":
+        toronto = toronto_parts(source, dataset["image_size"], tables)
+        return [PlacedPart(part, part.names) for part in toronto]
+    place = placing(source, dataset, tables)
+    parts = parts_of(source, lambda name: place(name) is not None)
+    return [PlacedPart(part, [place(name) or "" for name in part.names]) for part in parts]
+
+
+def sources_of(dataset: dict[str, Any], raw: Path) -> list[Path]:
+    """Return the archives, or the folders of images, that a dataset's files are."""
+    if dataset["source"] == "folder":
+        return image_folders(raw, dataset)
+    return [raw / file["name"] for file in dataset["files"] if is_archive(file["name"])]
+
+
+def split_of(source: Path, folder: str, split_folders: Mapping[str, str]) -> str | None:
+    """Return the split of the files in a folder: that of its nearest part with a split's name.
+
+    The source's own name, an archive's without its endings, counts as the outermost folder. So
+    `1.png`, `train/1.png` and `train/train/1.png` in train.7z are all images of the split train.
+    """
+    outermost = source.name if source.is_dir() else source.name.split(".")[0]
+    folders = (outermost, *folder.split("/"))
+    return next((split_folders[name] for name in reversed(folders) if name in split_folders), None)
+
+
+def check_places(source: Path, placed: Sequence[PlacedPart], before: Sequence[PlacedPart]) -> None:
+    """Raise `UserError` if two files have one place, and for an image whose name cannot be an id.
+
+    So too for one that is far too large. Two names that differ in case only are one file on some
+    file systems.
+    """
+    taken = {place.casefold() for part in before for place in part.places}
+    for part in placed:
+        for place, size in zip(part.places, part.part.sizes, strict=True):
+            split, _, name = place.rpartition("/")
+            key = place.casefold()
+            if key in taken:
+                what = f"two {split} images have" if split else "two tables have"
+                raise UserError(
+                    f"{source}: {what} the name {quoted(name)}; remove one from the archive"
+                )
+            taken.add(key)
+            image_id = name.rpartition(".")[0]
+            if split and (not image_id or image_id != image_id.strip()):
+                raise UserError(
+                    f"{source}: the image {quoted(name)} has no name before its ending, or a space "
+                    "around it; rename it"
+                )
+            if split and size is not None and size > LARGEST_IMAGE:
+                raise UserError(
+                    f"{source}: {quoted(name)} unpacks to {size:,} bytes; it is no image, so "
+                    "remove it"
+                )
+
+
+def placing(
+    source: Path, dataset: dict[str, Any], tables: Mapping[str, Path]
+) -> Callable[[str], str | None]:
+    """Return the function that gives a file's place by its name, or None if it is not wanted."""
+    split_folders = {dataset[f"{split}_folder"]: split for split in SPLITS}
+    suffix = f".{dataset['image_extension']}"
+
+    @cache
+    def split(folder: str) -> str | None:
+        return split_of(source, folder, split_folders)
+
+    def place(name: str) -> str | None:
+        folder, _, base = name.rpartition("/")
+        # "._1.png" is what macOS adds to archives beside 1.png.
+        if base.lower().endswith(suffix) and not base.startswith("._"):
+            owner = split(folder)
+            return owner and f"{owner}/{base}"
+        return base if base in tables else None
+
+    return place

@@ -1,0 +1,24 @@
+"""Rule `pack` of the layout "packed": the images decoded straight from the archives."""
+
+import json
+from pathlib import Path
+
+from imagepipe.array_writing import Options
+from imagepipe.packing import pack_archives
+from job import run
+
+
+def main(snakemake) -> None:
+    dataset = json.loads(snakemake.params.options)
+    pack_archives(
+        dataset,
+        Path(snakemake.input.sums).parent,
+        Path(snakemake.input.manifest).parent,
+        Path(snakemake.input.split),
+        Path(snakemake.output.labelled).parent,
+        Options(dataset["image_size"], dataset["on_bad_image"], snakemake.threads),
+    )
+
+
+if __name__ == "__main__":
+    run(main, snakemake)
