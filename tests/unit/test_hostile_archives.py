@@ -9,15 +9,16 @@ import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import py7zr
 import pytest
-from py7zr.properties import FILTER_DEFLATE, FILTER_ZSTD
+from py7zr.properties import FILTER_DEFLATE, FILTER_PPMD, FILTER_ZSTD
 
 from builders import SCRIPTS, dataset_options, png_bytes, refused, write_archive
 from imagepipe import archive_parts
 from imagepipe.archive_parts import damage_in_one_line
-from imagepipe.archives import copy_from_zip, read_members
+from imagepipe.archives import copy_from_zip, parts_of, read_members
 from imagepipe.dataset_files import table_names
 from imagepipe.extraction import extract
 from imagepipe.packing import Options, pack_archives
@@ -127,6 +128,32 @@ def test_bundle_with_two_files_of_one_name_is_refused(tmp_path: Path) -> None:
     write_odd(tmp_path / "all.zip", [Member("a/labels.csv"), Member("b/labels.csv")])
     with refused("all.zip", "'labels.csv'", "remove one"):
         copy_from_zip(tmp_path / "all.zip", ["labels.csv"], tmp_path / "out")
+
+
+PPMD = {"id": FILTER_PPMD, "order": 6, "mem": 16}
+ZSTD = {"id": FILTER_ZSTD, "level": 3}
+
+
+def test_7z_archive_by_a_method_that_damage_makes_crash_is_refused(tmp_path: Path) -> None:
+    archive = tmp_path / "train.7z"
+    with py7zr.SevenZipFile(archive, "w", filters=[PPMD]) as file:
+        file.writestr(b"content", "train/1.png")
+    with refused(str(archive), "not supported (PPMd)", "pack it again as LZMA2"):
+        parts_of(archive, lambda _: True)
+
+
+@pytest.mark.parametrize(("method", "name"), [(PPMD, "PPMd"), (ZSTD, "Zstandard")])
+def test_table_of_a_7z_archive_is_not_unpacked_by_such_a_method_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: dict, name: str
+) -> None:
+    archive = tmp_path / "train.7z"
+    with py7zr.SevenZipFile(archive, "w") as file:
+        file.writestr(b"content", "train/1.png")
+        # What it takes for the table, which it writes last.
+        filters = SimpleNamespace(ENCODED_HEADER_FILTER=[method])
+        monkeypatch.setattr(py7zr.archiveinfo, "DEFAULT_FILTERS", filters)
+    with refused(str(archive), f"not supported ({name})", "pack it again as LZMA2"):
+        parts_of(archive, lambda _: True)
 
 
 TABLE = b"id,label\n1,cat\n2,dog\n"

@@ -27,7 +27,6 @@ METHODS: dict[str, list[dict[str, Any]]] = {
     ],
     "BZip2": [{"id": py7zr.FILTER_BZIP2}],
     "Deflate": [{"id": py7zr.FILTER_DEFLATE}],
-    "PPMd": [{"id": py7zr.FILTER_PPMD, "order": 6, "mem": 24}],
     "Zstandard": [{"id": py7zr.FILTER_ZSTD}],
     "copy": [{"id": py7zr.FILTER_COPY}],
 }

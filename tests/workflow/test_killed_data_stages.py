@@ -44,7 +44,7 @@ def wait_for_a_job(process: "subprocess.Popen[bytes]", logs: Path, since: float)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("layout", "kills"), [("folders", 20), ("packed", 10)])
+@pytest.mark.parametrize(("layout", "kills"), [("folders", 20), ("packed", 5)])
 def test_stages_that_are_killed_at_random_moments_leave_the_same_bytes(
     tmp_path: Path, archives: Path, layout: str, kills: int
 ) -> None:

@@ -32,7 +32,8 @@ def run(main: Callable[[Any], None], snakemake: Any) -> None:
     A `UserError`, and an error of the operating system such as a full disk, becomes one line that
     begins with "error: ", on the terminal and at the end of the job's log. Any other exception is
     our mistake, and is shown with its traceback. The exit code is then 1, and after a signal it is
-    128 and the signal's number, as a shell has it.
+    128 and the signal's number, as a shell has it. Where the disk is full, the job's outputs are
+    removed before the line is written.
     """
     log = Path(snakemake.log[0])
     log.parent.mkdir(parents=True, exist_ok=True)

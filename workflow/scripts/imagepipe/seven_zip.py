@@ -6,7 +6,9 @@ decompressor the streams. Its own `extract` asks the decompressor for each file 
 takes four times as long for small files as to take a stream in large pieces and to cut it up here.
 """
 
-from collections.abc import Iterator
+import io
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -14,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import py7zr
+from py7zr.archiveinfo import HeaderStreamsInfo, SignatureHeader
 from py7zr.compressor import SevenZipDecompressor
 from py7zr.exceptions import PasswordRequired, UnsupportedCompressionMethodError
-from py7zr.properties import COMPRESSION_METHOD
+from py7zr.properties import COMPRESSION_METHOD, MAGIC_7Z, PROPERTY
 from py7zr.py7zr import ArchiveFile
 
 from imagepipe.archive_parts import (
@@ -26,17 +29,19 @@ from imagepipe.archive_parts import (
     damage_in_one_line,
     refuse_special,
 )
-from imagepipe.errors import UserError
+from imagepipe.errors import UserError, one_line
 
 PIECE_SIZE = 1 << 22
 # Methods with which py7zr unpacks all that it has read of a block, whatever that comes to, and how
 # much it may read of such a block at once.
-UNLIMITED = (
-    COMPRESSION_METHOD.MISC_DEFLATE,
-    COMPRESSION_METHOD.MISC_DEFLATE64,
-    COMPRESSION_METHOD.MISC_ZSTD,
-)
+UNLIMITED = {
+    COMPRESSION_METHOD.MISC_DEFLATE: "Deflate",
+    COMPRESSION_METHOD.MISC_DEFLATE64: "Deflate64",
+    COMPRESSION_METHOD.MISC_ZSTD: "Zstandard",
+}
 READ_OF_UNLIMITED = 1 << 10
+# pyppmd (1.3.1) writes outside of its memory when the content is damaged, which ends the process.
+UNSAFE = {COMPRESSION_METHOD.PPMD: "PPMd"}
 
 
 @dataclass(frozen=True)
@@ -87,6 +92,7 @@ def seven_zip_parts(archive: Path, wanted: Wanted) -> Iterator[SevenZipPart]:
     know, and for its members as `archives.parts_of` does.
     """
     try:
+        check_table(archive)
         with py7zr.SevenZipFile(archive) as file:
             if file.password_protected:
                 raise PasswordRequired(None, "")
@@ -95,8 +101,34 @@ def seven_zip_parts(archive: Path, wanted: Wanted) -> Iterator[SevenZipPart]:
         raise UserError(f"{archive}: is encrypted; pack it again without a password") from None
     except UnsupportedCompressionMethodError as error:
         raise UserError(
-            f"{archive}: uses a compression that is not supported ({error}); pack it again as LZMA2"
+            f"{archive}: uses a compression that is not supported ({one_line(error.message)}); "
+            "pack it again as LZMA2"
         ) from None
+
+
+def check_table(archive: Path) -> None:
+    """Refuse an archive whose table is compressed in a way that could end this process.
+
+    py7zr unpacks the table before it tells how. 7-Zip itself compresses tables with LZMA alone.
+    """
+    with archive.open("rb") as file:
+        if file.read(len(MAGIC_7Z)) != MAGIC_7Z:
+            return  # which py7zr refuses
+        start = SignatureHeader.retrieve(file)
+        file.seek(start.nextheaderofs, os.SEEK_CUR)
+        if file.read(1) != PROPERTY.ENCODED_HEADER:
+            return
+        size = min(start.nextheadersize, archive.stat().st_size)
+        table = HeaderStreamsInfo.retrieve(io.BytesIO(file.read(size)))
+    for block in table.unpackinfo.folders:
+        refuse_methods(block.coders, UNSAFE | UNLIMITED)
+
+
+def refuse_methods(coders: Iterable[dict[str, Any]], methods: Mapping[bytes, str]) -> None:
+    """Raise `UnsupportedCompressionMethodError` for a block that is compressed by such a method."""
+    for coder in coders:
+        if coder["method"] in methods:
+            raise UnsupportedCompressionMethodError(None, methods[coder["method"]])
 
 
 def _parts(archive: Path, file: py7zr.SevenZipFile, wanted: Wanted) -> Iterator[SevenZipPart]:
@@ -174,6 +206,7 @@ def _streams(file: py7zr.SevenZipFile) -> Iterator[tuple[Any, Stream]]:
 
 
 def _decompressor(stream: Stream) -> SevenZipDecompressor:
+    refuse_methods(stream.coders, UNSAFE)
     unlimited = any(coder["method"] in UNLIMITED for coder in stream.coders)
     return SevenZipDecompressor(
         stream.coders,
