@@ -3,7 +3,7 @@
 A .7z archive is a row of blocks ("folders" in the format's own words), each one compressed stream
 of many files' contents, and a table of names, sizes and checksums. py7zr reads the table, and its
 decompressor the streams. Its own `extract` asks the decompressor for each file by itself, which
-takes four times as long for small files as to take a stream in large pieces and to cut it up here.
+takes several times as long for small files as taking a stream in large pieces, to be cut up here.
 """
 
 import io
