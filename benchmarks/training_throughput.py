@@ -33,6 +33,7 @@ from imagepipe.augmentation import augment, draw  # noqa: E402
 from imagepipe.configuration import load_configuration  # noqa: E402
 from imagepipe.device import choose_precision, chosen_device, device_name  # noqa: E402
 from imagepipe.interruption import StopRequest  # noqa: E402
+from imagepipe.mixing import Mixed  # noqa: E402
 from imagepipe.packed_images import read_classes, read_packed  # noqa: E402
 from imagepipe.progress import counter  # noqa: E402
 from imagepipe.saving import Checkpoints, Saver  # noqa: E402
@@ -79,14 +80,14 @@ def epoch_of(training: Training) -> Callable[[], object]:
 def steps_of(training: Training) -> Callable[[], object]:
     """Return what makes an epoch's steps on one batch that is augmented already."""
     recipe, size = training.recipe, training.images.shape[1]
-    rows = torch.arange(recipe["batch_size"], device=training.device)
+    rows = torch.arange(training.batch_size, device=training.device)
     draws = draw(recipe["augmentation"], len(rows), size, 0, 0).to(training.device)
     batch = augment(training.images[rows], recipe["augmentation"], draws, training.standardisation)
 
     def run() -> None:
         training.model.train()
         for step in range(training.steps):
-            train_step(training, batch, training.labels[rows], training.rate(step))
+            train_step(training, batch, Mixed(training.labels[rows]), step)
 
     return run
 

@@ -155,6 +155,27 @@ def test_half_of_the_images_are_drawn_to_be_flipped() -> None:
     assert draws.flipped.float().mean().item() == pytest.approx(0.5, abs=0.02)
 
 
+def test_alternating_flips_are_those_of_the_other_images_in_every_other_epoch() -> None:
+    flips = [
+        draw(options(horizontal_flip=True, alternating_flip=True), 1_000, 32, 0, epoch).flipped
+        for epoch in range(3)
+    ]
+    assert torch.equal(flips[1], ~flips[0])
+    assert torch.equal(flips[2], flips[0])
+    off = draw(options(alternating_flip=True), 1_000, 32, seed=0, epoch=1)
+    assert not off.flipped.any()
+
+
+@pytest.mark.parametrize("size", [20, 24, 28, 31])
+def test_scaling_is_that_of_torchvision_with_antialiasing(size: int) -> None:
+    images = noise(6, 32)
+    draws = draw(options(), len(images), 32, seed=0, epoch=0)
+    results = augment(images, options(), draws, NONE, scale=size / 32)
+    expected = tv.resize(images.permute(0, 3, 1, 2) / 255, [size, size], antialias=True)
+    assert results.shape == (6, 3, size, size)
+    torch.testing.assert_close(results, expected, rtol=0, atol=1e-5)
+
+
 def test_exactly_the_drawn_images_are_flipped_left_to_right() -> None:
     images = float_images(4, 8)
     none = torch.zeros(4, dtype=torch.long)
@@ -229,6 +250,8 @@ EVERYTHING = {
     "color_jitter": {"brightness": 0.3, "contrast": 0.4, "saturation": 0.5, "hue": 0.2},
     "cutout": 8,
 }
+# Drawn with the others, and used by `mix`.
+AND_CUTMIX = EVERYTHING | {"cutmix": 1.0}
 
 
 def test_an_image_is_cropped_shifted_flipped_coloured_and_then_cut_out() -> None:
@@ -281,14 +304,14 @@ def same_draws(one: Draws, other: Draws) -> dict[str, bool]:
 
 
 def test_the_same_seed_and_epoch_draw_the_same() -> None:
-    first, second = (draw(options(**EVERYTHING), 100, 32, seed=4, epoch=2) for _ in range(2))
+    first, second = (draw(options(**AND_CUTMIX), 100, 32, seed=4, epoch=2) for _ in range(2))
     assert all(same_draws(first, second).values())
 
 
 @pytest.mark.parametrize(("seed", "epoch"), [(4, 3), (5, 2)])
 def test_another_seed_or_epoch_draws_everything_anew(seed: int, epoch: int) -> None:
-    first = draw(options(**EVERYTHING), 100, 32, seed=4, epoch=2)
-    other = draw(options(**EVERYTHING), 100, 32, seed=seed, epoch=epoch)
+    first = draw(options(**AND_CUTMIX), 100, 32, seed=4, epoch=2)
+    other = draw(options(**AND_CUTMIX), 100, 32, seed=seed, epoch=epoch)
     assert not any(same_draws(first, other).values())
 
 
@@ -300,12 +323,13 @@ def test_another_seed_or_epoch_draws_everything_anew(seed: int, epoch: int) -> N
         ("horizontal_flip", ("flipped",)),
         ("color_jitter", COLOURS),
         ("cutout", ("cutout_top", "cutout_left")),
+        ("cutmix", ("share", "cutmix_row", "cutmix_column")),
     ],
 )
 def test_turning_one_augmentation_on_leaves_the_draws_of_the_others(
     name: str, fields: tuple[str, ...]
 ) -> None:
-    everything = draw(options(**EVERYTHING), 100, 32, seed=4, epoch=2)
-    alone = draw(options(**{name: EVERYTHING[name]}), 100, 32, seed=4, epoch=2)
+    everything = draw(options(**AND_CUTMIX), 100, 32, seed=4, epoch=2)
+    alone = draw(options(**{name: AND_CUTMIX[name]}), 100, 32, seed=4, epoch=2)
     same = same_draws(everything, alone)
     assert [field for field, equal in same.items() if equal] == list(fields)

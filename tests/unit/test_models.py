@@ -1,11 +1,12 @@
-"""The networks: the book's, number for number, and the small one."""
+"""The networks: the book's, number for number, airbench's, and the small one."""
 
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from imagepipe.models import create_model
+from imagepipe.models import create_model, passing_convolution
+from training_builders import complete_recipe
 
 
 class BookResidual(nn.Module):
@@ -103,3 +104,59 @@ def test_small_cnn_has_width_times_1_2_and_4_channels_in_pairs_of_convolutions()
     model = create_model({"name": "small_cnn", "width": 5}, 10)
     convolutions = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
     assert [module.out_channels for module in convolutions] == [5, 5, 10, 10, 20, 20]
+
+
+def airbench(classes: int = 10, **options: object) -> nn.Module:
+    torch.manual_seed(0)
+    return create_model(complete_recipe(model={"name": "airbench", **options})["model"], classes)
+
+
+def test_a_new_convolution_passes_its_input_through() -> None:
+    convolution = passing_convolution(3, 5)
+    images = torch.randn(2, 3, 8, 8)
+    torch.testing.assert_close(convolution(images)[:, :3], images)
+    assert not torch.allclose(convolution(images)[:, 3], images[:, 0], atol=0.1)
+
+
+@pytest.mark.parametrize(("convolutions", "parameters"), [(2, 1_972_792), (3, 3_190_456)])
+def test_airbench_has_as_many_parameters_as_jordans(convolutions: int, parameters: int) -> None:
+    """Whitening 12·24 + 24, convolutions 9·in·out, norms 2 a channel, the last layer 2,560."""
+    widths, inputs = (64, 256, 256), (24, 64, 256)
+    norms = sum(2 * width * convolutions for width in widths)
+    filters = sum(
+        9 * before * after + 9 * after * after * (convolutions - 1)
+        for before, after in zip(inputs, widths, strict=True)
+    )
+    assert 12 * 24 + 24 + filters + norms + 2_560 == parameters
+    model = airbench(convolutions=convolutions)
+    assert sum(parameter.numel() for parameter in model.parameters()) == parameters
+
+
+@pytest.mark.parametrize(("size", "classes"), [(32, 10), (20, 2), (9, 3), (65, 37)])
+def test_airbench_takes_images_of_many_sizes_and_any_number_of_classes(
+    size: int, classes: int
+) -> None:
+    model = airbench(classes, widths=[4, 6, 8]).eval()
+    assert model(torch.randn(2, 3, size, size)).shape == (2, classes)
+
+
+def test_airbench_trains_no_scales_and_no_whitening_weights() -> None:
+    fixed = {name for name, p in airbench().named_parameters() if not p.requires_grad}
+    norms = {f"groups.{group}.norms.{norm}.weight" for group in range(3) for norm in range(2)}
+    assert fixed == {"whitening.weight"} | norms
+
+
+def test_airbench_has_a_shortcut_with_three_convolutions() -> None:
+    """Without anything from the last convolution, what the first gives still comes through."""
+    group = airbench(convolutions=3).eval().get_submodule("groups.0")
+    for index in (1, 2):
+        nn.init.zeros_(group.get_parameter(f"convolutions.{index}.weight"))
+    images = torch.randn(2, 24, 8, 8)
+    first = F.gelu(F.max_pool2d(group.get_submodule("convolutions.0")(images), 2))
+    torch.testing.assert_close(group(images), F.gelu(first), rtol=1e-3, atol=1e-4)
+
+
+def test_airbenchs_logits_begin_small() -> None:
+    """They are divided by the number of features, so that no class is sure of itself at first."""
+    logits = airbench()(torch.randn(16, 3, 32, 32))
+    assert 0.01 < logits.abs().mean() < 1

@@ -90,6 +90,23 @@ def test_flip_gives_the_mean_of_an_image_and_its_mirror_image(model: nn.Module) 
     torch.testing.assert_close(flip, flip_of_mirrored, rtol=1e-4, atol=1e-5)
 
 
+def test_flip_and_shift_is_the_weighted_mean_over_six_views(model: nn.Module) -> None:
+    images = noise(10)
+    mirrored = images.flip(2)
+
+    def shifted(views: torch.Tensor, by: int) -> torch.Tensor:
+        """Shift down and right by a pixel (up and left for −1); what is missing is mirrored."""
+        padded = np.pad(views.numpy(), ((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect")
+        return torch.from_numpy(padded[:, 1 - by : 9 - by, 1 - by : 9 - by].copy())
+
+    pair = logits_of(model, images) + logits_of(model, mirrored)
+    four = sum(logits_of(model, shifted(v, by)) for v in (images, mirrored) for by in (-1, 1))
+    result = logits_of(model, images, test_time_augmentation="flip_and_shift")
+    torch.testing.assert_close(result, pair / 4 + four / 8, rtol=1e-4, atol=1e-5)
+    of_mirrored = logits_of(model, mirrored, test_time_augmentation="flip_and_shift")
+    torch.testing.assert_close(result, of_mirrored, rtol=1e-4, atol=1e-5)
+
+
 def test_bf16_gives_almost_the_logits_of_fp32_as_float32(model: nn.Module) -> None:
     full, half = (logits_of(model, noise(10), precision=name) for name in ("fp32", "bf16"))
     assert half.dtype == torch.float32

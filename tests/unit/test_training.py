@@ -42,14 +42,15 @@ from training_builders import (
     assert_same_weights,
     coloured,
     complete_recipe,
+    noise,
     train_in,
     training_data,
     without_times,
 )
 
-ONE_CYCLE = {
+LINEAR = {
     "optimizer": {"lr": 0.1, "nesterov": True},
-    "schedule": {"name": "one_cycle"},
+    "schedule": {"name": "linear", "warmup": 0.25},
     "loss": {"label_smoothing": 0.1},
 }
 EVERYTHING = {
@@ -59,9 +60,12 @@ EVERYTHING = {
         "horizontal_flip": True,
         "color_jitter": {"brightness": 0.1, "contrast": 0.1, "saturation": 0.1, "hue": 0.02},
         "cutout": 2,
+        "cutmix": 1.0,
     },
+    "progressive_resizing": [{"until": 0.4, "scale": 0.75}],
+    "averaging": {"name": "ema", "decay": 0.5, "every": 1},
     "test_time_augmentation": "flip",
-} | ONE_CYCLE
+} | LINEAR
 
 
 @pytest.fixture(autouse=True)
@@ -114,7 +118,9 @@ def hand_written_training(
     """Train with a plain loop and PyTorch's own parts; return model, losses and accuracies."""
     model = begin(data, recipe, 0, CPU, "fp32").model
     train_rows, labels = torch.from_numpy(data.train_rows), torch.from_numpy(data.labels)
-    optimizer = torch.optim.SGD(model.parameters(), **recipe["optimizer"])
+    numbers = ("lr", "momentum", "nesterov", "weight_decay")
+    settings = {name: recipe["optimizer"][name] for name in numbers}
+    optimizer = torch.optim.SGD(model.parameters(), **settings)
     schedule, epochs = recipe["schedule"], recipe["epochs"]
     smoothing = recipe["loss"]["label_smoothing"]
     criterion = nn.CrossEntropyLoss(reduction="none", label_smoothing=smoothing)
@@ -157,9 +163,9 @@ def hand_written_training(
             "loss": {"reduction": "sum"},
             "drop_last": True,
         },
-        ONE_CYCLE | {"optimizer": {"lr": 0.02, "nesterov": True}, "drop_last": False},
+        LINEAR | {"optimizer": {"lr": 0.02, "nesterov": True}, "drop_last": False},
     ],
-    ids=["as the chapter", "one cycle"],
+    ids=["as the chapter", "with a warm-up"],
 )
 def test_training_is_what_a_hand_written_loop_does(
     sections: dict[str, Any], tmp_path: Path
@@ -241,6 +247,42 @@ def test_about_half_of_an_epochs_images_are_mirrored_others_in_every_epoch() -> 
     assert mirrored[0] != mirrored[1]
 
 
+def test_with_alternating_flip_two_epochs_show_every_image_both_ways() -> None:
+    data = training_data(train_images=40)
+    augmentation = {"horizontal_flip": True, "alternating_flip": True}
+    recipe = complete_recipe(augmentation=augmentation)
+    mirrored = []
+    for epoch in range(3):
+        rows, flipped = rows_seen(data, one_epoch(data, recipe, epoch)[1])
+        mirrored.append(
+            {row for row, is_mirrored in zip(rows, flipped, strict=True) if is_mirrored}
+        )
+    assert mirrored[1] == set(data.train_rows.tolist()) - mirrored[0]
+    assert mirrored[2] == mirrored[0]
+    assert 10 <= len(mirrored[0]) <= 30
+
+
+def test_the_first_epochs_see_smaller_images() -> None:
+    stages = [{"until": 0.25, "scale": 0.5}, {"until": 0.75, "scale": 0.625}]
+    recipe = complete_recipe(epochs=4, progressive_resizing=stages)
+    sizes = [one_epoch(all_images(8), recipe, epoch)[1][0].shape[-1] for epoch in range(4)]
+    assert sizes == [4, 5, 5, 8]
+
+
+@pytest.mark.parametrize(
+    ("images", "least_steps", "batches"),
+    [(1000, 10, [32] * 31), (100, 10, [10] * 10), (99, 10, [9] * 11), (5, 10, [1] * 5)],
+)
+def test_batches_are_smaller_where_an_epoch_would_have_too_few(
+    images: int, least_steps: int, batches: list[int]
+) -> None:
+    sizes = {"batch_size": 32, "least_steps_per_epoch": least_steps}
+    recipe = complete_recipe(model={"name": "small_cnn", "width": 1}, **sizes)
+    training, seen = one_epoch(all_images(images), recipe)
+    assert [len(batch) for batch in seen] == batches
+    assert training.images_per_epoch == sum(batches)
+
+
 def test_labels_of_validation_images_are_never_learnt(tmp_path: Path) -> None:
     data = training_data()
     other = data.labels.copy()
@@ -303,6 +345,56 @@ def test_bf16_trains_fp32_weights_and_says_so(tmp_path: Path) -> None:
     assert losses[0] == pytest.approx(losses[1], rel=0.1)
 
 
+def test_frozen_parameters_change_no_more_and_cost_no_gradients() -> None:
+    freeze = [{"parameters": "whitening", "after": 0.5}, {"parameters": "groups.0", "after": 0.5}]
+    model = {"name": "airbench", "widths": [4, 4, 4]}
+    recipe = complete_recipe(model=model, epochs=2, freeze=freeze)
+    data = replace(all_images(16), images=noise(16, 16).numpy())
+    training = begin(data, recipe, 0, CPU, "fp32")
+    parameters = {name: p for name, p in training.model.named_parameters() if p.requires_grad}
+    resting = {name for name in parameters if name.startswith(("whitening", "groups.0"))}
+    changed = []
+    for _ in range(2):
+        before = {name: parameter.detach().clone() for name, parameter in parameters.items()}
+        train_one_epoch(training)
+        training.step, training.history = 0, [*training.history, {}]
+        changed.append({name for name, p in parameters.items() if not torch.equal(p, before[name])})
+    assert changed == [set(parameters), set(parameters) - resting]
+    assert {name for name, p in parameters.items() if not p.requires_grad} == resting
+
+
+def test_the_first_convolution_of_airbench_whitens_the_training_images() -> None:
+    """Of training rows alone: the validation images are not looked at."""
+    model = {"name": "airbench", "widths": [4, 4, 4]}
+    images = torch.cat((noise(40, 16) // 4, 255 * torch.ones(40, 16, 16, 3, dtype=torch.uint8)))
+    data = replace(
+        training_data(train_images=40, valid_images=40),
+        images=images.numpy(),
+        train_rows=np.arange(40),
+        valid_rows=np.arange(40, 80),
+    )
+    training = begin(data, complete_recipe(model=model), 0, CPU, "fp32")
+    standardised = training.standardisation.apply(images[:40].permute(0, 3, 1, 2))
+    with torch.no_grad():
+        outputs = training.model.get_submodule("whitening")(standardised)
+        outputs -= training.model.get_parameter("whitening.bias")[:, None, None]
+    assert outputs.square().mean(dim=(0, 2, 3)).tolist() == pytest.approx([1.0] * 24, abs=0.05)
+
+
+def test_what_is_kept_is_the_average_of_the_weights(tmp_path: Path) -> None:
+    sections = {"averaging": {"name": "ema", "decay": 0.9, "every": 1}}
+    plain = train_in(tmp_path / "plain", complete_recipe())
+    averaged = train_in(tmp_path / "averaged", complete_recipe(**sections))
+    training = begin(training_data(), complete_recipe(**sections), 0, CPU, "fp32")
+    assert training.average is not None
+    for _ in range(3):
+        train_one_epoch(training)
+        training.step, training.history = 0, [*training.history, {}]
+    assert_same_weights(training.model, plain.model)
+    training.average.put_into(training.model)
+    assert_same_weights(training.model, averaged.model)
+
+
 # The same again, and after interruptions.
 
 
@@ -339,15 +431,15 @@ def dies_after_saving(epoch: int, patch: pytest.MonkeyPatch) -> None:
 
 
 def dies_in_the_middle(epoch: int, patch: pytest.MonkeyPatch) -> None:
-    learning_rate = training_state.learning_rate
+    train_step = training.train_step
 
-    def rate_or_death(*args: Any) -> float:
-        steps_per_epoch, step = args[-2:]
-        if step == epoch * steps_per_epoch + 2:
+    def step_or_death(*args: Any) -> torch.Tensor:
+        interrupted, *_, step = args
+        if (len(interrupted.history), step) == (epoch, 2):
             raise KeyboardInterrupt
-        return learning_rate(*args)
+        return train_step(*args)
 
-    patch.setattr(training_state, "learning_rate", rate_or_death)
+    patch.setattr(training, "train_step", step_or_death)
 
 
 @pytest.mark.parametrize("death", [dies_after_saving, dies_in_the_middle])

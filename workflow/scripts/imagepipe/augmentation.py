@@ -7,11 +7,13 @@ applying it (`augment`) is then the same arithmetic wherever and however often i
 from dataclasses import dataclass, fields
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from imagepipe.colour import adjust_brightness, adjust_contrast, adjust_hue, adjust_saturation
-from imagepipe.randomness import generator
+from imagepipe.randomness import derived_seed, generator
 from imagepipe.standardisation import Standardisation
 
 
@@ -21,7 +23,8 @@ class Draws:
 
     The crop's side and its top left corner are in pixels of the enlarged image, the shifts and the
     cutout's corner in pixels of the image. Brightness, contrast and saturation are factors, hue is
-    in turns of the colour wheel.
+    in turns of the colour wheel. `share` is the part of an image that mixing leaves of it; the
+    centre of what cutmix replaces is in 0…1 of the image.
     """
 
     crop_side: Tensor
@@ -36,6 +39,9 @@ class Draws:
     hue: Tensor
     cutout_top: Tensor
     cutout_left: Tensor
+    share: Tensor
+    cutmix_row: Tensor
+    cutmix_column: Tensor
 
     def to(self, device: torch.device) -> "Draws":
         """Return the same draws on a device."""
@@ -49,7 +55,9 @@ class Draws:
 def draw(options: dict[str, Any], images: int, image_size: int, seed: int, epoch: int) -> Draws:
     """Draw an epoch's augmentation of `images` images; `options` is a recipe's `augmentation`.
 
-    Everything is uniform. The square of `random_resized_crop` is drawn as
+    Everything is uniform but for the share, which is from Beta(α, α) with the α of `mixup` or
+    `cutmix`. Alternating flips are those of epoch 0, and in odd epochs those of the other images
+    (Jordan, arXiv 2404.00498, section 3.6). The square of `random_resized_crop` is drawn as
     torchvision.transforms.RandomResizedCrop does with ratio (1, 1): the area between the two parts,
     its side rounded, then the corner. The factors of `color_jitter` are those of
     torchvision.transforms.ColorJitter, and the cutout lies whole inside the image, as that of
@@ -70,6 +78,14 @@ def draw(options: dict[str, Any], images: int, image_size: int, seed: int, epoch
     crop = options["random_resized_crop"] or {"resize": 1, "min_area": 1.0, "max_area": 1.0}
     area = uniform("crop area", crop["min_area"], crop["max_area"])
     side = (crop["resize"] * area.sqrt()).round().long().clamp(1, crop["resize"])
+    flip_epoch = 0 if options["alternating_flip"] else epoch
+    flipped = torch.rand(images, generator=generator(seed, "flip", flip_epoch)) < 0.5
+    if options["alternating_flip"] and epoch % 2:
+        flipped = ~flipped
+    alpha = options["mixup"] or options["cutmix"]
+    shares = np.random.default_rng(derived_seed(seed, "share", epoch))
+    share = shares.beta(alpha, alpha, images) if alpha else np.ones(images)
+    centre = 1.0 if options["cutmix"] else 0.0
     padding, hue = options["random_crop_padding"], options["color_jitter"]["hue"]
     free = image_size - options["cutout"]
     return Draws(
@@ -78,22 +94,30 @@ def draw(options: dict[str, Any], images: int, image_size: int, seed: int, epoch
         crop_left=integers("crop left", 0, crop["resize"] - side),
         shift_down=integers("shift down", -padding, padding),
         shift_right=integers("shift right", -padding, padding),
-        flipped=uniform("flip") < (0.5 if options["horizontal_flip"] else 0.0),
+        flipped=flipped & options["horizontal_flip"],
         brightness=factor("brightness"),
         contrast=factor("contrast"),
         saturation=factor("saturation"),
         hue=uniform("hue", -hue, hue),
         cutout_top=integers("cutout top", 0, free),
         cutout_left=integers("cutout left", 0, free),
+        share=torch.from_numpy(share.astype(np.float32)),
+        cutmix_row=uniform("cutmix row", 0, centre),
+        cutmix_column=uniform("cutmix column", 0, centre),
     )
 
 
 def augment(
-    images: Tensor, options: dict[str, Any], draws: Draws, standardisation: Standardisation
+    images: Tensor,
+    options: dict[str, Any],
+    draws: Draws,
+    standardisation: Standardisation,
+    scale: float = 1.0,
 ) -> Tensor:
-    """Return augmented, standardised float images [B, 3, S, S] of uint8 images [B, S, S, 3].
+    """Return augmented, standardised float images [B, 3, T, T] of uint8 images [B, S, S, 3].
 
-    `draws` has a value for each of the B images. The result is in channels_last layout.
+    `draws` has a value for each of the B images. `scale` is the last thing that is done: T is the
+    nearest whole number to S · scale. The result is in channels_last layout.
     """
     changed = images.permute(0, 3, 1, 2)
     if options["random_resized_crop"] is not None:
@@ -108,6 +132,8 @@ def augment(
     changed = standardisation.apply(changed)
     if options["cutout"]:
         changed = cut_out(changed, options["cutout"], draws.cutout_top, draws.cutout_left)
+    if scale != 1:
+        changed = scaled(changed, scale)
     return changed.contiguous(memory_format=torch.channels_last)
 
 
@@ -158,6 +184,12 @@ def cut_out(images: Tensor, side: int, top: Tensor, left: Tensor) -> Tensor:
     in_rows = (below >= 0) & (below < side)
     in_columns = (beside >= 0) & (beside < side)
     return images.masked_fill((in_rows[:, :, None] & in_columns[:, None, :])[:, None], 0.0)
+
+
+def scaled(images: Tensor, scale: float) -> Tensor:
+    """Resize images [B, C, S, S] by a factor, at least to one pixel."""
+    size = max(1, round(images.shape[-1] * scale))
+    return F.interpolate(images, size=(size, size), mode="bilinear", antialias=True)
 
 
 def resized_crop(images: Tensor, resize: int, side: Tensor, top: Tensor, left: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """The networks. Each maps float images [N, 3, H, W] to logits [N, classes]."""
 
+import itertools
 from typing import Any
 
 import torch
@@ -16,6 +17,8 @@ def create_model(options: dict[str, Any], num_classes: int) -> nn.Module:
         return D2LResNet18(num_classes)
     if options["name"] == "small_cnn":
         return SmallCNN(num_classes, options["width"])
+    if options["name"] == "airbench":
+        return Airbench(num_classes, options["widths"], options["convolutions"])
     raise ValueError(f"unknown model {options['name']!r}")
 
 
@@ -96,3 +99,69 @@ class SmallCNN(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         logits: Tensor = self.classifier(torch.amax(self.features(x), dim=(2, 3)))
         return logits
+
+
+class Airbench(nn.Module):
+    """The network of Keller Jordan's airbench (arXiv 2404.00498), which learns CIFAR-10 in seconds.
+
+    A 2×2 convolution to 24 channels whose weights are made from the training images
+    (`whitening.whiten`) and not trained; three groups of `widths` channels, of two or three
+    convolutions each; the largest value of each channel over the image; a linear layer without
+    bias, whose logits are divided by the number of its inputs. Images need 9 pixels at least.
+    """
+
+    def __init__(self, num_classes: int, widths: list[int], convolutions: int) -> None:
+        super().__init__()
+        self.whitening = nn.Conv2d(3, 24, kernel_size=2)
+        self.whitening.weight.requires_grad = False
+        channels = (self.whitening.out_channels, *widths)
+        self.groups = nn.Sequential(
+            *(
+                AirbenchGroup(before, after, convolutions)
+                for before, after in itertools.pairwise(channels)
+            )
+        )
+        self.classifier = nn.Linear(widths[-1], num_classes, bias=False)
+        with torch.no_grad():
+            self.classifier.weight /= self.classifier.weight.std()
+
+    def forward(self, x: Tensor) -> Tensor:
+        features = torch.amax(self.groups(F.gelu(self.whitening(x))), dim=(2, 3))
+        logits: Tensor = self.classifier(features) / features.shape[1]
+        return logits
+
+
+class AirbenchGroup(nn.Module):
+    """Two or three 3×3 convolutions, with a max pooling by 2 after the first.
+
+    Each is followed by a batch normalisation, which has a trained bias and no trained scale, and
+    GELU. With three, what the first gives is added to what the third gives, before its GELU.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, convolutions: int) -> None:
+        super().__init__()
+        pairs = [(in_channels, out_channels), *[(out_channels, out_channels)] * (convolutions - 1)]
+        self.convolutions = nn.ModuleList(passing_convolution(*pair) for pair in pairs)
+        # The statistics forget fast, as the network changes fast.
+        self.norms = nn.ModuleList(
+            nn.BatchNorm2d(out_channels, eps=1e-12, momentum=0.4) for _ in pairs
+        )
+        for norm in self.norms:
+            norm.weight.requires_grad = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        first = F.gelu(self.norms[0](F.max_pool2d(self.convolutions[0](x), 2)))
+        x = F.gelu(self.norms[1](self.convolutions[1](first)))
+        if len(self.convolutions) == 3:
+            x = F.gelu(self.norms[2](self.convolutions[2](x)) + first)
+        return x
+
+
+def passing_convolution(in_channels: int, out_channels: int) -> nn.Conv2d:
+    """Return a 3×3 convolution whose first filters pass their input through (torch.nn.init.dirac_).
+
+    So the gradient, and what the first layers see, reach all layers from the first step on.
+    """
+    convolution = nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1, bias=False)
+    nn.init.dirac_(convolution.weight.data[:in_channels])
+    return convolution

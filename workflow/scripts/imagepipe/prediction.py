@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from imagepipe.device import (
     autocast,
@@ -41,8 +42,8 @@ def predict_logits(
 ) -> Tensor:
     """Return float32 logits [N, classes] of uint8 images [N, H, W, 3], on the CPU.
 
-    The model is put into evaluation mode, and back into the mode that it was in. With the
-    test-time augmentation "flip", the logits are the mean over an image and its mirror image.
+    The model is put into evaluation mode, and back into the mode that it was in. For the test-time
+    augmentations see `mean_over_views`.
     """
     device = next(model.parameters()).device
     was_training = model.training
@@ -55,12 +56,34 @@ def predict_logits(
         batch = images[start : start + batch_size].to(device).permute(0, 3, 1, 2)
         batch = standardisation.apply(batch)
         with autocast(device, precision):
-            logits = model(batch).float()
-            if test_time_augmentation == "flip":
-                logits = (logits + model(batch.flip(-1)).float()) / 2
+            logits = mean_over_views(model, batch, test_time_augmentation)
         parts.append(logits.cpu())
     model.train(was_training)
     return torch.cat(parts)
+
+
+def mean_over_views(model: nn.Module, images: Tensor, test_time_augmentation: str) -> Tensor:
+    """Return float32 logits [B, classes] of float images [B, 3, H, W], the mean over some views.
+
+    none: of the image alone. flip: of it and its mirror image. flip_and_shift: half of the weight
+    on these two, and half on both of them shifted by one pixel up and left, and down and right
+    (as airbench has it, but for the order: here the mirror image is shifted, and not the shifted
+    image mirrored, so that an image and its mirror image have the same six views).
+    """
+    if test_time_augmentation == "none":
+        logits: Tensor = model(images).float()
+        return logits
+    pair = (images, images.flip(-1))
+    logits = torch.stack([model(view).float() for view in pair]).mean(dim=0)
+    if test_time_augmentation == "flip":
+        return logits
+    height, width = images.shape[-2:]
+    shifted = []
+    for view in pair:
+        padded = F.pad(view, (1, 1, 1, 1), mode="reflect")
+        shifted += [padded[..., :height, :width], padded[..., 2:, 2:]]
+    of_shifted = torch.stack([model(view).float() for view in shifted]).mean(dim=0)
+    return (logits + of_shifted) / 2
 
 
 def predict_test(

@@ -16,6 +16,7 @@ from imagepipe.augmentation import augment, draw
 from imagepipe.device import autocast, device_name
 from imagepipe.history import epoch_line, write_history
 from imagepipe.interruption import stop_requests
+from imagepipe.mixing import Mixed, mix
 from imagepipe.optimisation import loss_of_each
 from imagepipe.prediction import predict_logits
 from imagepipe.progress import Counter, counter
@@ -107,7 +108,7 @@ def train(
             saver.after_epoch()
         if valid_logits is None:
             _, valid_logits = validate(training, saver)
-    return Trained(training.model, training.history, valid_logits)
+    return Trained(training.evaluated_model(), training.history, valid_logits)
 
 
 def train_epoch(training: Training, saver: Saver, bar: Counter) -> tuple[float, float]:
@@ -116,7 +117,7 @@ def train_epoch(training: Training, saver: Saver, bar: Counter) -> tuple[float, 
     Until the last step, nothing is done that waits for a GPU.
     """
     recipe, device, seed = training.recipe, training.device, training.seed
-    batch_size, epoch = recipe["batch_size"], len(training.history)
+    batch_size, epoch = training.batch_size, len(training.history)
     train_rows = torch.from_numpy(training.data.train_rows)
     order = torch.randperm(len(train_rows), generator=generator(seed, "order", epoch))
     image_size = training.images.shape[1]
@@ -133,11 +134,13 @@ def train_epoch(training: Training, saver: Saver, bar: Counter) -> tuple[float, 
     for step in range(training.step, training.steps):
         part = slice(step * batch_size, (step + 1) * batch_size)
         batch = to_device(training.images[rows[part]], device)
+        of_batch = draws.of(places[part])
         batch = augment(
-            batch, recipe["augmentation"], draws.of(places[part]), training.standardisation
+            batch, recipe["augmentation"], of_batch, training.standardisation, training.scale
         )
+        batch, mixed = mix(batch, labels[part], recipe["augmentation"], of_batch)
         seed_layers(device, seed, "layers", epoch, step)
-        training.figures[step] = train_step(training, batch, labels[part], training.rate(step))
+        training.figures[step] = train_step(training, batch, mixed, step)
         training.step = step + 1
         training.seconds = earlier + time.perf_counter() - start
         bar.advance(len(batch))
@@ -161,12 +164,14 @@ def try_steps(
     training = begin(data, recipe, seed, device, precision)
     images, labels = training.images, training.labels
     draws = draw(recipe["augmentation"], len(images), images.shape[1], seed, epoch=0).to(device)
-    rows = torch.arange(recipe["batch_size"]) % len(images)
+    rows = torch.arange(training.batch_size) % len(images)
     for step in range(2):
         places = rows.to(device)
         batch = to_device(images[rows.to(images.device)], device)
-        batch = augment(batch, recipe["augmentation"], draws.of(places), training.standardisation)
-        train_step(training, batch, labels[places], training.rate(step))
+        of_batch = draws.of(places)
+        batch = augment(batch, recipe["augmentation"], of_batch, training.standardisation)
+        batch, mixed = mix(batch, labels[places], recipe["augmentation"], of_batch)
+        train_step(training, batch, mixed, step)
 
 
 def to_device(batch: Tensor, device: torch.device) -> Tensor:
@@ -200,42 +205,46 @@ class Look:
         return earlier
 
 
-def train_step(training: Training, batch: Tensor, labels: Tensor, rate: float) -> Tensor:
-    """Make one step of the optimiser; return the sum of losses and the number of right answers.
+def train_step(training: Training, batch: Tensor, mixed: Mixed, step: int) -> Tensor:
+    """Make a step of the current epoch; return the sum of losses and the number of right answers.
 
-    batch: float [B, 3, H, W], augmented and standardised. labels: int64 [B]. The result is float32
-    [2], on the device.
+    batch: float [B, 3, H, W], augmented, standardised and mixed. Right is what is the image's own
+    label, whatever it is mixed with. The result is float32 [2], on the device.
     """
-    recipe, optimizer, scaler = training.recipe, training.optimizer, training.scaler
-    for group in optimizer.param_groups:
-        group["lr"] = rate
+    options, optimizer, scaler = training.recipe["loss"], training.optimizer, training.scaler
+    training.set_rates(step)
     with autocast(training.device, training.precision):
         logits = training.network(batch)
-    losses = loss_of_each(logits.float(), labels, recipe["loss"])
-    loss = losses.sum() if recipe["loss"]["reduction"] == "sum" else losses.mean()
+    losses = loss_of_each(logits.float(), mixed, options)
+    loss = losses.sum() if options["reduction"] == "sum" else losses.mean()
     # Gradients keep their place in memory: new ones in every step would leave gaps in it.
     optimizer.zero_grad(set_to_none=False)
     scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
     scaler.step(optimizer)
     scaler.update()
-    right = (logits.detach().argmax(dim=1) == labels).sum()
+    training.average_weights(step)
+    right = (logits.detach().argmax(dim=1) == mixed.labels).sum()
     return torch.stack((losses.detach().sum(), right))
 
 
 def validate(training: Training, saver: Saver) -> tuple[float | None, np.ndarray | None]:
-    """Return top-1 accuracy and float32 logits of the validation images, or None without any."""
-    data = training.data
+    """Return top-1 accuracy and float32 logits of the validation images, or None without any.
+
+    Test-time augmentation is kept for the end of the training: it multiplies the time.
+    """
+    data, recipe = training.data, training.recipe
     if len(data.valid_rows) == 0:
         return None, None
+    is_last = len(training.history) >= recipe["epochs"] - 1
     rows = torch.from_numpy(data.valid_rows)
     logits = predict_logits(
-        training.model,
+        training.evaluated_model(),
         training.images[rows.to(training.images.device)],
         data.channel_means,
         data.channel_deviations,
         batch_size=VALIDATION_BATCH_SIZE,
         precision=training.precision,
-        test_time_augmentation=training.recipe["test_time_augmentation"],
+        test_time_augmentation=recipe["test_time_augmentation"] if is_last else "none",
         description="validate",
         before_each_batch=saver.stop_if_asked,
     )

@@ -22,7 +22,7 @@ from imagepipe.model_files import ModelDescription, save_model
 from imagepipe.packed_images import PackedImages, read_classes, read_packed
 from imagepipe.saving import Checkpoints
 from imagepipe.training import Trained, train, try_steps
-from imagepipe.training_state import TrainingData
+from imagepipe.training_state import TrainingData, fitting_batch_size
 
 logger = logging.getLogger(__name__)
 
@@ -162,12 +162,13 @@ def train_or_explain(
         if not memory_is_full(error):
             explain(error, recipe)
             raise
+    batch_size = fitting_batch_size(recipe, len(data.train_rows))
     fits = largest_that_fits(
         lambda size: try_steps(data, recipe | {"batch_size": size}, seed, device, precision),
-        recipe["batch_size"],
+        batch_size,
     )
     key = "override='{{batch_size: {}}}'"
-    raise UserError(full_memory_message(device_name(device), key, recipe["batch_size"], fits))
+    raise UserError(full_memory_message(device_name(device), key, batch_size, fits))
 
 
 def explain(error: RuntimeError, recipe: dict[str, Any]) -> None:

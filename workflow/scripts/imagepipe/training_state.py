@@ -1,5 +1,6 @@
 """A training on its way: all that it consists of, and what of it goes into a checkpoint."""
 
+import copy
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -8,12 +9,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from imagepipe.averaging import WeightAverage
 from imagepipe.device import set_arithmetic, whole_or_mapped
 from imagepipe.errors import UserError
-from imagepipe.models import create_model
-from imagepipe.optimisation import create_optimizer, learning_rate
+from imagepipe.models import Airbench, create_model
+from imagepipe.optimisation import create_optimizer, rate_factor
 from imagepipe.randomness import derived_seed
 from imagepipe.standardisation import Standardisation
+from imagepipe.whitening import whiten
+
+# So many images tell enough of the patches that the first convolution is to whiten.
+IMAGES_FOR_WHITENING = 5_000
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,8 @@ class Training:
     """A training on its way: what stays the same from begin to end, and then what changes.
 
     images: uint8 [N, H, W, 3], on the device or in a memory map on the CPU. labels: int64 [N] on
-    the device. network: the model, or its compiled form, which has the same weights. figures:
+    the device. network: the model, or its compiled form, which has the same weights. average: None
+    where the recipe averages nothing. batch_size: of all batches but an epoch's last. figures:
     float32 [steps, 2] on the device, each step's sum of losses and number of right answers, of
     which the first `step` are of the current epoch; `seconds` are those that it has taken so far.
     """
@@ -56,6 +63,8 @@ class Training:
     network: nn.Module
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
+    average: WeightAverage | None
+    batch_size: int
     figures: Tensor
     history: list[dict[str, Any]]
     step: int = 0
@@ -77,18 +86,48 @@ class Training:
 
     def images_in(self, steps: int) -> int:
         """Images in the first steps of an epoch."""
-        batch_size: int = self.recipe["batch_size"]
-        return min(steps * batch_size, len(self.data.train_rows))
+        return min(steps * self.batch_size, len(self.data.train_rows))
+
+    @property
+    def scale(self) -> float:
+        """By what factor the current epoch's images are resized."""
+        done = (len(self.history) + 0.5) / self.recipe["epochs"]
+        stages = self.recipe["progressive_resizing"]
+        return float(next((stage["scale"] for stage in stages if done < stage["until"]), 1.0))
+
+    def steps_before(self, step: int) -> int:
+        """Steps from the very beginning to a step of the current epoch."""
+        return len(self.history) * self.steps + step
+
+    def factor(self, step: int, trained_part: float = 1) -> float:
+        """Return the part of the highest learning rate for a step of the current epoch."""
+        schedule, epochs = self.recipe["schedule"], self.recipe["epochs"]
+        return rate_factor(schedule, epochs, self.steps, self.steps_before(step), trained_part)
 
     def rate(self, step: int) -> float:
         """Return the learning rate of a step of the current epoch."""
-        return learning_rate(
-            self.recipe["schedule"],
-            self.recipe["optimizer"]["lr"],
-            self.recipe["epochs"],
-            self.steps,
-            len(self.history) * self.steps + step,
-        )
+        return float(self.recipe["optimizer"]["lr"] * self.factor(step))
+
+    def average_weights(self, step: int) -> None:
+        """Bring the average of the weights, if there is one, up to date after a step."""
+        if self.average is not None:
+            total = self.recipe["epochs"] * self.steps
+            self.average.after_step(self.model, self.steps_before(step), total)
+
+    def set_rates(self, step: int) -> None:
+        """Give each group of parameters its rate for a step, and no gradient to those at rest."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * self.factor(step, group["trained_part"])
+            for parameter in group["params"]:
+                parameter.requires_grad_(group["lr"] > 0)
+
+    def evaluated_model(self) -> nn.Module:
+        """Return the network that is validated and kept: of the averaged weights, if there are."""
+        if self.average is None or self.average.updates == 0:
+            return self.model
+        model = copy.deepcopy(self.model)
+        self.average.put_into(model)
+        return model
 
     def loss_and_accuracy(self, figures: Tensor | None = None) -> tuple[float, float]:
         """Return the means of the current epoch's figures, by default of all that there are so far.
@@ -123,6 +162,7 @@ class Training:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
+            "average": None if self.average is None else self.average.state(),
             "figures": self.figures[: self.step].clone(),
             "history": self.history,
             "seconds": self.seconds,
@@ -133,6 +173,8 @@ class Training:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
+        if self.average is not None:
+            self.average.restore(state["average"])
         self.step = len(state["figures"])
         self.figures[: self.step] = state["figures"].to(self.device)
         self.history = state["history"]
@@ -146,10 +188,16 @@ def begin(
     set_arithmetic(device, tf32=recipe["tf32"], deterministic=recipe["deterministic"])
     torch.manual_seed(derived_seed(seed, "weights"))
     model = create_model(recipe["model"], data.num_classes)
+    if isinstance(model, Airbench):
+        some = torch.from_numpy(data.images[data.train_rows[:IMAGES_FOR_WHITENING]])
+        on_cpu = Standardisation.of(data.channel_means, data.channel_deviations, some.device)
+        whiten(model.whitening, on_cpu.apply(some.permute(0, 3, 1, 2)))
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    images, batch_size = len(data.train_rows), recipe["batch_size"]
+    batch_size = fitting_batch_size(recipe, len(data.train_rows))
+    images = len(data.train_rows)
     whole_batches = recipe["drop_last"] and images >= batch_size
     steps = images // batch_size if whole_batches else math.ceil(images / batch_size)
+    averaging = recipe["averaging"]
     return Training(
         data=data,
         recipe=recipe,
@@ -161,11 +209,20 @@ def begin(
         standardisation=Standardisation.of(data.channel_means, data.channel_deviations, device),
         model=model,
         network=compiled(model) if recipe["compile"] else model,
-        optimizer=create_optimizer(model, recipe["optimizer"]),
+        optimizer=create_optimizer(model, recipe, precision),
         scaler=torch.amp.GradScaler(device.type, enabled=precision == "fp16"),
+        average=None if averaging["name"] == "none" else WeightAverage(model, averaging),
+        batch_size=batch_size,
         figures=torch.zeros(steps, 2, device=device),
         history=[],
     )
+
+
+def fitting_batch_size(recipe: dict[str, Any], images: int) -> int:
+    """Return the recipe's batch size, or less where an epoch would have too few steps."""
+    largest: int = recipe["batch_size"]
+    least_steps: int = recipe["least_steps_per_epoch"]
+    return max(1, min(largest, images // least_steps))
 
 
 def compiled(model: nn.Module) -> nn.Module:
