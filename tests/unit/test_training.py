@@ -442,16 +442,26 @@ def dies_in_the_middle(epoch: int, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(training, "train_step", step_or_death)
 
 
+WITH_MUON = {
+    "optimizer": {"name": "muon", "lr": 0.1, "momentum": 0.6},
+    "schedule": {"name": "linear"},
+    "freeze": [{"parameters": "features.0", "after": 0.5}],
+    "averaging": {"name": "lookahead", "every": 2},
+}
+
+
 @pytest.mark.parametrize("death", [dies_after_saving, dies_in_the_middle])
 @pytest.mark.parametrize("epoch", [1, 3, 4])
+@pytest.mark.parametrize("sections", [EVERYTHING, WITH_MUON], ids=["sgd", "muon"])
 def test_an_interrupted_training_ends_as_if_it_had_not_been(
     death: Callable[[int, pytest.MonkeyPatch], None],
     epoch: int,
+    sections: dict[str, Any],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    recipe = complete_recipe(epochs=5, **EVERYTHING)
+    recipe = complete_recipe(epochs=5, **sections)
     whole = train_in(tmp_path / "whole", recipe)
     with monkeypatch.context() as patch:
         death(epoch, patch)

@@ -252,6 +252,22 @@ def test_an_augmentation_that_is_too_large_for_the_images_is_a_user_error(
         run(packed, tmp_path / "too large", options(largest + 1))
 
 
+def test_a_recipe_that_does_not_suit_itself_or_the_images_is_a_user_error(
+    packed: Path, tmp_path: Path
+) -> None:
+    for sections, message in (
+        ({"augmentation": {"mixup": 1, "cutmix": 1}}, "mixup and cutmix; set one of them to 0"),
+        ({"model": {"name": "airbench"}}, "images of 9 pixels at least, and gets some of 8"),
+        (
+            {"freeze": [{"parameters": "whitening", "after": 0.5}]},
+            "no parameter's name begins with 'whitening'; known: classifier, features",
+        ),
+    ):
+        recipe = complete_recipe(epochs=1, **sections)
+        with pytest.raises(UserError, match=message):
+            run(packed, tmp_path / "run", run_options(recipe=recipe))
+
+
 def test_a_full_memory_is_answered_with_the_batch_size_that_fits(
     packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

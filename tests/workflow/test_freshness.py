@@ -65,29 +65,48 @@ CONFIG_TABLE: dict[str, tuple[str, set[str]]] = {
 # key of a recipe: another value than that of `fast` with QUICK. All of them concern the training.
 RECIPE_TABLE: dict[str, str] = {
     "model.name": "d2l_resnet18",
+    "model.architecture": "resnet34",
     "model.width": "3",
+    "model.widths": "[2, 2, 2]",
+    "model.convolutions": "3",
     "augmentation.random_resized_crop.resize": "36",
     "augmentation.random_resized_crop.min_area": "0.5",
     "augmentation.random_resized_crop.max_area": "0.9",
     "augmentation.random_crop_padding": "1",
     "augmentation.horizontal_flip": "false",
+    "augmentation.alternating_flip": "false",
     "augmentation.color_jitter.brightness": "0.1",
     "augmentation.color_jitter.contrast": "0.1",
     "augmentation.color_jitter.saturation": "0.1",
     "augmentation.color_jitter.hue": "0.1",
     "augmentation.cutout": "4",
+    "augmentation.mixup": "0.2",
+    "augmentation.cutmix": "1",
+    "progressive_resizing.until": "[{until: 0.3, scale: 0.625}]",
+    "progressive_resizing.scale": "[{until: 0.375, scale: 0.5}]",
     "batch_size": "5",
+    "least_steps_per_epoch": "2",
     "drop_last": "false",
     "epochs": "3",
+    "optimizer.name": "sgd",
     "optimizer.lr": "0.011",
     "optimizer.momentum": "0.8",
-    "optimizer.nesterov": "false",
+    "optimizer.nesterov": "true",
     "optimizer.weight_decay": "0.001",
+    "optimizer.iterations": "5",
+    "optimizer.rest.lr": "0.04",
+    "optimizer.rest.head_lr": "0.5",
+    "optimizer.rest.momentum": "0.8",
     "schedule.name": "step",
     "schedule.period": "2",
     "schedule.decay": "0.7",
     "schedule.warmup": "0.1",
-    "loss.reduction": "sum",
+    "freeze.parameters": "[{parameters: features.0, after: 0.5}]",
+    "freeze.after": "[{parameters: features, after: 0.6}]",
+    "averaging.name": "ema",
+    "averaging.decay": "0.5",
+    "averaging.every": "3",
+    "loss.reduction": "mean",
     "loss.label_smoothing": "0.3",
     "precision": "fp32",
     "tf32": "true",
@@ -96,6 +115,8 @@ RECIPE_TABLE: dict[str, str] = {
     "test_time_augmentation": "none",
 }
 RECIPE_NOT_CONCERNED = {"title"}
+# A list is given whole: the table has another one for each key of its items.
+RECIPE_LISTS = ("progressive_resizing", "freeze")
 
 # key of a dataset file: (change of the file's content, what reruns)
 Change = Callable[[dict[str, Any]], Any]
@@ -147,6 +168,7 @@ MODULE_TABLE: dict[str, set[str]] = {
     "archives": {"fetch", "extract"},
     "array_writing": {"pack"},
     "augmentation": {"train", "retrain"},
+    "averaging": {"train", "retrain"},
     "channels": {"check_data"},
     "checkpoint": {"train", "retrain"},
     "colour": {"train", "retrain"},
@@ -171,11 +193,14 @@ MODULE_TABLE: dict[str, set[str]] = {
     "kaggle_command": {"fetch"},
     "labels": {"labels", "split", "score"},
     "leakage": NOTHING,
+    "library_models": {"train", "retrain", "predict"},
     "logits": {"train", "retrain", "predict", "submission"},
     "memory": {"train", "retrain", "predict"},
     "manifests": {"extract", "labels", "reorganise", "pack"},
     "model_files": {"train", "retrain", "predict"},
+    "mixing": {"train", "retrain"},
     "models": {"train", "retrain", "predict"},
+    "muon": {"train", "retrain"},
     "optimisation": {"train", "retrain"},
     "packed_chunks": {"compare", "check_data", "train", "retrain"},
     "packed_images": {"compare", "check_data", "train", "retrain", "predict"},
@@ -201,6 +226,7 @@ MODULE_TABLE: dict[str, set[str]] = {
     "training": {"train", "retrain"},
     "training_runs": {"train", "retrain"},
     "training_state": {"train", "retrain"},
+    "whitening": {"train", "retrain"},
 }
 
 Finished = tuple[Project, tuple[str, ...]]
@@ -270,7 +296,8 @@ def test_a_config_key_reruns_what_it_concerns(finished: Finished, key: str) -> N
 def test_a_recipe_key_reruns_the_training(finished: Finished, key: str) -> None:
     project, config = finished
     override = yaml.safe_load(QUICK.partition("=")[2])
-    *parents, last = key.split(".")
+    names = key.split(".")
+    *parents, last = names[:1] if names[0] in RECIPE_LISTS else names
     section = override
     for parent in parents:
         section = section.setdefault(parent, {})

@@ -20,7 +20,7 @@ from project import Project, kill_group
 EPOCHS = 6
 OVERRIDE = (
     f"override={{epochs: {EPOCHS}, batch_size: 10, test_time_augmentation: none, "
-    "model: {name: small_cnn, width: 8}}"
+    "least_steps_per_epoch: 1, freeze: [], model: {name: small_cnn, width: 8}}"
 )
 CHECKPOINT_SECONDS = 0.5
 CONFIG = (
@@ -269,7 +269,7 @@ def test_a_forced_training_starts_anew(
 
 
 def test_cores_and_folders_change_no_byte_at_equal_threads(tmp_path: Path) -> None:
-    override = "override={epochs: 2, batch_size: 10, model: {name: small_cnn, width: 8}}"
+    override = OVERRIDE.replace(f"epochs: {EPOCHS}", "epochs: 2")
     one, other = (prepared(tmp_path / name, train=200) for name in ("one", "the other"))
     config = (*CONFIG[:2], override)
     assert one.run("submission.csv", config=config, cores="1").code == 0

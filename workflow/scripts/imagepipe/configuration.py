@@ -5,7 +5,6 @@ option's type, range, default and description. Values that arrive as text (from 
 `2e-4`, which YAML reads as text) are first read by the schema's type.
 """
 
-import difflib
 import json
 import math
 import re
@@ -17,7 +16,7 @@ from typing import Any
 import yaml
 from jsonschema import Draft202012Validator
 
-from imagepipe.errors import UserError
+from imagepipe.errors import UserError, nearest
 
 Schema = Mapping[str, Any]
 Options = dict[str, Any]
@@ -133,12 +132,6 @@ def check(options: object, schema: Schema, source: str) -> Options:
     if error is not None:
         raise UserError(f"{_where(source, list(error.absolute_path))}: {_explain(error)}")
     return complete  # type: ignore[no-any-return]
-
-
-def nearest(name: str, known: list[str]) -> str:
-    """Return " (did you mean …?)" for a misspelt name, or nothing if none is near."""
-    matches = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f" (did you mean {matches[0]!r}?)" if matches else ""
 
 
 def _where(source: str, keys: list[Any]) -> str:

@@ -1,5 +1,7 @@
 """The exceptions that are shown to the user as a single line."""
 
+import difflib
+
 # Of a text that is not ours, as much as a line has room for.
 LONGEST_QUOTED = 100
 
@@ -33,3 +35,9 @@ def quoted(text: str) -> str:
     if len(text) <= LONGEST_QUOTED:
         return repr(text)
     return f"{text[:LONGEST_QUOTED]!r}… ({len(text):,} characters)"
+
+
+def nearest(name: str, known: list[str]) -> str:
+    """Return " (did you mean …?)" for a misspelt name, or nothing if none is near."""
+    matches = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f" (did you mean {matches[0]!r}?)" if matches else ""

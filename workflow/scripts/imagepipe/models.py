@@ -7,11 +7,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from imagepipe.library_models import create_library_model
+
+LIBRARIES = ("torchvision", "timm")
+# Of airbench: one pixel is lost to the first convolution, and three times half of the rest.
+SMALLEST_IMAGE = 9
+
 
 def create_model(options: dict[str, Any], num_classes: int) -> nn.Module:
     """Return the network of a recipe's `model` section, with new random weights.
 
-    The weights are drawn from PyTorch's global generator.
+    The weights are drawn from PyTorch's global generator. Raises `UserError` for an architecture
+    that a library does not have.
     """
     if options["name"] == "d2l_resnet18":
         return D2LResNet18(num_classes)
@@ -19,6 +26,8 @@ def create_model(options: dict[str, Any], num_classes: int) -> nn.Module:
         return SmallCNN(num_classes, options["width"])
     if options["name"] == "airbench":
         return Airbench(num_classes, options["widths"], options["convolutions"])
+    if options["name"] in LIBRARIES:
+        return create_library_model(options["name"], options["architecture"], num_classes)
     raise ValueError(f"unknown model {options['name']!r}")
 
 
@@ -107,7 +116,8 @@ class Airbench(nn.Module):
     A 2×2 convolution to 24 channels whose weights are made from the training images
     (`whitening.whiten`) and not trained; three groups of `widths` channels, of two or three
     convolutions each; the largest value of each channel over the image; a linear layer without
-    bias, whose logits are divided by the number of its inputs. Images need 9 pixels at least.
+    bias, whose logits are divided by the number of its inputs. Images need `SMALLEST_IMAGE` pixels
+    at least.
     """
 
     def __init__(self, num_classes: int, widths: list[int], convolutions: int) -> None:

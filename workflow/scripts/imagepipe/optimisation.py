@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from imagepipe.errors import UserError
 from imagepipe.mixing import Mixed
 from imagepipe.muon import Muon
 
@@ -46,9 +47,16 @@ def parameter_groups(
     """Return groups of parameters that have the same options and are trained for the same part.
 
     With Muon, the filters of convolutions are one kind, the last linear layer another, and all the
-    rest a third.
+    rest a third. Raises `UserError` if `freeze` names no parameter.
     """
     linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    names = [name for name, _ in model.named_parameters()]
+    for item in freeze:
+        if not any(name.startswith(item["parameters"]) for name in names):
+            raise UserError(
+                f"recipe: freeze: no parameter's name begins with {item['parameters']!r}; known: "
+                + ", ".join(sorted({name.partition(".")[0] for name in names}))
+            )
     members: dict[tuple[str, float], list[nn.Parameter]] = defaultdict(list)
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:

@@ -16,9 +16,11 @@ from imagepipe.device import choose_precision, chosen_device, device_name
 from imagepipe.errors import UserError
 from imagepipe.files import digest
 from imagepipe.history import write_metrics
+from imagepipe.library_models import check_library_model
 from imagepipe.logits import Predictions, write_predictions
 from imagepipe.memory import full_memory_message, largest_that_fits, memory_is_full
 from imagepipe.model_files import ModelDescription, save_model
+from imagepipe.models import LIBRARIES, SMALLEST_IMAGE
 from imagepipe.packed_images import PackedImages, read_classes, read_packed
 from imagepipe.saving import Checkpoints
 from imagepipe.training import Trained, train, try_steps
@@ -80,7 +82,7 @@ def train_run(
     recipe = options["recipe"]
     classes = read_classes(inputs.classes)
     packed = read_packed(inputs.images, inputs.table)
-    check_sizes(recipe["augmentation"], packed.images.shape[1])
+    check_recipe(recipe, packed.images.shape[1], len(classes))
     data = training_data(packed, classes, options, hold_out=outputs.valid_logits is not None)
     if outputs.valid_logits is not None and len(data.valid_rows) == 0:
         raise UserError(f"{inputs.table}: has no image of the split valid; run split again")
@@ -119,8 +121,22 @@ def train_run(
     checkpoint.remove(checkpoint_folder)
 
 
-def check_sizes(augmentation: dict[str, Any], image_size: int) -> None:
-    """Raise `UserError` if an augmentation is too large for the images."""
+def check_recipe(recipe: dict[str, Any], image_size: int, classes: int) -> None:
+    """Raise `UserError` if a recipe does not suit images of that size, or itself."""
+    augmentation = recipe["augmentation"]
+    if augmentation["mixup"] and augmentation["cutmix"]:
+        raise UserError("recipe: augmentation: has mixup and cutmix; set one of them to 0")
+    scales = [stage["scale"] for stage in recipe["progressive_resizing"]]
+    smallest = round(image_size * min([1.0, *scales]))
+    if recipe["model"]["name"] == "airbench" and smallest < SMALLEST_IMAGE:
+        raise UserError(
+            f"recipe: model: airbench needs images of {SMALLEST_IMAGE} pixels at least, and gets "
+            f"some of {smallest}; take another model, or leave progressive_resizing out"
+        )
+    if recipe["model"]["name"] in LIBRARIES:
+        check_library_model(
+            recipe["model"]["name"], recipe["model"]["architecture"], classes, smallest
+        )
     for key, largest in (("random_crop_padding", image_size - 1), ("cutout", image_size)):
         if augmentation[key] > largest:
             raise UserError(
