@@ -27,6 +27,17 @@ def test_an_iteration_more_lifts_small_singular_values() -> None:
     assert smallest[-1] > 5 * smallest[0]
 
 
+def test_it_is_the_newton_schulz_iteration_of_the_matrices_themselves() -> None:
+    matrices = torch.randn(2, 12, 30, generator=torch.Generator().manual_seed(0))
+    values = matrices / torch.linalg.matrix_norm(matrices, keepdim=True)
+    for _ in range(3):
+        square = values @ values.mT
+        values = 3.4445 * values + (-4.7750 * square + 2.0315 * square @ square) @ values
+    torch.testing.assert_close(
+        orthogonalise(matrices, 3, torch.float32), values, rtol=1e-3, atol=1e-5
+    )
+
+
 def test_singular_vectors_stay() -> None:
     matrix = torch.randn(1, 8, 20, generator=torch.Generator().manual_seed(0))
     left, _, right = torch.linalg.svd(matrix, full_matrices=False)

@@ -35,12 +35,12 @@ def test_the_default_makes_a_submission_that_is_good(project: Project) -> None:
     assert {row["label"] for row in rows} <= set(CLASSES)
     score = json.loads(project.read("results/sample/score.json"))
     assert score["n"] == 500
-    assert score["accuracy"] > 0.7  # 0.88 to 0.9 was measured; chance is 0.1
+    assert score["accuracy"] > 0.85  # 0.976 was measured; chance is 0.1
     assert f"test accuracy   {score['accuracy']:.4f}" in result.output
 
     final = "results/sample/fast/seed0/final"
     assert f"{final}/model.safetensors" in result.output  # the summary says where things are
-    assert "epoch 10/10: train loss" in result.output
+    assert "epoch 8/8: train loss" in result.output
     metrics = json.loads(project.read(f"{final}/metrics.json"))
     assert metrics["valid_accuracy"] is None
     assert metrics["epochs"] == 10

@@ -82,8 +82,9 @@ class Muon(torch.optim.Optimizer):
 def orthogonalise(matrices: Tensor, iterations: int, dtype: torch.dtype) -> Tensor:
     """Return matrices with the same singular vectors, and singular values near 1.
 
-    matrices: float32 [N, rows, columns], none of them zero throughout; so is the result. It is the
-    Newton-Schulz iteration, computed in `dtype`.
+    matrices: float32 [N, rows, columns]; so is the result. It is the Newton-Schulz iteration. Each
+    of its matrices is a polynomial in the first one's square, times the first one. So only squares
+    are iterated, in float32, and two large products are left, which are computed in `dtype`.
     """
     a, b, c = COEFFICIENTS
     # No singular value may be larger than 1 at the beginning, and none is larger than this norm.
@@ -91,8 +92,12 @@ def orthogonalise(matrices: Tensor, iterations: int, dtype: torch.dtype) -> Tens
     tall = matrices.shape[1] > matrices.shape[2]
     values = (matrices / norms).to(dtype)
     values = values.mT if tall else values
+    square = (values @ values.mT).float()
+    identity = torch.eye(square.shape[-1], device=square.device)
+    product = identity
     for _ in range(iterations):
-        square = values @ values.mT
-        values = a * values + (b * square + c * square @ square) @ values
-    result: Tensor = (values.mT if tall else values).float()
-    return result
+        polynomial = a * identity + b * square + c * square @ square
+        product = polynomial @ product
+        square = polynomial @ square @ polynomial
+    result: Tensor = product.to(dtype) @ values
+    return (result.mT if tall else result).float()
