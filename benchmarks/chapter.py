@@ -82,15 +82,17 @@ def accuracy_plain(
     return correct / len(images)
 
 
-def train_ours(work: Path, seed: int, override: dict[str, Any] | None = None) -> tuple[Path, float]:
+def train_ours(
+    work: Path, seed: int, override: dict[str, Any] | None = None, recipe_name: str = "d2l"
+) -> tuple[Path, float]:
     """Train by the function of rule `retrain`; return the model file, and images per second."""
     override = override or {}
-    folder = work / "-".join(["d2l", *map(str, override.values())]) / f"seed{seed}"
+    folder = work / "-".join([recipe_name, *map(str, override.values())]) / f"seed{seed}"
     data = work / "data" / "cifar10_tiny"
     outputs = Outputs(
         folder / "model.safetensors", folder / "history.csv", folder / "metrics.json", None
     )
-    settings = {"recipe": "d2l", "override": override}
+    settings = {"recipe": recipe_name, "override": override}
     recipe = load_configuration(settings, ROOT / "workflow").recipe
     options = {"recipe": recipe, "seed": seed}
     options |= {"channel_means": MEANS, "channel_deviations": DEVIATIONS}
@@ -118,6 +120,7 @@ def accuracy_ours(
         description.channel_deviations,
         batch_size=500,
         precision=choose_precision(precision, device)[0],
+        test_time_augmentation=description.test_time_augmentation,
     )
     return float((logits.argmax(dim=1).numpy() == labels).mean())
 
