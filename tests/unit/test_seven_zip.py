@@ -65,7 +65,7 @@ def test_each_block_is_a_part_of_its_own(tmp_path: Path) -> None:
     blocks = [{f"train/{b}{n}.png": png_bytes(10 * b + n) for n in range(5)} for b in range(3)]
     archive = write_blocks(tmp_path / "a.7z", blocks)
     parts = parts_of(archive, lambda _: True)
-    assert [part.names for part in parts] == [list(block) for block in blocks]
+    assert [list(part.names) for part in parts] == [list(block) for block in blocks]
     # In any order, and one without the others.
     for part, block in reversed(list(zip(parts, blocks, strict=True))):
         assert {name: content for name, content, _ in checked(part)} == block

@@ -17,6 +17,7 @@ LINK_MODES = ("hardlink", "symlink", "copy")
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 # Numbers of more digits are not the usual case, and Python refuses those of thousands.
 USUAL_DIGITS = 18
+_NUMBER = re.compile("0*([0-9]+)")
 
 
 @contextmanager
@@ -116,6 +117,12 @@ def read_rows(
         ) from None
 
 
+def count_rows(path: Path) -> int:
+    """Return the number of rows below the header of a table that one of the stages has written."""
+    with path.open("rb") as file:
+        return sum(1 for _ in file) - 1
+
+
 def check_room(folder: Path, needed: int) -> None:
     """Raise `UserError` if the disk of a folder has less room than `needed`, in bytes."""
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
@@ -161,11 +168,16 @@ def copy_whole(source: Path, target: Path) -> None:
         shutil.copyfile(source, temporary)
 
 
-def natural_key(text: str) -> tuple[tuple[int, int, str], ...]:
-    """Return a sort key under which "2" comes before "10", and "a2" before "a10"."""
-    found = re.findall(r"0*([0-9]+)|([^0-9]+)", text)
-    # Of two numbers without leading zeros, the longer one is the greater.
-    return tuple((0, len(digits), digits) if digits else (1, 0, other) for digits, other in found)
+def natural_key(text: str) -> str:
+    """Return a text by which to sort: under it, "2" comes before "10", and "a2" before "a10"."""
+    return _NUMBER.sub(_number_key, text)
+
+
+def _number_key(found: re.Match[str]) -> str:
+    # Of two numbers without leading zeros, the longer one is the greater. Numbers come before all
+    # printable characters. The length is one character of those that Unicode leaves to its users.
+    digits = found[1]
+    return f"\x1f{chr(0xE000 + len(digits))}{digits}"
 
 
 def natural_order(paths: Iterable[str]) -> list[str]:

@@ -1,13 +1,16 @@
 """The header and the ids that a submission must have."""
 
 import csv
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from imagepipe.errors import UserError, quoted
 from imagepipe.files import natural_key, read_rows
+from imagepipe.texts import sorted_hashes
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,19 @@ def read_form(
             "set submission.format to probability in the dataset file"
         )
     return Form(header, read_ids(sample, header[0], ids, image_extension))
+
+
+def check_ids(
+    sample: Path, id_column: str, ids: Callable[[], Iterable[str]], image_extension: str = "png"
+) -> None:
+    """Raise `UserError` as `read_ids` does; `ids` is called for the ids.
+
+    Their hashes are compared, and the ids themselves are in memory only if these differ.
+    """
+    written = (written_id for _, (written_id,) in read_rows(sample, (id_column,)))
+    hashes = sorted_hashes(written_id.removesuffix(f".{image_extension}") for written_id in written)
+    if not np.array_equal(hashes, sorted_hashes(ids())):
+        read_ids(sample, id_column, list(ids()), image_extension)
 
 
 def read_ids(
