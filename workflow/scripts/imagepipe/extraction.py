@@ -5,10 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from imagepipe.errors import UserError
-from imagepipe.files import check_room, natural_key, write_new, write_rows, written_whole
+from imagepipe.files import check_room, natural_key, write_new, written_whole
 from imagepipe.image_sources import PlacedPart, find_images, is_image_place
 from imagepipe.manifests import MANIFEST_COLUMNS, SPLITS
 from imagepipe.parallel import Advance, run_tasks
@@ -45,13 +45,14 @@ def extract(
     where the disk has no room.
     """
     beside = take_tables(dataset, raw, tables)
-    parts = find_images(dataset, raw, {n: path for n, path in tables.items() if n not in beside})
+    inside = {name: path for name, path in tables.items() if name not in beside}
+    parts = find_images(dataset, raw, inside)
     if layout == "folders":
         check_room(folder, sum(size or 0 for part in parts for size in part.part.sizes))
         for split in SPLITS:
             (folder / split).mkdir(parents=True, exist_ok=True)
         contents = run_tasks(
-            partial(unpack, folder, tables),
+            partial(unpack, folder, inside),
             parts,
             workers,
             total=sum(len(part.part.names) for part in parts),
@@ -60,7 +61,7 @@ def extract(
             units_per_process=FILES_PER_PROCESS,
         )
     else:
-        contents = [look_into(part, tables) for part in parts]
+        contents = [look_into(part, inside) for part in parts]
     for name, target in tables.items():
         if not target.is_file():
             raise UserError(
@@ -99,11 +100,11 @@ def look_into(part: PlacedPart, tables: Mapping[str, Path]) -> Contents:
 
     Of the files, only tables are written.
     """
-    if all(map(is_image_place, part.places())):
-        sizes = array("I", (size for size in part.part.sizes if size is not None))
-        checksums = array("I", (one for one in part.part.checksums if one is not None))
-        if len(sizes) == len(checksums) == len(part.part.names):
-            return Contents(sizes, checksums)
+    is_known = None not in part.part.sizes and None not in part.part.checksums
+    if is_known and not (tables and any(not is_image_place(place) for place in part.places())):
+        return Contents(
+            *(cast("array[int]", one) for one in (part.part.sizes, part.part.checksums))
+        )
     contents = Contents()
     for place, content, checksum in part.read():
         if not is_image_place(place):
@@ -115,20 +116,28 @@ def look_into(part: PlacedPart, tables: Mapping[str, Path]) -> Contents:
 
 def write_manifest(folder: Path, parts: Sequence[PlacedPart], contents: Sequence[Contents]) -> None:
     """Write `folder`/manifest.tsv, train before test, each in natural order."""
-    lines = sorted_lines(manifest_lines(parts, contents), folder)
-    rows = (line.rstrip("\n").split("\t")[2:] for line in lines)
-    write_rows(folder / "manifest.tsv", MANIFEST_COLUMNS, rows, delimiter="\t")
+    with (
+        written_whole(folder / "manifest.tsv") as temporary,
+        temporary.open("w", encoding="utf-8", newline="") as file,
+    ):
+        file.write("\t".join(MANIFEST_COLUMNS) + "\n")
+        lines = sorted_lines(manifest_lines(parts, contents), folder)
+        file.writelines(line.split("\t", 2)[2] for line in lines)
 
 
 def manifest_lines(parts: Sequence[PlacedPart], contents: Sequence[Contents]) -> Iterator[str]:
-    """Yield a line for each image: two fields to sort it by, and those of the manifest."""
+    """Yield a line for each image: two fields to sort it by, and those of the manifest.
+
+    All of it is text that can be printed, so it takes no more than what csv does for a quote.
+    """
     number = 0
     for part, one in zip(parts, contents, strict=True):
         for place, size, crc in zip(part.places(), one.sizes, one.checksums, strict=True):
             split, _, name = place.rpartition("/")
             if split:
                 order = SPLITS.index(split)
-                yield f"{order}\t{natural_key(name)}\t{place}\t{size}\t{crc:08x}\t{number}\n"
+                path = place if '"' not in place else '"' + place.replace('"', '""') + '"'
+                yield f"{order}\t{natural_key(name)}\t{path}\t{size}\t{crc:08x}\t{number}\n"
                 number += 1
 
 

@@ -8,6 +8,7 @@ import re
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from imagepipe.errors import UserError, one_line, quoted
@@ -170,14 +171,21 @@ def copy_whole(source: Path, target: Path) -> None:
 
 def natural_key(text: str) -> str:
     """Return a text by which to sort: under it, "2" comes before "10", and "a2" before "a10"."""
-    return _NUMBER.sub(_number_key, text)
+    stem, _, ending = text.partition(".")
+    if stem.isdecimal() and stem.isascii() and stem[0] != "0" and ending.isalpha():
+        # The usual name of an image's file, in half the time.
+        return f"{_number_start(len(stem))}{text}"
+    return _NUMBER.sub(lambda found: f"{_number_start(len(found[1]))}{found[1]}", text)
 
 
-def _number_key(found: re.Match[str]) -> str:
-    # Of two numbers without leading zeros, the longer one is the greater. Numbers come before all
-    # printable characters. The length is one character of those that Unicode leaves to its users.
-    digits = found[1]
-    return f"\x1f{chr(0xE000 + len(digits))}{digits}"
+@cache
+def _number_start(digits: int) -> str:
+    """Return what stands before a number without leading zeros: the longer one is the greater.
+
+    Numbers come before all printable characters.
+    """
+    length = chr(0x20 + digits) if digits < USUAL_DIGITS else f"\x7f{digits:09}"
+    return f"\x1f{length}"
 
 
 def natural_order(paths: Iterable[str]) -> list[str]:

@@ -105,26 +105,17 @@ def check_places(placed: Sequence[PlacedPart]) -> set[str]:
     that is far too large. Two names that differ in case only are one file on some file systems.
     """
     splits: set[str] = set()
-    count = 0
-    for part in placed:
-        for place, size in zip(part.places(), part.part.sizes, strict=True):
-            split, _, name = place.rpartition("/")
-            splits.add(split)
-            count += 1
-            image_id = name.rpartition(".")[0]
-            if split and (not image_id or image_id != image_id.strip()):
-                raise UserError(
-                    f"{part.part.archive}: the image {quoted(name)} has no name before its ending, "
-                    "or a space around it; rename it"
-                )
-            if split and size is not None and size > LARGEST_IMAGE:
-                raise UserError(
-                    f"{part.part.archive}: {quoted(name)} unpacks to {size:,} bytes; it is no "
-                    "image, so remove it"
-                )
-    position = first_repeated(
-        lambda: (place.casefold() for part in placed for place in part.places()), count
-    )
+
+    def checked_places() -> Iterator[str]:
+        for part in placed:
+            for place, size in zip(part.places(), part.part.sizes, strict=True):
+                split, _, name = place.rpartition("/")
+                if split:
+                    check_image(part.part.archive, name, size)
+                splits.add(split)
+                yield place.casefold()
+
+    position = first_repeated(checked_places, sum(len(part.part.names) for part in placed))
     if position is not None:
         found = ((part, place) for part in placed for place in part.places())
         part, place = next(islice(found, position, None))
@@ -134,6 +125,20 @@ def check_places(placed: Sequence[PlacedPart]) -> set[str]:
             f"{part.part.archive}: {what} the name {quoted(name)}; remove one from the archive"
         )
     return splits
+
+
+def check_image(source: Path, name: str, size: int | None) -> None:
+    """Raise `UserError` for an image whose name cannot be an id, or that is far too large."""
+    image_id = name.rpartition(".")[0]
+    if not image_id or image_id != image_id.strip():
+        raise UserError(
+            f"{source}: the image {quoted(name)} has no name before its ending, or a space around "
+            "it; rename it"
+        )
+    if size is not None and size > LARGEST_IMAGE:
+        raise UserError(
+            f"{source}: {quoted(name)} unpacks to {size:,} bytes; it is no image, so remove it"
+        )
 
 
 @dataclass(frozen=True)
@@ -152,7 +157,8 @@ class Placing:
     def __call__(self, name: str) -> str | None:
         folder, _, base = name.rpartition("/")
         # "._1.png" is what macOS adds to archives beside 1.png.
-        if base.lower().endswith(self.suffix) and not base.startswith("._"):
+        is_image = base.endswith(self.suffix) or base.lower().endswith(self.suffix)
+        if is_image and not base.startswith("._"):
             if folder not in self.known:
                 self.known[folder] = split_of(self.source, folder, self.split_folders)
             split = self.known[folder]

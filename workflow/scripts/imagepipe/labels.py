@@ -6,7 +6,7 @@ from typing import Any
 
 from imagepipe.errors import UserError, quoted
 from imagepipe.files import natural_order, read_rows, spreadsheet_safe, write_rows, write_text
-from imagepipe.manifests import read_manifest
+from imagepipe.manifests import count_images, read_manifest
 from imagepipe.submission_form import check_ids, read_header
 
 LABEL_COLUMNS = ("id", "label")
@@ -67,7 +67,8 @@ def write_labels(
         def test_ids() -> Iterator[str]:
             return (image_id for image_id, _ in read_manifest(extracted, "test"))
 
-        check_ids(sample, header[0], test_ids, dataset["image_extension"])
+        count = count_images(extracted, "test")
+        check_ids(sample, header[0], test_ids, count, dataset["image_extension"])
     rows = ((image_id, label_of[image_id][1]) for image_id in natural_order(label_of))
     write_rows(labels, LABEL_COLUMNS, rows)
     write_text(classes, "".join(f"{name}\n" for name in names))

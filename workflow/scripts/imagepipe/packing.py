@@ -15,7 +15,7 @@ from imagepipe.errors import UserError
 from imagepipe.files import write_text, written_whole
 from imagepipe.image_sources import PlacedPart, find_images
 from imagepipe.manifests import SPLITS, count_images, read_manifest, read_unchanged
-from imagepipe.reorganising import TreeImage, images_and_files, read_tree, tree_images
+from imagepipe.reorganising import TreeImage, images_and_files, read_tree
 
 ARRAYS = ("labelled", "test")
 PACKED_COLUMNS = ("row", "id", "label", "split")
@@ -94,10 +94,16 @@ def pack_archives(
     `extracted` has the list of the images, `split` says which are in train and valid.
     """
     parts = find_images(dataset, raw, {})
-
-    rows, checksums = rows_in_archives(extracted, split)
-    if len(rows) != sum(len(part.part.names) for part in parts):
+    listed = sum(count_images(extracted, name) for name in SPLITS)
+    if listed != sum(len(part.part.names) for part in parts):
         refuse_changed(raw, extracted, parts)
+    # Of each image, in the order of the archives. A row is -1 where there is no label.
+    rows, checksums = array("i", [-1]) * listed, array("I", [0]) * listed
+
+    def images() -> Iterator[TreeImage]:
+        for row, (image, file) in enumerate(images_and_files(extracted, split)):
+            rows[file.number], checksums[file.number] = row, file.checksum
+            yield image
 
     def sources() -> Iterator[ArchiveFiles]:
         starts = accumulate((len(part.part.names) for part in parts), initial=0)
@@ -106,23 +112,7 @@ def pack_archives(
             place = slice(start, start + len(part.part.names))
             yield ArchiveFiles(part, rows[place], checksums[place])
 
-    images = Images(
-        lambda: tree_images(extracted, split), lambda image: f"{raw}: {place_of(image)}"
-    )
-    _pack(images, sources(), folder, options)
-
-
-def rows_in_archives(extracted: Path, split: Path) -> tuple["array[int]", "array[int]"]:
-    """Return the row and the CRC-32 of each image, in the order of the archives.
-
-    The rows are counted on from the labelled images to those of test. A row is -1 where there is no
-    label.
-    """
-    count = sum(count_images(extracted, name) for name in SPLITS)
-    rows, checksums = array("i", [-1]) * count, array("I", [0]) * count
-    for row, (_, file) in enumerate(images_and_files(extracted, split)):
-        rows[file.number], checksums[file.number] = row, file.checksum
-    return rows, checksums
+    _pack(Images(images, lambda image: f"{raw}: {place_of(image)}"), sources(), folder, options)
 
 
 def size_of_part(placed: tuple[PlacedPart, int]) -> int:
@@ -149,7 +139,7 @@ def place_of(image: TreeImage) -> str:
 
 
 def _pack(images: Images, sources: Iterable[Source], folder: Path, options: Options) -> None:
-    """Write arrays and tables."""
+    """Write arrays and tables. No source is asked for before all images have been."""
     with ExitStack() as files:
         arrays = {n: files.enter_context(written_whole(folder / f"{n}.npy")) for n in ARRAYS}
         tables = {n: files.enter_context(written_whole(folder / f"{n}.csv")) for n in ARRAYS}

@@ -177,7 +177,8 @@ def _parts(archive: Path, table: Table, wanted: Wanted) -> Iterator[SevenZipPart
     if names:
         sizes = array("I", bytes(4 * len(names)))
         yield SevenZipPart(archive, names, sizes, [None] * len(names), {}, None)
-    contents = compress(zip(table.names, is_file, strict=True), has_content)
+    # The table's own names go while the parts' come.
+    contents = compress(zip(table.names.drain(), is_file, strict=True), has_content)
     for block in table.blocks:
         stream = stream_of(block.coders, FIRST_BLOCK + block.place, block.packed_size)
         part = part_of(archive, block, stream, islice(contents, block.count), wanted)

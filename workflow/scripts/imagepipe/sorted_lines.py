@@ -17,15 +17,16 @@ def sorted_lines(lines: Iterable[str], folder: Path) -> Iterator[str]:
     that nothing is left of them however this process ends.
     """
     remaining = iter(lines)
-    run = sorted(islice(remaining, LINES_PER_RUN))
     with ExitStack() as files:
         runs: list[Iterable[str]] = []
-        while following := sorted(islice(remaining, LINES_PER_RUN)):
+        while run := sorted(islice(remaining, LINES_PER_RUN)):
+            if not runs and len(run) < LINES_PER_RUN:
+                yield from run
+                return
             file = files.enter_context(
                 tempfile.TemporaryFile("w+", encoding="utf-8", newline="\n", dir=folder)
             )
             file.writelines(run)
             file.seek(0)
             runs.append(file)
-            run = following
-        yield from heapq.merge(*runs, run)
+        yield from heapq.merge(*runs)

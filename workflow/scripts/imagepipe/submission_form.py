@@ -1,7 +1,7 @@
 """The header and the ids that a submission must have."""
 
 import csv
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,16 +57,26 @@ def read_form(
 
 
 def check_ids(
-    sample: Path, id_column: str, ids: Callable[[], Iterable[str]], image_extension: str = "png"
+    sample: Path,
+    id_column: str,
+    ids: Callable[[], Iterable[str]],
+    count: int,
+    image_extension: str = "png",
 ) -> None:
-    """Raise `UserError` as `read_ids` does; `ids` is called for the ids.
+    """Raise `UserError` as `read_ids` does; `ids` is called for the `count` ids.
 
     Their hashes are compared, and the ids themselves are in memory only if these differ.
     """
-    written = (written_id for _, (written_id,) in read_rows(sample, (id_column,)))
-    hashes = sorted_hashes(written_id.removesuffix(f".{image_extension}") for written_id in written)
-    if not np.array_equal(hashes, sorted_hashes(ids())):
-        read_ids(sample, id_column, list(ids()), image_extension)
+
+    def written_ids() -> Iterator[str]:
+        rows = read_rows(sample, (id_column,))
+        return (written_id.removesuffix(f".{image_extension}") for _, (written_id,) in rows)
+
+    if sum(1 for _ in written_ids()) == count:
+        expected = sorted_hashes(ids(), count)
+        if np.array_equal(sorted_hashes(written_ids(), count), expected):
+            return
+    read_ids(sample, id_column, list(ids()), image_extension)
 
 
 def read_ids(

@@ -1,17 +1,20 @@
 """Many names in little memory, and ways to compare them that need no object for each."""
 
+import mmap
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 
 import numpy as np
 
 TEXTS_PER_CHUNK = 1_000
+HASHES_AT_ONCE = 10_000
 
 
 class Texts:
     """Texts that are read one after the other, and compressed until then.
 
-    A file's name takes some five bytes here, and seventy as an object. No text may hold a NUL.
+    A file's name takes two to five bytes here, and seventy as an object. No text may hold a NUL.
     """
 
     def __init__(self, texts: Iterable[str] = ()) -> None:
@@ -36,16 +39,33 @@ class Texts:
 
     def __iter__(self) -> Iterator[str]:
         for chunk in self._compressed:
-            yield from zlib.decompress(chunk).decode("utf-8", "surrogatepass").split("\0")
+            yield from _texts_of(chunk)
         yield from self._last
 
+    def drain(self) -> Iterator[str]:
+        """Yield the texts, and give back the memory of each thousand before the next."""
+        self._compressed.reverse()
+        while self._compressed:
+            yield from _texts_of(self._compressed.pop())
+        yield from self._last
+        self._last = []
 
-def sorted_hashes(texts: Iterable[str], count: int = -1) -> np.ndarray:
-    """Return Python's hashes of texts in rising order, int64 [N]; `count` is N, where it is known.
+
+def _texts_of(chunk: bytes) -> list[str]:
+    return zlib.decompress(chunk).decode("utf-8", "surrogatepass").split("\0")
+
+
+def sorted_hashes(texts: Iterable[str], count: int) -> np.ndarray:
+    """Return Python's hashes of `count` texts in rising order, int64 [count].
 
     They are the same for the same text within this process only.
     """
-    hashes = np.fromiter(map(hash, texts), np.int64, count)
+    # Not from the heap, which does not give back the place of a large array that is gone.
+    hashes = np.frombuffer(mmap.mmap(-1, max(8 * count, 1)), np.int64, count)
+    remaining = map(hash, texts)
+    for start in range(0, count, HASHES_AT_ONCE):
+        some = np.fromiter(islice(remaining, HASHES_AT_ONCE), np.int64)
+        hashes[start : start + HASHES_AT_ONCE] = some
     hashes.sort()
     return hashes
 
