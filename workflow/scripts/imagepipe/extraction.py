@@ -48,18 +48,21 @@ def extract(
     inside = {name: path for name, path in tables.items() if name not in beside}
     parts = find_images(dataset, raw, inside)
     if layout == "folders":
-        check_room(folder, sum(size or 0 for part in parts for size in part.part.sizes))
+        check_room(folder, sum(part.size() for part in parts))
         for split in SPLITS:
             (folder / split).mkdir(parents=True, exist_ok=True)
-        contents = run_tasks(
+        # The largest first, so that no process is left with one when the others are done.
+        order = sorted(range(len(parts)), key=lambda number: parts[number].size(), reverse=True)
+        unpacked = run_tasks(
             partial(unpack, folder, inside),
-            parts,
+            [parts[number] for number in order],
             workers,
             total=sum(len(part.part.names) for part in parts),
             description="unpack",
             unit="images",
             units_per_process=FILES_PER_PROCESS,
         )
+        contents = [one for _, one in sorted(zip(order, unpacked, strict=True))]
     else:
         contents = [look_into(part, inside) for part in parts]
     for name, target in tables.items():

@@ -28,6 +28,10 @@ class PlacedPart:
     part: Part
     place: Callable[[str], str | None]
 
+    def size(self) -> int:
+        """Return the bytes of all its files, as far as they are known before they are read."""
+        return sum(size or 0 for size in self.part.sizes)
+
     def places(self) -> Iterator[str]:
         """Yield the place of each file."""
         for name in self.part.names:

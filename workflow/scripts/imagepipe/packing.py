@@ -108,16 +108,12 @@ def pack_archives(
     def sources() -> Iterator[ArchiveFiles]:
         starts = accumulate((len(part.part.names) for part in parts), initial=0)
         # The largest first, so that no process is left with one when the others are done.
-        for part, start in sorted(zip(parts, starts, strict=False), key=size_of_part, reverse=True):
+        pairs = zip(parts, starts, strict=False)
+        for part, start in sorted(pairs, key=lambda pair: pair[0].size(), reverse=True):
             place = slice(start, start + len(part.part.names))
             yield ArchiveFiles(part, rows[place], checksums[place])
 
     _pack(Images(images, lambda image: f"{raw}: {place_of(image)}"), sources(), folder, options)
-
-
-def size_of_part(placed: tuple[PlacedPart, int]) -> int:
-    """Return the bytes of a part's files, as far as they are known."""
-    return sum(size or 0 for size in placed[0].part.sizes)
 
 
 def refuse_changed(raw: Path, extracted: Path, parts: Sequence[PlacedPart]) -> NoReturn:
