@@ -317,15 +317,16 @@ def make_extracted(
 
     Training image i is `png_bytes(int(i))`, test image i `png_bytes(10**6 + int(i))`.
     """
-    rows: list[tuple[str, int, str]] = []
+    rows: list[tuple[str, int, str, int]] = []
     for split, ids, first in (("train", labels, 0), ("test", test_ids, 10**6)):
         for image_id in ids:
             content = png_bytes(first + int(image_id))
             path = folder / split / f"{image_id}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
-            rows.append((f"{split}/{path.name}", len(content), f"{zlib.crc32(content):08x}"))
-    lines = ["path\tbytes\tcrc32", *("\t".join(map(str, row)) for row in rows)]
+            checksum = f"{zlib.crc32(content):08x}"
+            rows.append((f"{split}/{path.name}", len(content), checksum, len(rows)))
+    lines = ["path\tbytes\tcrc32\tnumber", *("\t".join(map(str, row)) for row in rows)]
     (folder / "manifest.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     write_csv(folder / "trainLabels.csv", ("id", "label"), labels.items())
     write_csv(folder / "sampleSubmission.csv", ("id", "label"), ((i, "cat") for i in test_ids))

@@ -86,17 +86,6 @@ def test_images_of_one_digest_are_compared_really(
     assert found(tmp_path, ROWS) == GROUPS
 
 
-@pytest.mark.parametrize("half", [0, 1])
-def test_both_halves_of_a_digest_count(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, half: int
-) -> None:
-    def first_pixel(image: np.ndarray) -> bytes:
-        return image[:1].tobytes().rjust(16 if half else 8, b"\0").ljust(16, b"\0")
-
-    monkeypatch.setattr(duplicates, "digest", first_pixel)
-    assert found(tmp_path, ROWS) == GROUPS
-
-
 def test_many_copies_are_one_group(tmp_path: Path) -> None:
     images = np.zeros((300, 2, 2, 3), dtype=np.uint8)
     images[::3] = 1

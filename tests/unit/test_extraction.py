@@ -68,15 +68,19 @@ def test_manifest_lists_the_images_in_numeric_order_with_size_and_checksum(tmp_p
     make_tiny_zip(tmp_path / "raw", train=11)
     extracted(tmp_path / "raw", dataset_options("cifar10_tiny"), tmp_path / "out")
     header, *rows = (tmp_path / "out" / "manifest.tsv").read_text().splitlines()
-    assert header == "path\tbytes\tcrc32"
+    assert header == "path\tbytes\tcrc32\tnumber"
     contents = {f"train/{number}.png": png_bytes(number) for number in range(1, 12)}
     contents |= {f"test/{i}.png": png_bytes(10**6 + int(i)) for i in SCATTERED_IDS}
+    with zipfile.ZipFile(tmp_path / "raw/kaggle_cifar10_tiny.zip") as archive:
+        members = [name.partition("/")[2] for name in archive.namelist() if name.endswith(".png")]
     assert rows == [
-        f"{path}\t{len(content)}\t{zlib.crc32(content):08x}" for path, content in contents.items()
+        f"{path}\t{len(content)}\t{zlib.crc32(content):08x}\t{members.index(path)}"
+        for path, content in contents.items()
     ]
-    images = read_manifest(tmp_path / "out")
-    assert list(images["test"]) == list(SCATTERED_IDS)
-    assert images["train"]["10"] == ("10.png", len(png_bytes(10)))
+    assert [image_id for image_id, _ in read_manifest(tmp_path / "out", "test")] == [*SCATTERED_IDS]
+    ten = dict(read_manifest(tmp_path / "out", "train"))["10"]
+    content = png_bytes(10)
+    assert ten == ("10.png", len(content), zlib.crc32(content), members.index("train/10.png"))
 
 
 @pytest.mark.parametrize("kind", ["7z", "zip", "tar.gz"])

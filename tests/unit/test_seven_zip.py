@@ -9,8 +9,8 @@ from typing import Any
 import py7zr
 import pytest
 
-from builders import png_bytes
-from imagepipe import seven_zip
+from builders import png_bytes, refused
+from imagepipe import seven_zip, seven_zip_table
 from imagepipe.archives import checked, parts_of
 from imagepipe.seven_zip import cut
 
@@ -65,7 +65,7 @@ def test_each_block_is_a_part_of_its_own(tmp_path: Path) -> None:
     blocks = [{f"train/{b}{n}.png": png_bytes(10 * b + n) for n in range(5)} for b in range(3)]
     archive = write_blocks(tmp_path / "a.7z", blocks)
     parts = parts_of(archive, lambda _: True)
-    assert [part.names for part in parts] == [list(block) for block in blocks]
+    assert [list(part.names) for part in parts] == [list(block) for block in blocks]
     # In any order, and one without the others.
     for part, block in reversed(list(zip(parts, blocks, strict=True))):
         assert {name: content for name, content, _ in checked(part)} == block
@@ -86,6 +86,56 @@ def test_sizes_and_checksums_are_known_before_reading(tmp_path: Path) -> None:
     ):
         assert (size, known) == (len(MEMBERS[name]), checksum)
         assert content == MEMBERS[name]
+
+
+def listed_by_py7zr(archive: Path) -> list[tuple[str, int, int | None]]:
+    with py7zr.SevenZipFile(archive) as file:
+        return sorted(
+            (member.filename, member.uncompressed, member.crc32)
+            for member in file.files
+            if member.is_file
+        )
+
+
+def listed(archive: Path) -> list[tuple[str, int, int | None]]:
+    return sorted(
+        row
+        for part in parts_of(archive, lambda _: True)
+        for row in zip(part.names, part.sizes, part.checksums, strict=True)
+    )
+
+
+@pytest.mark.parametrize("piece_size", [1 << 16, 12])
+@pytest.mark.parametrize("is_compressed", [True, False])
+def test_table_says_what_py7zr_reads_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_compressed: bool, piece_size: int
+) -> None:
+    """With sizes of one to four bytes, and pieces that end anywhere."""
+    monkeypatch.setattr(seven_zip_table, "PIECE_SIZE", piece_size)
+    archive = tmp_path / "a.7z"
+    (tmp_path / "empty").mkdir()
+    with py7zr.SevenZipFile(archive, "w", filters=METHODS["copy"]) as file:
+        file.set_encoded_header_mode(is_compressed)
+        file.write(tmp_path / "empty", "train/folder")
+        for size in (1, 127, 128, 16_383, 16_384, 70_000, 3_000_000, 0, 5):
+            file.writestr(os.urandom(size), f"train/ünï {size}.png")
+    # py7zr has the empty file without a checksum, as this does.
+    assert listed(archive) == listed_by_py7zr(archive)
+    assert len(listed(archive)) == 9
+
+
+@pytest.mark.parametrize("is_compressed", [True, False])
+def test_table_with_one_byte_changed_is_refused(tmp_path: Path, is_compressed: bool) -> None:
+    archive = tmp_path / "a.7z"
+    with py7zr.SevenZipFile(archive, "w", filters=METHODS["copy"]) as file:
+        file.set_encoded_header_mode(is_compressed)
+        file.writestr(b"content", "train/1.png")
+    content = archive.read_bytes()
+    place = content.index("1.png".encode("utf-16-le")) if not is_compressed else 32 + 7 + 20
+    changed = bytes([content[place] ^ 1])
+    archive.write_bytes(content[:place] + changed + content[place + 1 :])
+    with refused(str(archive), "get the archive again"):
+        parts_of(archive, lambda _: True)
 
 
 @pytest.mark.parametrize("lengths", [[10], [3, 3, 4], [1] * 10, [9, 1], [4, 6]])

@@ -6,12 +6,14 @@ leads out of a folder gets any further.
 
 import errno
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Protocol
 
 from imagepipe.errors import UserError, one_line, quoted
+from imagepipe.texts import Texts, first_repeated
 
 # No image or table of labels of a competition comes near it; a member that does is refused before
 # it fills the memory.
@@ -34,15 +36,15 @@ class Part(Protocol):
         """The archive, for messages."""
 
     @property
-    def names(self) -> list[str]:
+    def names(self) -> Texts:
         """The files' names, relative, with "/" between folders."""
 
     @property
-    def sizes(self) -> Sequence[int | None]:
+    def sizes(self) -> Iterable[int | None]:
         """The files' sizes in bytes, where they are known before they are read."""
 
     @property
-    def checksums(self) -> Sequence[int | None]:
+    def checksums(self) -> Iterable[int | None]:
         """The CRC-32 of each file, where the archive has it."""
 
     def read(self) -> Iterator[bytes]:
@@ -70,15 +72,18 @@ def damage_in_one_line(archive: Path) -> Iterator[None]:
         ) from None
 
 
-def check_names(archive: Path, names: Iterable[str]) -> None:
-    """Raise `UserError` for a name that points out of the folder, or that is there twice."""
-    seen: set[str] = set()
-    for name in names:
+def check_names(archive: Path, names: Callable[[], Iterable[str]], count: int) -> None:
+    """Raise `UserError` for a name that points out of the folder, or that is there twice.
+
+    `names` is called for the `count` names, more than once.
+    """
+    for name in names():
         if not _PLAIN_NAME.fullmatch(name):
             _check_odd_name(archive, name)
-        if name in seen:
-            raise UserError(f"{archive}: member {quoted(name)} is there twice; remove one")
-        seen.add(name)
+    position = first_repeated(names, count)
+    if position is not None:
+        name = next(islice(names(), position, None))
+        raise UserError(f"{archive}: member {quoted(name)} is there twice; remove one")
 
 
 def _check_odd_name(archive: Path, name: str) -> None:

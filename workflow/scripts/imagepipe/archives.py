@@ -7,8 +7,10 @@ import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Collection, Iterator, Sequence
+from array import array
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import compress, islice, repeat
 from pathlib import Path, PurePosixPath
 
 from imagepipe.archive_parts import (
@@ -25,6 +27,7 @@ from imagepipe.archive_parts import (
 from imagepipe.errors import UserError, quoted
 from imagepipe.files import written_whole
 from imagepipe.seven_zip import seven_zip_parts
+from imagepipe.texts import Texts
 
 SUFFIXES = (".7z", ".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2")
 # Files of a part, where the archive itself does not say how it can be divided.
@@ -104,9 +107,9 @@ class ZipPart:
     """Files of a .zip archive."""
 
     archive: Path
-    names: list[str]
-    sizes: list[int]
-    checksums: Sequence[int | None]
+    names: Texts
+    sizes: "array[int]"
+    checksums: "array[int]"
 
     def read(self) -> Iterator[bytes]:
         with damage_in_one_line(self.archive), zipfile.ZipFile(self.archive) as file:
@@ -124,7 +127,7 @@ def _zip_pieces(file: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[byte
 def _zip_members(archive: Path, file: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
     """Return the files of an archive, when all names and types are found to be harmless."""
     members = file.infolist()
-    check_names(archive, (member.filename for member in members))
+    check_names(archive, lambda: (member.filename for member in members), len(members))
     check_sizes(archive, ((member.filename, member.file_size) for member in members))
     for member in members:
         if member.flag_bits & 0x1:
@@ -153,9 +156,9 @@ def _zip_parts(archive: Path, wanted: Wanted) -> Iterator[ZipPart]:
         some = members[start : start + FILES_PER_PART]
         yield ZipPart(
             archive,
-            [member.filename for member in some],
-            [member.file_size for member in some],
-            [member.CRC for member in some],
+            Texts(member.filename for member in some),
+            array("I", (member.file_size for member in some)),
+            array("I", (member.CRC for member in some)),
         )
 
 
@@ -164,26 +167,29 @@ class TarPart:
     """Files of a .tar archive, which can only be read from its beginning."""
 
     archive: Path
-    names: list[str]
-    sizes: list[int]
+    names: Texts
+    sizes: "array[int]"
 
     @property
-    def checksums(self) -> Sequence[int | None]:
-        return [None] * len(self.names)
+    def checksums(self) -> Iterable[int | None]:
+        return repeat(None, len(self.names))
 
     def read(self) -> Iterator[bytes]:
-        wanted = set(self.names)
+        upcoming = iter(self.names)
+        name = next(upcoming, None)
         with damage_in_one_line(self.archive):
             for file, member in _tar_members(self.archive):
-                if member.isfile() and member.name in wanted:
+                if member.isfile() and member.name == name:
+                    name = next(upcoming, None)
                     content = file.extractfile(member)
                     assert content is not None  # as it is a file
                     yield content.read()
 
 
 def _tar_parts(archive: Path, wanted: Wanted) -> Iterator[TarPart]:
-    names: list[str] = []
-    sizes: list[int] = []
+    # Of all files: what is not wanted is checked, too.
+    names = Texts()
+    sizes = array("I")
 
     def files() -> Iterator[tuple[str, int]]:
         for _, member in _tar_members(archive):
@@ -196,9 +202,9 @@ def _tar_parts(archive: Path, wanted: Wanted) -> Iterator[TarPart]:
 
     # As it is read: what comes after a member that is too large is not waited for.
     check_sizes(archive, files())
-    check_names(archive, names)
-    kept = [(name, size) for name, size in zip(names, sizes, strict=True) if wanted(name)]
-    yield TarPart(archive, [name for name, _ in kept], [size for _, size in kept])
+    check_names(archive, lambda: names, len(names))
+    kept_sizes = array("I", compress(sizes, map(wanted, names)))
+    yield TarPart(archive, Texts(filter(wanted, names)), kept_sizes)
 
 
 class SparseFileError(Exception):
@@ -229,6 +235,8 @@ def _tar_members(archive: Path) -> Iterator[tuple[tarfile.TarFile, tarfile.TarIn
         with tarfile.open(archive, encoding="utf-8", tarinfo=TarHeader) as file:
             for member in file:
                 yield file, member
+                # It would keep an object of each.
+                file.members = []  # type: ignore[attr-defined]
             # tarfile takes a damaged header for the end, and never comes to the compression's
             # checksum.
             stream = file.fileobj
@@ -249,12 +257,12 @@ class FolderPart:
     """Files of a folder."""
 
     archive: Path
-    names: list[str]
-    sizes: list[int]
+    names: Texts
+    sizes: "array[int]"
 
     @property
-    def checksums(self) -> Sequence[int | None]:
-        return [None] * len(self.names)
+    def checksums(self) -> Iterable[int | None]:
+        return repeat(None, len(self.names))
 
     def read(self) -> Iterator[bytes]:
         for name, size in zip(self.names, self.sizes, strict=True):
@@ -270,16 +278,20 @@ class FolderPart:
 
 def _folder_parts(folder: Path, wanted: Wanted) -> Iterator[FolderPart]:
     # Links are followed: this is the user's own folder, not a stranger's archive.
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    names = [path.relative_to(folder).as_posix() for path in files]
-    check_names(folder, names)
-    kept = [(name, (folder / name).stat().st_size) for name in names if wanted(name)]
-    for name, size in kept:
-        if size > LARGEST_MEMBER:
-            raise UserError(f"{folder / name}: has {size:,} bytes; it is no image, so remove it")
-    for start in range(0, len(kept), FILES_PER_PART):
-        some = kept[start : start + FILES_PER_PART]
-        yield FolderPart(folder, [name for name, _ in some], [size for _, size in some])
+    found = (path for path in folder.rglob("*") if path.is_file())
+    names = Texts(sorted(path.relative_to(folder).as_posix() for path in found))
+    check_names(folder, lambda: names, len(names))
+    kept = filter(wanted, names)
+    while some := list(islice(kept, FILES_PER_PART)):
+        part = FolderPart(folder, Texts(some), array("I"))
+        for name in some:
+            size = (folder / name).stat().st_size
+            if size > LARGEST_MEMBER:
+                raise UserError(
+                    f"{folder / name}: has {size:,} bytes; it is no image, so remove it"
+                )
+            part.sizes.append(size)
+        yield part
 
 
 def checked(part: Part) -> Iterator[tuple[str, bytes, int]]:

@@ -17,6 +17,7 @@ from imagepipe.data_report import TITLE, attention, report_blocks
 from imagepipe.documents import printable, to_html, to_markdown
 from imagepipe.duplicates import SPLITS, Duplicates, read_duplicates
 from imagepipe.files import read_rows, text_of_field, write_text
+from imagepipe.packed_chunks import PackedFile
 from imagepipe.packed_images import PackedImages, read_classes, read_packed
 
 logger = logging.getLogger(__name__)
@@ -69,10 +70,8 @@ def check_data(inputs: Inputs, outputs: Outputs, options: dict[str, Any]) -> Non
 
 def look_at(inputs: Inputs, options: dict[str, Any]) -> dict[str, Any]:
     """Return the report, of values that JSON has; `attention` is what is to be read first."""
-    labelled, test = (
-        read_packed(inputs.packed / f"{name}.npy", inputs.packed / f"{name}.csv")
-        for name in ("labelled", "test")
-    )
+    labelled = read_packed(inputs.packed / "labelled.npy", inputs.packed / "labelled.csv")
+    test = PackedFile.of_table(inputs.packed / "test.csv")
     decoded = json.loads((inputs.packed / "decoded.json").read_text(encoding="utf-8"))
     classes = read_classes(inputs.classes)
     counts = count_classes(labelled, classes)
@@ -80,7 +79,7 @@ def look_at(inputs: Inputs, options: dict[str, Any]) -> dict[str, Any]:
         "images": {
             "train": sum(row["train"] for row in counts),
             "valid": sum(row["valid"] for row in counts),
-            "test": len(test.table),
+            "test": len(test),
         },
         "classes": counts,
         "small_classes": {

@@ -2,19 +2,21 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from imagepipe.files import write_text
+from imagepipe.files import read_rows, write_text
 from imagepipe.packed_chunks import PackedFile
-from imagepipe.packed_images import read_packed
 from imagepipe.progress import counter
 
 SPLITS = ("train", "valid", "test")
-DIGEST_BYTES = 16
+# Of images whose digests are equal, the pixels are compared.
+DIGEST_BYTES = 8
+DIGESTS_AT_ONCE = 10_000
 
 
 @dataclass(frozen=True)
@@ -46,21 +48,23 @@ def write_duplicates(packed: Path, target: Path) -> None:
     `target` becomes {"groups": [{"train": [id, …], "valid": [id, …], "test": [id, …]}, …]}, in the
     order of each group's first image. Raises `UserError` if an array does not belong to its table.
     """
-    ids: list[str] = []
-    splits: list[str] = []
-    files: list[PackedFile] = []
-    for name in ("labelled", "test"):
-        table = read_packed(packed / f"{name}.npy", packed / f"{name}.csv").table
-        ids += table["id"].tolist()
-        splits += table["split"].tolist()
-        files.append(PackedFile.of(packed / f"{name}.npy"))
+    tables = [packed / f"{name}.csv" for name in ("labelled", "test")]
+    found = equal_images([PackedFile.of_table(table) for table in tables])
+    images = images_at({row for rows in found for row in rows}, tables)
     groups = []
-    for rows in equal_images(files):
+    for rows in found:
         group = Duplicates()
         for row in rows:
-            group.ids(splits[row]).append(ids[row])
+            image_id, split = images[row]
+            group.ids(split).append(image_id)
         groups.append(asdict(group))
     write_text(target, json.dumps({"groups": groups}, ensure_ascii=False, indent=1) + "\n")
+
+
+def images_at(rows: Collection[int], tables: Sequence[Path]) -> dict[int, tuple[str, str]]:
+    """Return the id and the split of some images, by their rows, which count on over the tables."""
+    images = (image for table in tables for _, image in read_rows(table, ("id", "split")))
+    return {row: (i, split) for row, (i, split) in enumerate(images) if row in rows}
 
 
 def read_duplicates(path: Path) -> list[Duplicates]:
@@ -75,27 +79,36 @@ def equal_images(files: Sequence[PackedFile]) -> list[list[int]]:
     The rows are counted on from each file to the next one.
     """
     digests = digests_of(files)
-    # Stable: of equal digests, the rows stay in order.
-    order = np.lexsort((digests[:, 1], digests[:, 0]))
-    differs = (digests[order[1:]] != digests[order[:-1]]).any(axis=1)
-    starts = np.concatenate([[0], np.flatnonzero(differs) + 1, [len(order)]])
+    in_order = np.sort(digests)
+    several = np.unique(in_order[1:][in_order[1:] == in_order[:-1]])
+    del in_order
+    rows_of: dict[int, list[int]] = defaultdict(list)
+    for row in rows_with(digests, several):
+        rows_of[int(digests[row])].append(row)
     groups: list[list[int]] = []
-    for index in np.flatnonzero(np.diff(starts) > 1):
-        rows = order[starts[index] : starts[index + 1]]
-        groups += really_equal(rows.tolist(), files)
+    for rows in rows_of.values():
+        groups += really_equal(rows, files)
     return sorted(groups)
 
 
+def rows_with(digests: np.ndarray, wanted: np.ndarray) -> Iterator[int]:
+    """Yield the rows whose digest is one of the `wanted`, which are in rising order."""
+    for first in range(0, len(digests) if len(wanted) else 0, DIGESTS_AT_ONCE):
+        some = digests[first : first + DIGESTS_AT_ONCE]
+        places = np.minimum(np.searchsorted(wanted, some), len(wanted) - 1)
+        yield from (first + np.flatnonzero(wanted[places] == some)).tolist()
+
+
 def digests_of(files: Sequence[PackedFile]) -> np.ndarray:
-    """Return a digest of each image's pixels, as uint64 [N, 2]."""
+    """Return a digest of each image's pixels, as uint64 [N]."""
     total = sum(map(len, files))
-    digests = np.empty((total, DIGEST_BYTES // 8), dtype=np.uint64)
+    digests = np.empty(total, dtype=np.uint64)
     done = 0
     with counter(total=total, description="compare images", unit="images") as bar:
         for file in files:
             for images in file.chunks():
                 found = b"".join(map(digest, images.reshape(len(images), -1)))
-                digests[done : done + len(images)] = np.frombuffer(found, np.uint64).reshape(-1, 2)
+                digests[done : done + len(images)] = np.frombuffer(found, np.uint64)
                 done += len(images)
                 bar.advance(len(images))
     return digests

@@ -1,17 +1,18 @@
 """From a dataset's archives to a list of its images, and to flat folders of them."""
 
 from array import array
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from imagepipe.errors import UserError
-from imagepipe.files import check_room, natural_order, write_new, write_rows, written_whole
+from imagepipe.files import check_room, natural_key, write_new, written_whole
 from imagepipe.image_sources import PlacedPart, find_images, is_image_place
 from imagepipe.manifests import MANIFEST_COLUMNS, SPLITS
 from imagepipe.parallel import Advance, run_tasks
+from imagepipe.sorted_lines import sorted_lines
 
 FILES_BETWEEN_ADVANCES = 100
 # Starting a process takes as long as unpacking this many files.
@@ -22,8 +23,8 @@ FILES_PER_PROCESS = 2_000
 class Contents:
     """The sizes in bytes and the CRC-32s of a part's files, in its order."""
 
-    sizes: "array[int]"
-    checksums: "array[int]"
+    sizes: "array[int]" = field(default_factory=lambda: array("I"))
+    checksums: "array[int]" = field(default_factory=lambda: array("I"))
 
 
 def extract(
@@ -38,27 +39,32 @@ def extract(
 
     With the layout "packed", the images are listed, but not unpacked. `tables` says where each CSV
     file goes, by its name; they may lie beside the archives, or else inside of one.
-    `folder`/manifest.tsv gets a row for each image: its path below `folder`, its size in bytes and
-    the CRC-32 of its content. Raises `UserError` for what cannot be read or trusted (see
-    `image_sources.find_images`), for a table that is nowhere, and where the disk has no room.
+    `folder`/manifest.tsv gets a row for each image: its path below `folder`, its size in bytes, the
+    CRC-32 of its content, and its number in the order of the archives. Raises `UserError` for what
+    cannot be read or trusted (see `image_sources.find_images`), for a table that is nowhere, and
+    where the disk has no room.
     """
     beside = take_tables(dataset, raw, tables)
-    parts = find_images(dataset, raw, {n: path for n, path in tables.items() if n not in beside})
+    inside = {name: path for name, path in tables.items() if name not in beside}
+    parts = find_images(dataset, raw, inside)
     if layout == "folders":
-        check_room(folder, sum(size or 0 for part in parts for size in part.part.sizes))
+        check_room(folder, sum(part.size() for part in parts))
         for split in SPLITS:
             (folder / split).mkdir(parents=True, exist_ok=True)
-        contents = run_tasks(
-            partial(unpack, folder, tables),
-            parts,
+        # The largest first, so that no process is left with one when the others are done.
+        order = sorted(range(len(parts)), key=lambda number: parts[number].size(), reverse=True)
+        unpacked = run_tasks(
+            partial(unpack, folder, inside),
+            [parts[number] for number in order],
             workers,
-            total=sum(len(part.places) for part in parts),
+            total=sum(len(part.part.names) for part in parts),
             description="unpack",
             unit="images",
             units_per_process=FILES_PER_PROCESS,
         )
+        contents = [one for _, one in sorted(zip(order, unpacked, strict=True))]
     else:
-        contents = [look_into(part, tables) for part in parts]
+        contents = [look_into(part, inside) for part in parts]
     for name, target in tables.items():
         if not target.is_file():
             raise UserError(
@@ -79,7 +85,7 @@ def unpack(
     folder: Path, tables: Mapping[str, Path], part: PlacedPart, advance: Advance
 ) -> Contents:
     """Write the files of a part to their places."""
-    contents = Contents(array("Q"), array("L"))
+    contents = Contents()
     for number, (place, content, checksum) in enumerate(part.read(), start=1):
         if is_image_place(place):
             write_new(f"{folder}/{place}", content)
@@ -97,13 +103,12 @@ def look_into(part: PlacedPart, tables: Mapping[str, Path]) -> Contents:
 
     Of the files, only tables are written.
     """
-    sizes, checksums = part.part.sizes, part.part.checksums
-    has_table = not all(map(is_image_place, part.places))
-    known_sizes = [size for size in sizes if size is not None]
-    known_checksums = [checksum for checksum in checksums if checksum is not None]
-    if not has_table and len(known_sizes) == len(known_checksums) == len(part.places):
-        return Contents(array("Q", known_sizes), array("L", known_checksums))
-    contents = Contents(array("Q"), array("L"))
+    is_known = None not in part.part.sizes and None not in part.part.checksums
+    if is_known and not (tables and any(not is_image_place(place) for place in part.places())):
+        return Contents(
+            *(cast("array[int]", one) for one in (part.part.sizes, part.part.checksums))
+        )
+    contents = Contents()
     for place, content, checksum in part.read():
         if not is_image_place(place):
             _write(tables[place], content)
@@ -114,15 +119,29 @@ def look_into(part: PlacedPart, tables: Mapping[str, Path]) -> Contents:
 
 def write_manifest(folder: Path, parts: Sequence[PlacedPart], contents: Sequence[Contents]) -> None:
     """Write `folder`/manifest.tsv, train before test, each in natural order."""
-    found: dict[str, tuple[int, int]] = {}
+    with (
+        written_whole(folder / "manifest.tsv") as temporary,
+        temporary.open("w", encoding="utf-8", newline="") as file,
+    ):
+        file.write("\t".join(MANIFEST_COLUMNS) + "\n")
+        lines = sorted_lines(manifest_lines(parts, contents), folder)
+        file.writelines(line.split("\t", 2)[2] for line in lines)
+
+
+def manifest_lines(parts: Sequence[PlacedPart], contents: Sequence[Contents]) -> Iterator[str]:
+    """Yield a line for each image: two fields to sort it by, and those of the manifest.
+
+    All of it is text that can be printed, so it takes no more than what csv does for a quote.
+    """
+    number = 0
     for part, one in zip(parts, contents, strict=True):
-        found.update(zip(part.places, zip(one.sizes, one.checksums, strict=True), strict=True))
-    rows = (
-        (place, found[place][0], f"{found[place][1]:08x}")
-        for split in SPLITS
-        for place in natural_order(place for place in found if place.startswith(f"{split}/"))
-    )
-    write_rows(folder / "manifest.tsv", MANIFEST_COLUMNS, rows, delimiter="\t")
+        for place, size, crc in zip(part.places(), one.sizes, one.checksums, strict=True):
+            split, _, name = place.rpartition("/")
+            if split:
+                order = SPLITS.index(split)
+                path = place if '"' not in place else '"' + place.replace('"', '""') + '"'
+                yield f"{order}\t{natural_key(name)}\t{path}\t{size}\t{crc:08x}\t{number}\n"
+                number += 1
 
 
 def _write(target: Path, content: bytes) -> None:

@@ -8,6 +8,7 @@ import re
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from imagepipe.errors import UserError, one_line, quoted
@@ -17,6 +18,7 @@ LINK_MODES = ("hardlink", "symlink", "copy")
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 # Numbers of more digits are not the usual case, and Python refuses those of thousands.
 USUAL_DIGITS = 18
+_NUMBER = re.compile("0*([0-9]+)")
 
 
 @contextmanager
@@ -116,6 +118,12 @@ def read_rows(
         ) from None
 
 
+def count_rows(path: Path) -> int:
+    """Return the number of rows below the header of a table that one of the stages has written."""
+    with path.open("rb") as file:
+        return sum(1 for _ in file) - 1
+
+
 def check_room(folder: Path, needed: int) -> None:
     """Raise `UserError` if the disk of a folder has less room than `needed`, in bytes."""
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
@@ -161,11 +169,23 @@ def copy_whole(source: Path, target: Path) -> None:
         shutil.copyfile(source, temporary)
 
 
-def natural_key(text: str) -> tuple[tuple[int, int, str], ...]:
-    """Return a sort key under which "2" comes before "10", and "a2" before "a10"."""
-    found = re.findall(r"0*([0-9]+)|([^0-9]+)", text)
-    # Of two numbers without leading zeros, the longer one is the greater.
-    return tuple((0, len(digits), digits) if digits else (1, 0, other) for digits, other in found)
+def natural_key(text: str) -> str:
+    """Return a text by which to sort: under it, "2" comes before "10", and "a2" before "a10"."""
+    stem, _, ending = text.partition(".")
+    if stem.isdecimal() and stem.isascii() and stem[0] != "0" and ending.isalpha():
+        # The usual name of an image's file, in half the time.
+        return f"{_number_start(len(stem))}{text}"
+    return _NUMBER.sub(lambda found: f"{_number_start(len(found[1]))}{found[1]}", text)
+
+
+@cache
+def _number_start(digits: int) -> str:
+    """Return what stands before a number without leading zeros: the longer one is the greater.
+
+    Numbers come before all printable characters.
+    """
+    length = chr(0x20 + digits) if digits < USUAL_DIGITS else f"\x7f{digits:09}"
+    return f"\x1f{length}"
 
 
 def natural_order(paths: Iterable[str]) -> list[str]:

@@ -4,8 +4,8 @@ A file that is found gets a place: "train/1.png" for an image, the file's name f
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from imagepipe.archives import checked, is_archive, parts_of
 from imagepipe.dataset_files import image_folders
 from imagepipe.errors import UserError, quoted
 from imagepipe.manifests import SPLITS
+from imagepipe.texts import first_repeated
 from imagepipe.toronto import toronto_parts
 
 # No image of a competition of small images comes near it.
@@ -22,14 +23,25 @@ LARGEST_IMAGE = 1 << 26
 
 @dataclass(frozen=True)
 class PlacedPart:
-    """A part of an archive, and the place of each of its files."""
+    """A part of an archive, and what gives the place of each of its files by the file's name."""
 
     part: Part
-    places: Sequence[str]
+    place: Callable[[str], str | None]
+
+    def size(self) -> int:
+        """Return the bytes of all its files, as far as they are known before they are read."""
+        return sum(size or 0 for size in self.part.sizes)
+
+    def places(self) -> Iterator[str]:
+        """Yield the place of each file."""
+        for name in self.part.names:
+            place = self.place(name)
+            assert place is not None  # or the file would not be in the part
+            yield place
 
     def read(self) -> Iterator[tuple[str, bytes, int]]:
         """Yield (place, content, CRC-32) of each file."""
-        for place, (_, content, checksum) in zip(self.places, checked(self.part), strict=True):
+        for place, (_, content, checksum) in zip(self.places(), checked(self.part), strict=True):
             yield place, content, checksum
 
 
@@ -47,11 +59,10 @@ def find_images(dataset: dict[str, Any], raw: Path, tables: Mapping[str, Path]) 
     """
     found: list[PlacedPart] = []
     for source in sources_of(dataset, raw):
-        placed = placed_parts(source, dataset, tables)
-        check_places(source, placed, found)
-        found += placed
+        found += placed_parts(source, dataset, tables)
+    splits = check_places(found)
     for split in SPLITS:
-        if not any(place.startswith(f"{split}/") for part in found for place in part.places):
+        if split not in splits:
             raise UserError(
                 f"{raw}: the archives hold no .{dataset['image_extension']} image in a folder "
                 f"{dataset[f'{split}_folder']!r}; correct image_extension or {split}_folder in "
@@ -66,10 +77,11 @@ def placed_parts(
     """Return the parts of one archive or folder, with the places of their files."""
     if dataset["archive_format"] == "cifar_python":
         toronto = toronto_parts(source, dataset["image_size"], tables)
-        return [PlacedPart(part, part.names) for part in toronto]
-    place = placing(source, dataset, tables)
+        return [PlacedPart(part, str) for part in toronto]
+    splits = {dataset[f"{split}_folder"]: split for split in SPLITS}
+    place = Placing(source, f".{dataset['image_extension']}", splits, frozenset(tables))
     parts = parts_of(source, lambda name: place(name) is not None)
-    return [PlacedPart(part, [place(name) or "" for name in part.names]) for part in parts]
+    return [PlacedPart(part, place) for part in parts]
 
 
 def sources_of(dataset: dict[str, Any], raw: Path) -> list[Path]:
@@ -90,53 +102,69 @@ def split_of(source: Path, folder: str, split_folders: Mapping[str, str]) -> str
     return next((split_folders[name] for name in reversed(folders) if name in split_folders), None)
 
 
-def check_places(source: Path, placed: Sequence[PlacedPart], before: Sequence[PlacedPart]) -> None:
-    """Raise `UserError` if two files have one place, and for an image whose name cannot be an id.
+def check_places(placed: Sequence[PlacedPart]) -> set[str]:
+    """Return the splits of which there are images.
 
-    So too for one that is far too large. Two names that differ in case only are one file on some
-    file systems.
+    Raises `UserError` if two files have one place, and for an image whose name cannot be an id, or
+    that is far too large. Two names that differ in case only are one file on some file systems.
     """
-    taken = {place.casefold() for part in before for place in part.places}
-    for part in placed:
-        for place, size in zip(part.places, part.part.sizes, strict=True):
-            split, _, name = place.rpartition("/")
-            key = place.casefold()
-            if key in taken:
-                what = f"two {split} images have" if split else "two tables have"
-                raise UserError(
-                    f"{source}: {what} the name {quoted(name)}; remove one from the archive"
-                )
-            taken.add(key)
-            image_id = name.rpartition(".")[0]
-            if split and (not image_id or image_id != image_id.strip()):
-                raise UserError(
-                    f"{source}: the image {quoted(name)} has no name before its ending, or a space "
-                    "around it; rename it"
-                )
-            if split and size is not None and size > LARGEST_IMAGE:
-                raise UserError(
-                    f"{source}: {quoted(name)} unpacks to {size:,} bytes; it is no image, so "
-                    "remove it"
-                )
+    splits: set[str] = set()
+
+    def checked_places() -> Iterator[str]:
+        for part in placed:
+            for place, size in zip(part.places(), part.part.sizes, strict=True):
+                split, _, name = place.rpartition("/")
+                if split:
+                    check_image(part.part.archive, name, size)
+                splits.add(split)
+                yield place.casefold()
+
+    position = first_repeated(checked_places, sum(len(part.part.names) for part in placed))
+    if position is not None:
+        found = ((part, place) for part in placed for place in part.places())
+        part, place = next(islice(found, position, None))
+        split, _, name = place.rpartition("/")
+        what = f"two {split} images have" if split else "two tables have"
+        raise UserError(
+            f"{part.part.archive}: {what} the name {quoted(name)}; remove one from the archive"
+        )
+    return splits
 
 
-def placing(
-    source: Path, dataset: dict[str, Any], tables: Mapping[str, Path]
-) -> Callable[[str], str | None]:
-    """Return the function that gives a file's place by its name, or None if it is not wanted."""
-    split_folders = {dataset[f"{split}_folder"]: split for split in SPLITS}
-    suffix = f".{dataset['image_extension']}"
+def check_image(source: Path, name: str, size: int | None) -> None:
+    """Raise `UserError` for an image whose name cannot be an id, or that is far too large."""
+    image_id = name.rpartition(".")[0]
+    if not image_id or image_id != image_id.strip():
+        raise UserError(
+            f"{source}: the image {quoted(name)} has no name before its ending, or a space around "
+            "it; rename it"
+        )
+    if size is not None and size > LARGEST_IMAGE:
+        raise UserError(
+            f"{source}: {quoted(name)} unpacks to {size:,} bytes; it is no image, so remove it"
+        )
 
-    @cache
-    def split(folder: str) -> str | None:
-        return split_of(source, folder, split_folders)
 
-    def place(name: str) -> str | None:
+@dataclass(frozen=True)
+class Placing:
+    """Gives a file's place by its name, or None if it is not wanted.
+
+    `suffix` is that of images, `split_folders` has the split of each folder that has one.
+    """
+
+    source: Path
+    suffix: str
+    split_folders: Mapping[str, str]
+    tables: frozenset[str]
+    known: dict[str, str | None] = field(default_factory=dict)
+
+    def __call__(self, name: str) -> str | None:
         folder, _, base = name.rpartition("/")
         # "._1.png" is what macOS adds to archives beside 1.png.
-        if base.lower().endswith(suffix) and not base.startswith("._"):
-            owner = split(folder)
-            return owner and f"{owner}/{base}"
-        return base if base in tables else None
-
-    return place
+        is_image = base.endswith(self.suffix) or base.lower().endswith(self.suffix)
+        if is_image and not base.startswith("._"):
+            if folder not in self.known:
+                self.known[folder] = split_of(self.source, folder, self.split_folders)
+            split = self.known[folder]
+            return split and f"{split}/{base}"
+        return base if base in self.tables else None

@@ -1,12 +1,13 @@
 """Reading the labels of the training images, and checking them against the images."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from imagepipe.errors import UserError, quoted
 from imagepipe.files import natural_order, read_rows, spreadsheet_safe, write_rows, write_text
-from imagepipe.manifests import read_manifest
-from imagepipe.submission_form import read_header, read_ids
+from imagepipe.manifests import count_images, read_manifest
+from imagepipe.submission_form import check_ids, read_header
 
 LABEL_COLUMNS = ("id", "label")
 UNMATCHED_COLUMNS = ("id", "problem")
@@ -32,8 +33,7 @@ def write_labels(
     """
     source = extracted / dataset["labels"]["file"]
     label_of = read_labels(source, dataset["labels"], dataset["image_extension"])
-    split_images = read_manifest(extracted)
-    images = split_images["train"]
+    images = dict(read_manifest(extracted, "train"))
     without_image = [image_id for image_id in label_of if image_id not in images]
     without_label = [image_id for image_id in images if image_id not in label_of]
     if on_bad_image == "error" and without_image:
@@ -63,7 +63,12 @@ def write_labels(
                 f"{sample}: row 1: {quoted(', '.join(header))} is neither an id and a label nor an "
                 "id and the classes; get the sample submission again, or correct the labels"
             )
-        read_ids(sample, header[0], split_images["test"], dataset["image_extension"])
+
+        def test_ids() -> Iterator[str]:
+            return (image_id for image_id, _ in read_manifest(extracted, "test"))
+
+        count = count_images(extracted, "test")
+        check_ids(sample, header[0], test_ids, count, dataset["image_extension"])
     rows = ((image_id, label_of[image_id][1]) for image_id in natural_order(label_of))
     write_rows(labels, LABEL_COLUMNS, rows)
     write_text(classes, "".join(f"{name}\n" for name in names))

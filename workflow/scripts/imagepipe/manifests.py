@@ -3,30 +3,51 @@
 A workflow manager takes a folder that a stage has written as a whole, and does not look into it.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from imagepipe.errors import UserError
 from imagepipe.files import read_at_most, read_rows
 
-MANIFEST_COLUMNS = ("path", "bytes", "crc32")
+MANIFEST_COLUMNS = ("path", "bytes", "crc32", "number")
 SPLITS = ("train", "test")
 
 
 class ImageFile(NamedTuple):
-    """An image's file: its name in the folder of its split, and its size in bytes."""
+    """An image's file.
+
+    Its name in the folder of its split, its size in bytes, the CRC-32 of its content, and its
+    number among the images in the order of the archives, from 0.
+    """
 
     name: str
     size: int
+    checksum: int
+    number: int
 
 
-def read_manifest(folder: Path) -> dict[str, dict[str, ImageFile]]:
-    """Return each split's images as {id: file}, in natural order, the id being the file's stem."""
-    images: dict[str, dict[str, ImageFile]] = {split: {} for split in SPLITS}
-    for _, (path, size, _) in read_rows(folder / "manifest.tsv", MANIFEST_COLUMNS, delimiter="\t"):
-        split, _, name = path.partition("/")
-        images[split][name.rpartition(".")[0]] = ImageFile(name, int(size))
-    return images
+def read_manifest(folder: Path, split: str) -> Iterator[tuple[str, ImageFile]]:
+    """Yield the id, the file's stem, and the file of each image of a split, in natural order."""
+    seen = False
+    start = f"{split}/"
+    for _, (path, size, checksum, number) in read_rows(
+        folder / "manifest.tsv", MANIFEST_COLUMNS, delimiter="\t"
+    ):
+        if path.startswith(start):
+            seen = True
+            name = path[len(start) :]
+            file = ImageFile(name, int(size), int(checksum, 16), int(number))
+            yield name.rpartition(".")[0], file
+        elif seen:
+            return  # the images of a split stand together
+
+
+def count_images(folder: Path, split: str) -> int:
+    """Return how many images of a split the manifest lists."""
+    with (folder / "manifest.tsv").open("rb") as file:
+        # A path is in quotes if there are any in it.
+        return sum(line.removeprefix(b'"').startswith(f"{split}/".encode()) for line in file)
 
 
 def read_unchanged(path: str, size: int, rule: str) -> bytes:

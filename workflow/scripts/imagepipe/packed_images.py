@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from imagepipe.errors import UserError
+from imagepipe.packed_chunks import check_packed, open_packed
 
 
 @dataclass(frozen=True)
@@ -22,14 +22,10 @@ class PackedImages:
 
 def read_packed(array: Path, table: Path) -> PackedImages:
     """Read what `pack` wrote. Raises `UserError` if array and table do not belong together."""
-    try:
-        # "c": PyTorch wants memory that could be written to; the file never is.
-        images = np.load(array, mmap_mode="c", allow_pickle=False)
-    except (OSError, EOFError, ValueError) as error:
-        raise UserError(f"{array}: cannot be read ({error}); run with --forcerun pack") from None
+    # "c": PyTorch wants memory that could be written to; the file never is.
+    images = open_packed(array, "c")
     rows = pd.read_csv(table, dtype=str, keep_default_na=False, encoding="utf-8")
-    if images.dtype != np.uint8 or images.ndim != 4 or len(images) != len(rows):
-        raise UserError(f"{array}: does not belong to {table}; run again with --forcerun pack")
+    check_packed(array, images, table, len(rows))
     return PackedImages(images, rows)
 
 

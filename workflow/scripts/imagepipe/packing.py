@@ -1,18 +1,23 @@
 """Decoding every image once, into arrays that the later stages read."""
 
+import csv
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from array import array
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import accumulate, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from imagepipe.array_writing import Decoded, Options, Source, remove_rows, write_arrays
 from imagepipe.errors import UserError
-from imagepipe.files import write_rows, write_text, written_whole
+from imagepipe.files import write_text, written_whole
 from imagepipe.image_sources import PlacedPart, find_images
-from imagepipe.manifests import read_unchanged
-from imagepipe.reorganising import TreeImage, read_tree, tree_images
+from imagepipe.manifests import SPLITS, count_images, read_manifest, read_unchanged
+from imagepipe.reorganising import TreeImage, images_and_files, read_tree
 
+ARRAYS = ("labelled", "test")
 PACKED_COLUMNS = ("row", "id", "label", "split")
 IMAGES_PER_TASK = 1_000
 
@@ -34,15 +39,31 @@ class TreeFiles:
 
 @dataclass(frozen=True)
 class ArchiveFiles:
-    """Files of a part of an archive; a row is -1 where a file goes into another array, or none."""
+    """Images of a part of an archive: the row of each, or -1, and its CRC-32 when it was listed."""
 
     part: PlacedPart
-    rows: list[int]
+    rows: "array[int]"
+    checksums: "array[int]"
 
     def read(self) -> Iterator[tuple[int, bytes]]:
-        for row, (_, content, _) in zip(self.rows, self.part.read(), strict=True):
-            if row >= 0:
-                yield row, content
+        files = zip(self.rows, self.checksums, self.part.read(), strict=True)
+        for row, expected, (place, content, checksum) in files:
+            if row < 0:
+                continue
+            if checksum != expected:
+                raise UserError(
+                    f"{self.part.part.archive}: {place} is not what it was when it was listed; "
+                    "run again with --forcerun extract"
+                )
+            yield row, content
+
+
+@dataclass(frozen=True)
+class Images:
+    """All images, labelled ones before test images, as often as asked for, and one's full name."""
+
+    all: Callable[[], Iterator[TreeImage]]
+    where: Callable[[TreeImage], str]
 
 
 def pack(tree: Path, folder: Path, options: Options) -> None:
@@ -54,12 +75,15 @@ def pack(tree: Path, folder: Path, options: Options) -> None:
     test image that is not an image of that size, and for a labelled one unless it may be dropped.
     """
 
-    def sources(images: Sequence[TreeImage]) -> Iterator[TreeFiles]:
-        for first in range(0, len(images), IMAGES_PER_TASK):
-            some = images[first : first + IMAGES_PER_TASK]
+    def sources() -> Iterator[TreeFiles]:
+        images = read_tree(tree)
+        first = 0
+        while some := list(islice(images, IMAGES_PER_TASK)):
             yield TreeFiles(tree, first, [i.path for i in some], [i.size for i in some])
+            first += len(some)
 
-    _pack(list(read_tree(tree)), sources, lambda i: f"{tree}/{i.path}", folder, options)
+    images = Images(lambda: read_tree(tree), lambda image: f"{tree}/{image.path}")
+    _pack(images, sources(), folder, options)
 
 
 def pack_archives(
@@ -70,88 +94,130 @@ def pack_archives(
     `extracted` has the list of the images, `split` says which are in train and valid.
     """
     parts = find_images(dataset, raw, {})
+    listed = sum(count_images(extracted, name) for name in SPLITS)
+    if listed != sum(len(part.part.names) for part in parts):
+        refuse_changed(raw, extracted, parts)
+    # Of each image, in the order of the archives. A row is -1 where there is no label.
+    rows, checksums = array("i", [-1]) * listed, array("I", [0]) * listed
 
-    def sources(images: Sequence[TreeImage]) -> Iterator[ArchiveFiles]:
-        row_of = {_place(image): row for row, image in enumerate(images)}
-        for part in parts:
-            rows = [row_of.pop(place, -1) for place in part.places]
-            if max(rows, default=-1) >= 0:
-                yield ArchiveFiles(part, rows)
-        for place in row_of:
-            raise UserError(f"{raw}: {place} is gone; run again with --forcerun extract")
+    def images() -> Iterator[TreeImage]:
+        for row, (image, file) in enumerate(images_and_files(extracted, split)):
+            rows[file.number], checksums[file.number] = row, file.checksum
+            yield image
 
-    images = list(tree_images(extracted, split))
-    _pack(images, sources, lambda i: f"{raw}: {_place(i)}", folder, options)
+    def sources() -> Iterator[ArchiveFiles]:
+        starts = accumulate((len(part.part.names) for part in parts), initial=0)
+        # The largest first, so that no process is left with one when the others are done.
+        pairs = zip(parts, starts, strict=False)
+        for part, start in sorted(pairs, key=lambda pair: pair[0].size(), reverse=True):
+            place = slice(start, start + len(part.part.names))
+            yield ArchiveFiles(part, rows[place], checksums[place])
+
+    _pack(Images(images, lambda image: f"{raw}: {place_of(image)}"), sources(), folder, options)
 
 
-def _place(image: TreeImage) -> str:
+def refuse_changed(raw: Path, extracted: Path, parts: Sequence[PlacedPart]) -> NoReturn:
+    """Raise `UserError` for archives that have lost or gained images since they were listed."""
+    found = {place for part in parts for place in part.places()}
+    for split in SPLITS:
+        for _, file in read_manifest(extracted, split):
+            if f"{split}/{file.name}" not in found:
+                raise UserError(
+                    f"{raw}: {split}/{file.name} is gone; run again with --forcerun extract"
+                )
+    raise UserError(f"{raw}: there are more images than before; run again with --forcerun extract")
+
+
+def place_of(image: TreeImage) -> str:
     """Return an image's split, as the competition has it, and its file's name."""
     name = image.path.rpartition("/")[2]
     return f"{'test' if image.split == 'test' else 'train'}/{name}"
 
 
-def _pack(
-    images: Sequence[TreeImage],
-    sources: Callable[[Sequence[TreeImage]], Iterable[Source]],
-    where: Callable[[TreeImage], str],
-    folder: Path,
-    options: Options,
-) -> None:
-    """Write arrays and tables. `where` names an image in messages."""
-    parts = {
-        "labelled": [image for image in images if image.split != "test"],
-        "test": [image for image in images if image.split == "test"],
+def _pack(images: Images, sources: Iterable[Source], folder: Path, options: Options) -> None:
+    """Write arrays and tables. No source is asked for before all images have been."""
+    with ExitStack() as files:
+        arrays = {n: files.enter_context(written_whole(folder / f"{n}.npy")) for n in ARRAYS}
+        tables = {n: files.enter_context(written_whole(folder / f"{n}.csv")) for n in ARRAYS}
+        counts = write_tables(tables, images.all(), {})
+        results = write_arrays(sources, {arrays[n]: counts[n] for n in ARRAYS}, options)
+        decoded = {name: results[arrays[name]] for name in ARRAYS}
+        bad = bad_images(images, decoded)
+        if bad:
+            refuse_bad(bad, counts, images.where, options.on_bad_image)
+            rows = {row for _, row in bad}
+            remove_rows(arrays["labelled"], rows)
+            write_tables(tables, images.all(), {"labelled": rows})
+    report = {
+        name: {
+            "formats": dict(sorted(decoded[name].kinds.items())),
+            "undecodable": [
+                {"image": place_of(image), "problem": problem}
+                for (array_name, _), (image, problem) in bad.items()
+                if array_name == name
+            ],
+        }
+        for name in ARRAYS
     }
-    report: dict[str, Any] = {}
-    with (
-        written_whole(folder / "labelled.npy") as labelled_array,
-        written_whole(folder / "test.npy") as test_array,
-    ):
-        arrays = {"labelled": labelled_array, "test": test_array}
-        results = write_arrays(
-            {array: list(sources(parts[name])) for name, array in arrays.items()},
-            {array: len(parts[name]) for name, array in arrays.items()},
-            options,
-        )
-        for name, array in arrays.items():
-            may_drop = name == "labelled" and options.on_bad_image == "drop"
-            report[name] = finish(array, parts[name], results[array], where, may_drop)
-    for name, part in parts.items():
-        bad = results[arrays[name]].problems
-        kept = (image for row, image in enumerate(part) if row not in bad)
-        rows = ((row, image.id, image.label, image.split) for row, image in enumerate(kept))
-        write_rows(folder / f"{name}.csv", PACKED_COLUMNS, rows)
     text = json.dumps(report, indent=2, ensure_ascii=False, sort_keys=True)
     write_text(folder / "decoded.json", text + "\n")
 
 
-def finish(
-    array: Path,
-    images: Sequence[TreeImage],
-    decoded: Decoded,
-    where: Callable[[TreeImage], str],
-    may_drop: bool,
-) -> dict[str, Any]:
-    """Leave bad images out of an array, or raise `UserError` if they may not be dropped.
+def numbered(images: Iterable[TreeImage]) -> Iterator[tuple[str, int, TreeImage]]:
+    """Yield the name of each image's array, its row there, and the image."""
+    rows = dict.fromkeys(ARRAYS, 0)
+    for image in images:
+        name = "test" if image.split == "test" else "labelled"
+        yield name, rows[name], image
+        rows[name] += 1
 
-    Returns what there is to report.
-    """
-    if decoded.problems and not may_drop:
-        row, problem = min(decoded.problems.items())
-        more = len(decoded.problems) - 1
-        others = f" ({more:,} more are bad, too)" if more else ""
-        raise UserError(f"{where(images[row])}: {problem}{others}")
-    if len(decoded.problems) == len(images):
-        raise UserError(
-            f"{where(images[0])}: cannot be decoded, and no other labelled image can; "
-            "look at the archive"
-        )
-    if decoded.problems:
-        remove_rows(array, decoded.problems)
+
+def write_tables(
+    paths: Mapping[str, Path], images: Iterable[TreeImage], left_out: Mapping[str, Collection[int]]
+) -> dict[str, int]:
+    """Write the tables of the arrays' rows, without some rows, and return how many each has."""
+    counts = dict.fromkeys(ARRAYS, 0)
+    with ExitStack() as files:
+        writers = {}
+        for name, path in paths.items():
+            file = files.enter_context(path.open("w", encoding="utf-8", newline=""))
+            writers[name] = csv.writer(file, lineterminator="\n")
+            writers[name].writerow(PACKED_COLUMNS)
+        for name, row, image in numbered(images):
+            if row not in left_out.get(name, ()):
+                writers[name].writerow((counts[name], image.id, image.label, image.split))
+                counts[name] += 1
+    return counts
+
+
+def bad_images(
+    images: Images, decoded: Mapping[str, Decoded]
+) -> dict[tuple[str, int], tuple[TreeImage, str]]:
+    """Return the images that have a problem, and the problem, by their array and row, in order."""
+    if not any(one.problems for one in decoded.values()):
+        return {}
     return {
-        "formats": dict(sorted(decoded.kinds.items())),
-        "undecodable": [
-            {"image": _place(images[row]), "problem": problem}
-            for row, problem in sorted(decoded.problems.items())
-        ],
+        (name, row): (image, decoded[name].problems[row])
+        for name, row, image in numbered(images.all())
+        if row in decoded[name].problems
     }
+
+
+def refuse_bad(
+    bad: Mapping[tuple[str, int], tuple[TreeImage, str]],
+    counts: Mapping[str, int],
+    where: Callable[[TreeImage], str],
+    on_bad_image: str,
+) -> None:
+    """Raise `UserError` for bad images that may not be dropped, or if all labelled ones are bad."""
+    for name in ARRAYS:
+        found = [one for (array_name, _), one in bad.items() if array_name == name]
+        if found and (name == "test" or on_bad_image != "drop"):
+            image, problem = found[0]
+            others = f" ({len(found) - 1:,} more are bad, too)" if len(found) > 1 else ""
+            raise UserError(f"{where(image)}: {problem}{others}")
+        if found and len(found) == counts[name]:
+            raise UserError(
+                f"{where(found[0][0])}: cannot be decoded, and no other labelled image can; "
+                "look at the archive"
+            )

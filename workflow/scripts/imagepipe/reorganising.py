@@ -1,13 +1,15 @@
 """The book's folder tree, which torchvision.datasets.ImageFolder reads."""
 
+import csv
 from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 from imagepipe.errors import UserError
-from imagepipe.files import link, read_rows, write_rows
-from imagepipe.manifests import read_manifest
+from imagepipe.files import count_rows, link, read_rows, written_whole
+from imagepipe.manifests import ImageFile, count_images, read_manifest
 from imagepipe.parallel import Advance, run_tasks
 from imagepipe.splitting import SPLIT_COLUMNS
 
@@ -15,7 +17,7 @@ TREE_COLUMNS = ("path", "id", "label", "split", "bytes")
 TREES = ("train_valid", "train", "valid", "test")
 # The book's name for the one folder of the test images, whose classes aren't known.
 UNKNOWN = "unknown"
-LINKS_PER_TASK = 20_000
+LINKS_PER_TASK = 2_000
 # Starting a process takes as long as making this many links.
 LINKS_PER_PROCESS = 20_000
 LINKS_BETWEEN_ADVANCES = 500
@@ -40,29 +42,40 @@ def reorganise(
     each image of train, valid and test; what is in train or valid is in train_valid as well.
     Raises `UserError` if an image of the split is not among the extracted ones.
     """
-    images = list(tree_images(extracted, split))
     for name in TREES:
         (tree / name).mkdir(parents=True, exist_ok=True)
-    for folder in {image.path.rpartition("/")[0] for image in images}:
-        (tree / folder).mkdir(parents=True, exist_ok=True)
-    for label in {image.label for image in images if image.split != "test"}:
-        (tree / "train_valid" / label).mkdir(parents=True, exist_ok=True)
-    run_tasks(
-        partial(link_images, extracted, tree, link_mode),
-        [images[first : first + LINKS_PER_TASK] for first in range(0, len(images), LINKS_PER_TASK)],
-        workers,
-        total=len(images),
-        description="reorganise",
-        unit="images",
-        units_per_process=LINKS_PER_PROCESS,
-    )
-    write_rows(tree / "manifest.tsv", TREE_COLUMNS, images, delimiter="\t")
+    with (
+        written_whole(tree / "manifest.tsv") as temporary,
+        temporary.open("w", encoding="utf-8", newline="") as file,
+    ):
+        writer = csv.writer(file, delimiter="\t", lineterminator="\n")
+        writer.writerow(TREE_COLUMNS)
+
+        def tasks() -> Iterator[list[TreeImage]]:
+            images = tree_images(extracted, split)
+            while some := list(islice(images, LINKS_PER_TASK)):
+                writer.writerows(some)
+                yield some
+
+        run_tasks(
+            partial(link_images, extracted, tree, link_mode),
+            tasks(),
+            workers,
+            total=count_rows(split) + count_images(extracted, "test"),
+            description="reorganise",
+            unit="images",
+            units_per_process=LINKS_PER_PROCESS,
+        )
 
 
 def link_images(
     extracted: Path, tree: Path, link_mode: str, images: Sequence[TreeImage], advance: Advance
 ) -> None:
-    """Put images into their folders of the tree, which are there already."""
+    """Put images into their folders of the tree."""
+    folders = {image.path.rpartition("/")[0] for image in images}
+    folders |= {f"train_valid/{image.label}" for image in images if image.split != "test"}
+    for folder in folders:
+        (tree / folder).mkdir(parents=True, exist_ok=True)
     for number, image in enumerate(images, start=1):
         name = image.path.rpartition("/")[2]
         source = f"{extracted}/{'test' if image.split == 'test' else 'train'}/{name}"
@@ -78,18 +91,25 @@ def link_images(
 
 def tree_images(extracted: Path, split: Path) -> Iterator[TreeImage]:
     """Yield the images of train and valid, and then those of test, each in natural order."""
-    images = read_manifest(extracted)
+    return (image for image, _ in images_and_files(extracted, split))
+
+
+def images_and_files(extracted: Path, split: Path) -> Iterator[tuple[TreeImage, ImageFile]]:
+    """Yield what `tree_images` does, each with the file that was extracted, or only listed."""
+    files = dict(read_manifest(extracted, "train"))
     for row, (image_id, label, split_name) in read_rows(split, SPLIT_COLUMNS):
-        file = images["train"].get(image_id)
+        file = files.get(image_id)
         if file is None:
             raise UserError(
                 f"{split}: row {row}: there is no image of id {image_id!r} any more; "
                 "run again with --forcerun labels"
             )
         path = f"{split_name}/{label}/{file.name}"
-        yield TreeImage(path, image_id, label, split_name, file.size)
-    for image_id, file in images["test"].items():
-        yield TreeImage(f"test/{UNKNOWN}/{file.name}", image_id, UNKNOWN, "test", file.size)
+        yield TreeImage(path, image_id, label, split_name, file.size), file
+    del files
+    for image_id, file in read_manifest(extracted, "test"):
+        path = f"test/{UNKNOWN}/{file.name}"
+        yield TreeImage(path, image_id, UNKNOWN, "test", file.size), file
 
 
 def read_tree(tree: Path) -> Iterator[TreeImage]:

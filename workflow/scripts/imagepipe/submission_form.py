@@ -1,13 +1,16 @@
 """The header and the ids that a submission must have."""
 
 import csv
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from imagepipe.errors import UserError, quoted
 from imagepipe.files import natural_key, read_rows
+from imagepipe.texts import sorted_hashes
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,29 @@ def read_form(
             "set submission.format to probability in the dataset file"
         )
     return Form(header, read_ids(sample, header[0], ids, image_extension))
+
+
+def check_ids(
+    sample: Path,
+    id_column: str,
+    ids: Callable[[], Iterable[str]],
+    count: int,
+    image_extension: str = "png",
+) -> None:
+    """Raise `UserError` as `read_ids` does; `ids` is called for the `count` ids.
+
+    Their hashes are compared, and the ids themselves are in memory only if these differ.
+    """
+
+    def written_ids() -> Iterator[str]:
+        rows = read_rows(sample, (id_column,))
+        return (written_id.removesuffix(f".{image_extension}") for _, (written_id,) in rows)
+
+    if sum(1 for _ in written_ids()) == count:
+        expected = sorted_hashes(ids(), count)
+        if np.array_equal(sorted_hashes(written_ids(), count), expected):
+            return
+    read_ids(sample, id_column, list(ids()), image_extension)
 
 
 def read_ids(

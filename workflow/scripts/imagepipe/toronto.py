@@ -17,6 +17,7 @@ from PIL import Image
 from imagepipe.archives import read_members
 from imagepipe.errors import UserError
 from imagepipe.files import write_rows
+from imagepipe.texts import Texts
 
 TRAIN_BATCHES = tuple(f"data_batch_{number}" for number in range(1, 6))
 TEST_BATCH = "test_batch"
@@ -53,8 +54,8 @@ class TorontoPart:
     numbers: range
 
     @property
-    def names(self) -> list[str]:
-        return [f"{self.split}/{number}.png" for number in self.numbers]
+    def names(self) -> Texts:
+        return Texts(f"{self.split}/{number}.png" for number in self.numbers)
 
     @property
     def sizes(self) -> list[None]:
