@@ -43,7 +43,7 @@ def test_the_default_makes_a_submission_that_is_good(project: Project) -> None:
     assert "epoch 8/8: train loss" in result.output
     metrics = json.loads(project.read(f"{final}/metrics.json"))
     assert metrics["valid_accuracy"] is None
-    assert metrics["epochs"] == 10
+    assert metrics["epochs"] == 8
     validated = json.loads(project.read("results/sample/fast/seed0/train/metrics.json"))
     assert 0 < validated["valid_accuracy"] <= 1
     for rule in ("extract", "reorganise", "pack"):
