@@ -10,7 +10,8 @@ look at the data is to be seen.
 
     benchmarks/ingest.py --data FOLDER --work FOLDER [--rounds 3] [--test 300000]
 
-FOLDER of --data holds make_kaggle.py, which builds the competition's files (`--out`, `--test N`).
+Each round leaves up to 2.4 GB in a new folder. FOLDER of --data holds make_kaggle.py, which builds
+the competition's files (`--out`, `--test N`).
 About ten minutes on two cores with one round; several, of which the best counts, where other work
 disturbs.
 """
@@ -174,11 +175,13 @@ def main() -> None:
 
     hashes: dict[str, list[str]] = {}
     for layout in ("folders", "packed"):
-        directory = work / layout
         taken: list[tuple[float, str]] = []
         with MemoryWatch() as memory:
-            for _ in range(arguments.rounds):
-                shutil.rmtree(directory, ignore_errors=True)
+            for number in range(arguments.rounds):
+                # A new one each time: a file system that has just removed 350,000 files is slow.
+                directory = work / f"{layout}-{number}"
+                if directory.exists():
+                    sys.exit(f"{directory}: is there already; give another folder for --work")
                 one = seconds(partial(snakemake, directory, raw, layout, "pack"))
                 taken.append((one, stage_seconds(directory)))
         best, stages = min(taken)
@@ -200,8 +203,8 @@ def main() -> None:
         flush=True,
     )
 
-    extracted = work / "folders/data/cifar10/extracted"
-    split = work / "folders/data/cifar10/split.csv"
+    extracted = work / "folders-0/data/cifar10/extracted"
+    split = work / "folders-0/data/cifar10/split.csv"
     for name in ("7zip", "py7zr", "book"):
         shutil.rmtree(work / name, ignore_errors=True)
     print(unpack_with_program(raw, work / "7zip"), flush=True)

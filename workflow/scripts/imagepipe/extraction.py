@@ -83,31 +83,28 @@ def take_tables(dataset: dict[str, Any], raw: Path, tables: Mapping[str, Path]) 
 
 def unpack(
     folder: Path, tables: Mapping[str, Path], part: PlacedPart, advance: Advance
-) -> Contents:
-    """Write the files of a part to their places."""
+) -> Contents | None:
+    """Write the files of a part to their places, and return what is not `listed` of them."""
+    is_listed = listed(part) is not None
     contents = Contents()
     for number, (place, content, checksum) in enumerate(part.read(), start=1):
         if is_image_place(place):
             write_new(f"{folder}/{place}", content)
         else:
             _write(tables[place], content)
-        contents.sizes.append(len(content))
-        contents.checksums.append(checksum)
+        if not is_listed:
+            contents.sizes.append(len(content))
+            contents.checksums.append(checksum)
         if number % FILES_BETWEEN_ADVANCES == 0:
             advance(FILES_BETWEEN_ADVANCES)
-    return contents
+    return None if is_listed else contents
 
 
-def look_into(part: PlacedPart, tables: Mapping[str, Path]) -> Contents:
-    """Return what the archive says of a part's files, and read them only if that is not enough.
-
-    Of the files, only tables are written.
-    """
-    is_known = None not in part.part.sizes and None not in part.part.checksums
-    if is_known and not (tables and any(not is_image_place(place) for place in part.places())):
-        return Contents(
-            *(cast("array[int]", one) for one in (part.part.sizes, part.part.checksums))
-        )
+def look_into(part: PlacedPart, tables: Mapping[str, Path]) -> Contents | None:
+    """Read a part's files if not all is `listed` of them, and return it; write only tables."""
+    has_table = bool(tables) and not all(map(is_image_place, part.places()))
+    if listed(part) is not None and not has_table:
+        return None
     contents = Contents()
     for place, content, checksum in part.read():
         if not is_image_place(place):
@@ -117,8 +114,21 @@ def look_into(part: PlacedPart, tables: Mapping[str, Path]) -> Contents:
     return contents
 
 
-def write_manifest(folder: Path, parts: Sequence[PlacedPart], contents: Sequence[Contents]) -> None:
-    """Write `folder`/manifest.tsv, train before test, each in natural order."""
+def listed(part: PlacedPart) -> Contents | None:
+    """Return what the archive itself says of a part's files, if it does of all."""
+    sizes, checksums = part.part.sizes, part.part.checksums
+    if None in sizes or None in checksums:
+        return None
+    return Contents(cast("array[int]", sizes), cast("array[int]", checksums))
+
+
+def write_manifest(
+    folder: Path, parts: Sequence[PlacedPart], contents: Sequence[Contents | None]
+) -> None:
+    """Write `folder`/manifest.tsv, train before test, each in natural order.
+
+    There are no `contents` of a part whose files the archive lists.
+    """
     with (
         written_whole(folder / "manifest.tsv") as temporary,
         temporary.open("w", encoding="utf-8", newline="") as file,
@@ -128,13 +138,17 @@ def write_manifest(folder: Path, parts: Sequence[PlacedPart], contents: Sequence
         file.writelines(line.split("\t", 2)[2] for line in lines)
 
 
-def manifest_lines(parts: Sequence[PlacedPart], contents: Sequence[Contents]) -> Iterator[str]:
+def manifest_lines(
+    parts: Sequence[PlacedPart], contents: Sequence[Contents | None]
+) -> Iterator[str]:
     """Yield a line for each image: two fields to sort it by, and those of the manifest.
 
     All of it is text that can be printed, so it takes no more than what csv does for a quote.
     """
     number = 0
-    for part, one in zip(parts, contents, strict=True):
+    for part, read in zip(parts, contents, strict=True):
+        one = read or listed(part)
+        assert one is not None  # or the part would have been read
         for place, size, crc in zip(part.places(), one.sizes, one.checksums, strict=True):
             split, _, name = place.rpartition("/")
             if split:
