@@ -311,7 +311,7 @@ def test_a_recipe_key_reruns_the_training(finished: Finished, key: str) -> None:
 
 def test_swapping_two_values_reruns_the_training(finished: Finished) -> None:
     project, config = finished
-    quick = "epochs: 1, batch_size: 10, model: {width: 2}"
+    quick = QUICK.removeprefix("override={").removesuffix("}")
     before, after = (
         f"override={{{quick}, optimizer: {{lr: {lr}, weight_decay: {weight_decay}}}}}"
         for lr, weight_decay in ((0.01, 0.02), (0.02, 0.01))
