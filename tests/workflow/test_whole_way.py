@@ -35,7 +35,7 @@ def test_the_default_makes_a_submission_that_is_good(project: Project) -> None:
     assert {row["label"] for row in rows} <= set(CLASSES)
     score = json.loads(project.read("results/sample/score.json"))
     assert score["n"] == 500
-    assert score["accuracy"] > 0.85  # 0.976 was measured; chance is 0.1
+    assert score["accuracy"] > 0.85  # 0.974 was measured; chance is 0.1
     assert f"test accuracy   {score['accuracy']:.4f}" in result.output
 
     final = "results/sample/fast/seed0/final"
