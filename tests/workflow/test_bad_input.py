@@ -143,7 +143,7 @@ SETTINGS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "unknown choice": (("device=gpu",), ("device", '"gpu"', "auto, cpu, cuda, mps")),
     "unknown key of the recipe": (
         ("override={optimizer: {learning_rate: 1}}",),
-        ("override: optimizer", "learning_rate", "known: lr"),
+        ("override: optimizer", "learning_rate", "known: name, lr"),
     ),
     "wrong type in the recipe": (
         ("override={epochs: 2.5}",),
