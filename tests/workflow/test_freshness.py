@@ -193,7 +193,7 @@ MODULE_TABLE: dict[str, set[str]] = {
     "kaggle_command": {"fetch"},
     "labels": {"labels", "split", "score"},
     "leakage": NOTHING,
-    "library_models": {"train", "retrain", "predict"},
+    "named_models": {"train", "retrain", "predict"},
     "logits": {"train", "retrain", "predict", "submission"},
     "memory": {"train", "retrain", "predict"},
     "manifests": {"extract", "labels", "reorganise", "pack"},

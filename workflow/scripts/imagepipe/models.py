@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from imagepipe.library_models import create_library_model
+from imagepipe.named_models import create_library_model
 
 LIBRARIES = ("torchvision", "timm")
 # Of airbench: one pixel is lost to the first convolution, and three times half of the rest.

@@ -16,11 +16,11 @@ from imagepipe.device import choose_precision, chosen_device, device_name
 from imagepipe.errors import UserError
 from imagepipe.files import digest
 from imagepipe.history import write_metrics
-from imagepipe.library_models import check_library_model
 from imagepipe.logits import Predictions, write_predictions
 from imagepipe.memory import full_memory_message, largest_that_fits, memory_is_full
 from imagepipe.model_files import ModelDescription, save_model
 from imagepipe.models import LIBRARIES, SMALLEST_IMAGE
+from imagepipe.named_models import check_library_model
 from imagepipe.packed_images import PackedImages, read_classes, read_packed
 from imagepipe.saving import Checkpoints
 from imagepipe.training import Trained, train, try_steps

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from imagepipe.errors import UserError
-from imagepipe.library_models import check_library_model, create_library_model, fit_stem
 from imagepipe.models import create_model
+from imagepipe.named_models import check_library_model, create_library_model, fit_stem
 from training_builders import complete_recipe
 
 
@@ -81,7 +81,7 @@ def test_a_library_that_is_not_installed_is_a_user_error() -> None:
     code = (
         "import sys; sys.modules['timm'] = None\n"
         "from imagepipe.errors import UserError\n"
-        "from imagepipe.library_models import create_library_model\n"
+        "from imagepipe.named_models import create_library_model\n"
         "try: create_library_model('timm', 'resnet18', 2)\n"
         "except UserError as error: print(error)\n"
     )
