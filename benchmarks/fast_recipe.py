@@ -9,8 +9,9 @@ of the accuracy.
 
     benchmarks/fast_recipe.py --data FOLDER [--seeds 3] [--members 5] [--images 45000]
 
-FOLDER holds cifar10-jpeg.tar.xz (train/ID.jpg) and trainLabels.csv. About fifteen minutes a seed
-for the published program, and seven for `fast`, on two cores with AVX-512-BF16.
+FOLDER holds cifar10-jpeg.tar.xz (train/ID.jpg) and trainLabels.csv. By the rate of
+a few steps, a seed would take 14 minutes for the published program and 9 for `fast`, on two cores
+with AVX-512-BF16.
 """
 
 import argparse

@@ -8,7 +8,7 @@ the recipe.
     benchmarks/small_recipe.py --data FOLDER --work FOLDER [--recipes small,d2l] [--seeds 3]
 
 FOLDER of --data holds kaggle_cifar10_tiny.zip and cifar10-lossless.zip (PNG images under their
-Kaggle ids, with labels). About eleven minutes on two cores for three seeds of `small`.
+Kaggle ids, with labels).
 """
 
 import argparse

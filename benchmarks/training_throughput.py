@@ -82,7 +82,13 @@ def steps_of(training: Training) -> Callable[[], object]:
     recipe, size = training.recipe, training.images.shape[1]
     rows = torch.arange(training.batch_size, device=training.device)
     draws = draw(recipe["augmentation"], len(rows), size, 0, 0).to(training.device)
-    batch = augment(training.images[rows], recipe["augmentation"], draws, training.standardisation)
+    batch = augment(
+        training.images[rows],
+        recipe["augmentation"],
+        draws,
+        training.standardisation,
+        training.scale,
+    )
 
     def run() -> None:
         training.model.train()

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 # Of the polynomial a·x + b·x³ + c·x⁵ that the iteration applies to all singular values. Jordan
-# chose them for the steepest slope at zero: the values end between about 0.7 and 1.2, not at 1.
+# chose them for the steepest slope at zero, so that the values end near 1, and not at it.
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 
 
