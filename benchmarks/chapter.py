@@ -36,6 +36,7 @@ sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 from imagepipe.configuration import load_configuration  # noqa: E402
 from imagepipe.device import choose_precision, chosen_device  # noqa: E402
 from imagepipe.model_files import load_model  # noqa: E402
+from imagepipe.packed_images import read_classes  # noqa: E402
 from imagepipe.prediction import predict_logits  # noqa: E402
 from imagepipe.training_runs import Inputs, Machine, Outputs, train_run  # noqa: E402
 
@@ -146,6 +147,15 @@ def read_test_images(archive: Path, classes: list[str]) -> tuple[np.ndarray, np.
     return images, np.array([classes.index(label_of[i]) for i in ids])
 
 
+def prepare(data: Path, work: Path) -> tuple[np.ndarray, np.ndarray, torch.device]:
+    """Pack the book's sample; return the test images, their labels, and the device to use."""
+    pack(data, work)
+    with chosen_device("auto", gpus=1) as device:
+        pass
+    classes = list(read_classes(work / "data" / "cifar10_tiny" / "classes.txt"))
+    return *read_test_images(data / "cifar10-lossless.zip", classes), device
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
@@ -153,12 +163,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     arguments = parser.parse_args()
     work = arguments.work.resolve()
-    pack(arguments.data, work)
-    with chosen_device("auto", gpus=1) as device:
-        pass
+    images, labels, device = prepare(arguments.data, work)
     tree = work / "data" / "cifar10_tiny" / "train_valid_test" / "train_valid"
-    classes = sorted(path.name for path in tree.iterdir() if path.is_dir())
-    images, labels = read_test_images(arguments.data / "cifar10-lossless.zip", classes)
     print(
         f"PyTorch {torch.__version__}, {device}, {torch.get_num_threads()} threads; "
         f"recipe d2l on 1,000 images, accuracy on {len(images):,} others",

@@ -16,11 +16,10 @@ import time
 from pathlib import Path
 
 import torch
-from chapter import accuracy_ours, pack, read_test_images, train_ours
+from chapter import accuracy_ours, prepare, train_ours
 from fast_recipe import summary
 
-from imagepipe.device import chosen_device, device_name
-from imagepipe.packed_images import read_classes
+from imagepipe.device import device_name
 
 
 def main() -> None:
@@ -31,11 +30,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     arguments = parser.parse_args()
     work = arguments.work.resolve()
-    pack(arguments.data, work)
-    with chosen_device("auto", gpus=1) as device:
-        pass
-    classes = list(read_classes(work / "data" / "cifar10_tiny" / "classes.txt"))
-    images, labels = read_test_images(arguments.data / "cifar10-lossless.zip", classes)
+    images, labels, device = prepare(arguments.data, work)
     print(
         f"PyTorch {torch.__version__}, {device_name(device)}, {torch.get_num_threads()} threads; "
         f"trained on 1,000 images, accuracy on {len(images):,} others",
