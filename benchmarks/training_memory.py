@@ -39,7 +39,9 @@ def measure(recipe_name: str, precision: str, steps: int, folder: Path) -> None:
     from imagepipe.training import train
     from imagepipe.training_runs import training_data
 
-    settings = {"recipe": recipe_name, "override": {"precision": precision, "epochs": 1}}
+    # Images of the full size, which a recipe may come to in later epochs only.
+    override = {"precision": precision, "epochs": 1, "progressive_resizing": []}
+    settings = {"recipe": recipe_name, "override": override}
     recipe = load_configuration(settings, ROOT / "workflow").recipe
     images = np.load(folder / "images.npy", mmap_mode="c")
     splits = np.where(np.arange(len(images)) < IMAGES, "train", "valid")
