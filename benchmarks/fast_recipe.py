@@ -168,9 +168,12 @@ def measure(data: Images, seeds: int, members: int, device: torch.device) -> Non
     print(summary("published", plain_accuracies))
     print(summary("fast", accuracies))
     print(f"fast takes {ratio:.3f} times the published program's time (medians of {seeds})")
-    averaged = np.mean([probabilities(logits) for logits in logits_of_ours[:members]], axis=0)
-    gain = accuracy(averaged, data) - np.mean(accuracies[:members])
-    print(f"{members} members averaged: {accuracy(averaged, data):.4f}, {gain:+.4f} to their mean")
+    if members > 1:
+        averaged = np.mean([probabilities(logits) for logits in logits_of_ours[:members]], axis=0)
+        gain = accuracy(averaged, data) - np.mean(accuracies[:members])
+        print(
+            f"{members} members averaged: {accuracy(averaged, data):.4f}, {gain:+.4f} to their mean"
+        )
 
 
 if __name__ == "__main__":
