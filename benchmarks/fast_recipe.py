@@ -7,22 +7,28 @@ in plain_airbench.py. More seeds of `fast` alone, `--members` in all, show what 
 probabilities brings. With `--images` less than all are trained on, which tells of the time, and not
 of the accuracy.
 
-    benchmarks/fast_recipe.py --data FOLDER [--seeds 3] [--members 5] [--images 45000]
+    benchmarks/fast_recipe.py --data FOLDER --keep FOLDER [--seeds 3] [--members 5] [--images 45000]
 
-FOLDER holds cifar10-jpeg.tar.xz (train/ID.jpg) and trainLabels.csv. By the rate of
-a few steps, a seed would take 14 minutes for the published program and 9 for `fast`, on two cores
-with AVX-512-BF16.
+FOLDER of --data holds cifar10-jpeg.tar.xz (train/ID.jpg) and trainLabels.csv. A seed takes the
+published program 14 minutes, and `fast` 9, on two cores with AVX-512-BF16. What each training came
+to is kept in the folder of --keep, so that another call carries on; it is measured anew where the
+program, the recipe or PyTorch is another one.
 """
 
 import argparse
 import csv
+import hashlib
 import io
+import json
 import sys
 import tarfile
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,6 +45,14 @@ from imagepipe.saving import Checkpoints  # noqa: E402
 from imagepipe.splitting import draw_valid  # noqa: E402
 from imagepipe.training import train  # noqa: E402
 from imagepipe.training_state import TrainingData  # noqa: E402
+
+
+@dataclass(frozen=True)
+class Result:
+    """Seconds of training, and the logits of the images held out."""
+
+    seconds: float
+    logits: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -77,24 +91,29 @@ def accuracy(logits: np.ndarray, data: Images) -> float:
     return float((logits.argmax(axis=1) == data.labels[data.held_out]).mean())
 
 
-def run_plain(data: Images, seed: int, device: torch.device) -> tuple[float, float]:
-    """Return seconds of training and the accuracy of the published program."""
+def kept(folder: Path, what: str, seed: int, train: Callable[[], Result]) -> Result:
+    """Return what a training came to: by the file in which an earlier call has kept it, or anew."""
+    path = folder / f"{hashlib.sha256(what.encode()).hexdigest()[:16]}-{seed}.npz"
+    if not path.exists():
+        result = train()
+        np.savez(path, seconds=result.seconds, logits=result.logits)
+    with np.load(path) as content:
+        return Result(float(content["seconds"]), content["logits"])
+
+
+def run_plain(data: Images, seed: int, device: torch.device) -> Result:
+    """Train the published program, and classify the images held out."""
     images = torch.from_numpy(data.images[data.trained_on]).to(device)
     labels = torch.from_numpy(data.labels[data.trained_on]).to(device)
     start = time.perf_counter()
     net = train_plain_airbench(images, labels, seed)
     seconds = time.perf_counter() - start
     held_out = torch.from_numpy(data.images[data.held_out]).to(device)
-    return seconds, accuracy(predict_plain_airbench(net, held_out).cpu().numpy(), data)
+    return Result(seconds, predict_plain_airbench(net, held_out).cpu().numpy())
 
 
-def run_ours(
-    data: Images, recipe_name: str, seed: int, device: torch.device
-) -> tuple[float, np.ndarray]:
-    """Return seconds of training and the logits of the images held out, of a recipe of ours."""
-    # The batches are to be as large as on all images, however few are trained on.
-    settings = {"recipe": recipe_name, "override": {"least_steps_per_epoch": 1}}
-    recipe = load_configuration(settings, ROOT / "workflow").recipe
+def run_ours(data: Images, recipe: dict[str, Any], seed: int, device: torch.device) -> Result:
+    """Train a recipe of ours, and classify the images held out."""
     precision, _ = choose_precision(recipe["precision"], device)
     nothing = np.arange(0)
     training_data = TrainingData(
@@ -116,7 +135,7 @@ def run_ours(
         precision=precision,
         test_time_augmentation=recipe["test_time_augmentation"],
     )
-    return seconds, logits.numpy()
+    return Result(seconds, logits.numpy())
 
 
 def probabilities(logits: np.ndarray) -> np.ndarray:
@@ -135,6 +154,7 @@ def summary(name: str, values: list[float]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--keep", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=3, help="of both, in turn")
     parser.add_argument("--members", type=int, default=5, help="of fast, averaged at the end")
     parser.add_argument("--images", type=int, default=45_000, help="that are trained on")
@@ -146,34 +166,47 @@ def main() -> None:
             f"threads; {len(data.trained_on):,} images to train on, {len(data.held_out):,} others",
             flush=True,
         )
-        measure(data, arguments.seeds, arguments.members, device)
+        arguments.keep.mkdir(parents=True, exist_ok=True)
+        measure(data, arguments.keep, arguments.seeds, arguments.members, device)
 
 
-def measure(data: Images, seeds: int, members: int, device: torch.device) -> None:
+def measure(data: Images, folder: Path, seeds: int, members: int, device: torch.device) -> None:
     """Print a line for each training, and then medians, ratio and the members' average."""
-    plain_seconds, plain_accuracies = [], []
-    seconds_of_ours, logits_of_ours = [], []
+    # The batches are to be as large as on all images, however few are trained on.
+    settings = {"recipe": "fast", "override": {"least_steps_per_epoch": 1}}
+    recipe = load_configuration(settings, ROOT / "workflow").recipe
+    machine = f"{torch.__version__} {device_name(device)} {len(data.trained_on)}"
+    program = machine + (Path(__file__).parent / "plain_airbench.py").read_text()
+    published, ours = [], []
     for seed in range(max(seeds, members)):
         if seed < seeds:
-            seconds, right = run_plain(data, seed, device)
-            plain_seconds.append(seconds)
-            plain_accuracies.append(right)
-            print(f"seed {seed}: published {right:.4f} in {seconds:.1f} s", flush=True)
-        seconds, logits = run_ours(data, "fast", seed, device)
-        seconds_of_ours.append(seconds)
-        logits_of_ours.append(logits)
-        print(f"seed {seed}: fast      {accuracy(logits, data):.4f} in {seconds:.1f} s", flush=True)
-    accuracies = [accuracy(logits, data) for logits in logits_of_ours]
-    ratio = np.median(seconds_of_ours[:seeds]) / np.median(plain_seconds)
-    print(summary("published", plain_accuracies))
-    print(summary("fast", accuracies))
-    print(f"fast takes {ratio:.3f} times the published program's time (medians of {seeds})")
+            result = kept(folder, program, seed, partial(run_plain, data, seed, device))
+            published.append(result)
+            print(line("published", seed, result, data), flush=True)
+        train = partial(run_ours, data, recipe, seed, device)
+        result = kept(folder, machine + json.dumps(recipe), seed, train)
+        ours.append(result)
+        print(line("fast", seed, result, data), flush=True)
+    accuracies = [accuracy(result.logits, data) for result in ours]
+    print(summary("published", [accuracy(result.logits, data) for result in published]))
+    print(summary("fast", accuracies[:seeds]))
+    medians = [np.median([r.seconds for r in results[:seeds]]) for results in (ours, published)]
+    print(
+        f"fast takes {medians[0] / medians[1]:.3f} times the published program's time: medians of "
+        f"{seeds} are {medians[0]:.1f} and {medians[1]:.1f} s"
+    )
     if members > 1:
-        averaged = np.mean([probabilities(logits) for logits in logits_of_ours[:members]], axis=0)
+        averaged = np.mean([probabilities(result.logits) for result in ours[:members]], axis=0)
         gain = accuracy(averaged, data) - np.mean(accuracies[:members])
+        print(summary("members", accuracies[:members]))
         print(
             f"{members} members averaged: {accuracy(averaged, data):.4f}, {gain:+.4f} to their mean"
         )
+
+
+def line(name: str, seed: int, result: Result, data: Images) -> str:
+    right = accuracy(result.logits, data)
+    return f"seed {seed}: {name:9} {right:.4f} in {result.seconds:.1f} s"
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import dry_runs
+
 ROOT = Path(__file__).resolve().parent.parent
 PARTS = ("Snakefile", "config.yaml", "workflow", "profiles", "envs")
 # The least that trains at all: for tests that are about the rules, not about the model.
@@ -95,7 +97,8 @@ class Project:
 
     def stale(self, *targets: str, config: tuple[str, ...] = ()) -> set[str]:
         """Return the names of the rules that would run."""
-        result = self.run("--dry-run", *targets, config=config)
+        _, _, _, *arguments = self.command("--dry-run", *targets, config=config)
+        result = Result(*dry_runs.call(arguments, self.folder, environment()))
         assert result.code == 0, result.output
         return result.rules
 

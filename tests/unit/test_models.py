@@ -1,4 +1,4 @@
-"""The networks: the book's, number for number, airbench's, and the small one."""
+"""The networks: the book's, number for number, airbench's, the wide one and the small one."""
 
 import pytest
 import torch
@@ -6,6 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from imagepipe.models import create_model, passing_convolution
+from imagepipe.wide_resnet import WideBlock
 from training_builders import complete_recipe
 
 
@@ -160,3 +161,37 @@ def test_airbenchs_logits_begin_small() -> None:
     """They are divided by the number of features, so that no class is sure of itself at first."""
     logits = airbench()(torch.randn(16, 3, 32, 32))
     assert 0.01 < logits.abs().mean() < 1
+
+
+def wide_resnet(classes: int = 10, **options: object) -> nn.Module:
+    torch.manual_seed(0)
+    model = complete_recipe(model={"name": "wide_resnet", **options})["model"]
+    return create_model(model, classes)
+
+
+@pytest.mark.parametrize(
+    ("depth", "widening_factor", "millions"),
+    [(40, 1, 0.6), (40, 2, 2.2), (16, 8, 11.0), (28, 10, 36.5)],
+)
+def test_wide_resnet_has_as_many_parameters_as_table_5_of_the_paper_says(
+    depth: int, widening_factor: int, millions: float
+) -> None:
+    with torch.device("meta"):
+        model = wide_resnet(depth=depth, widening_factor=widening_factor)
+    assert round(sum(p.numel() for p in model.parameters()) / 1e6, 1) == millions
+
+
+@pytest.mark.parametrize(("size", "classes"), [(32, 10), (33, 2), (7, 37)])
+def test_wide_resnet_takes_images_of_any_size_and_any_number_of_classes(
+    size: int, classes: int
+) -> None:
+    model = wide_resnet(classes, depth=10, widening_factor=1).eval()
+    assert model(torch.randn(2, 3, size, size)).shape == (2, classes)
+
+
+def test_a_block_of_wide_resnet_passes_its_input_by() -> None:
+    """Without anything from the convolutions, what comes in is what goes out."""
+    block = WideBlock(4, 4, stride=1)
+    nn.init.zeros_(block.conv2.weight)
+    images = torch.randn(2, 4, 8, 8)
+    assert torch.equal(block(images), images)

@@ -104,6 +104,33 @@ def test_a_group_at_rate_zero_is_left_as_it_is() -> None:
     assert torch.equal(parameter, before)
 
 
+def test_its_state_is_all_that_another_one_needs_to_go_on() -> None:
+    parameters, optimizers = [filters(), filters()], []
+    for parameter in parameters:
+        optimizers.append(muon([parameter], lr=0.1, momentum=0.9))
+    parameters[0].grad = filters(seed=1).detach().clone()
+    optimizers[0].step()
+    parameters[1].data.copy_(parameters[0].data)
+    optimizers[1].load_state_dict(optimizers[0].state_dict())
+    for parameter, optimizer in zip(parameters, optimizers, strict=True):
+        parameter.grad = filters(seed=2).detach().clone()
+        optimizer.step()
+    assert torch.equal(*parameters)
+
+
+@pytest.mark.parametrize("set_to_none", [True, False])
+def test_gradients_are_forgotten_or_set_to_zero_in_their_place(set_to_none: bool) -> None:
+    parameter, without = filters(), filters(seed=1)
+    parameter.grad = gradient = torch.ones_like(parameter)
+    muon([parameter, without], lr=0.1).zero_grad(set_to_none)
+    assert without.grad is None
+    if set_to_none:
+        assert parameter.grad is None
+    else:
+        assert parameter.grad is gradient
+        assert not gradient.any()
+
+
 @pytest.mark.parametrize("weight_decay", [0.0, 0.03])
 def test_the_rest_is_trained_as_by_torchs_nesterov_sgd(weight_decay: float) -> None:
     settings = {"lr": 0.05, "momentum": 0.85, "weight_decay": weight_decay}

@@ -14,7 +14,7 @@ from imagepipe.optimisation import create_optimizer, loss_of_each, rate_factor
 from training_builders import complete_recipe, file_recipe
 
 
-def optimizer_of(model: nn.Module, **sections: Any) -> torch.optim.Optimizer:
+def optimizer_of(model: nn.Module, **sections: Any) -> Muon | torch.optim.Optimizer:
     return create_optimizer(model, complete_recipe(**sections), "fp32")
 
 
@@ -104,7 +104,7 @@ def test_sgd_takes_the_recipes_four_numbers(nesterov: bool) -> None:
     settings = {"lr": 0.05, "momentum": 0.8, "nesterov": nesterov, "weight_decay": 0.01}
     models = [nn.Linear(3, 2) for _ in range(2)]
     models[1].load_state_dict(models[0].state_dict())
-    optimizers = [
+    optimizers: list[Muon | torch.optim.Optimizer] = [
         optimizer_of(models[0], optimizer=settings),
         torch.optim.SGD(models[1].parameters(), **settings),
     ]
@@ -115,14 +115,16 @@ def test_adamw_is_that_of_torch() -> None:
     settings = {"lr": 0.01, "weight_decay": 0.1}
     models = [nn.Linear(3, 2) for _ in range(2)]
     models[1].load_state_dict(models[0].state_dict())
-    optimizers = [
+    optimizers: list[Muon | torch.optim.Optimizer] = [
         optimizer_of(models[0], optimizer={"name": "adamw", **settings}),
         torch.optim.AdamW(models[1].parameters(), **settings),
     ]
     assert_same_steps(models, optimizers)
 
 
-def assert_same_steps(models: list[nn.Linear], optimizers: list[torch.optim.Optimizer]) -> None:
+def assert_same_steps(
+    models: list[nn.Linear], optimizers: list[Muon | torch.optim.Optimizer]
+) -> None:
     for _ in range(3):
         for model, optimizer in zip(models, optimizers, strict=True):
             optimizer.zero_grad()

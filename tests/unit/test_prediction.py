@@ -90,8 +90,12 @@ def test_flip_gives_the_mean_of_an_image_and_its_mirror_image(model: nn.Module) 
     torch.testing.assert_close(flip, flip_of_mirrored, rtol=1e-4, atol=1e-5)
 
 
-def test_flip_and_shift_is_the_weighted_mean_over_six_views(model: nn.Module) -> None:
-    images = noise(10)
+def test_flip_and_shift_is_the_weighted_mean_over_six_views_where_flip_is_unsure(
+    model: nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # So that some of the images are sure, and others are not.
+    monkeypatch.setattr(prediction, "SURE_FROM", 0.7)
+    images = noise(20)
     mirrored = images.flip(2)
 
     def shifted(views: torch.Tensor, by: int) -> torch.Tensor:
@@ -102,9 +106,17 @@ def test_flip_and_shift_is_the_weighted_mean_over_six_views(model: nn.Module) ->
     pair = logits_of(model, images) + logits_of(model, mirrored)
     four = sum(logits_of(model, shifted(v, by)) for v in (images, mirrored) for by in (-1, 1))
     result = logits_of(model, images, test_time_augmentation="flip_and_shift")
-    torch.testing.assert_close(result, pair / 4 + four / 8, rtol=1e-4, atol=1e-5)
+    first, second = (pair / 2).softmax(dim=1).sort(dim=1, descending=True).values[:, :2].T
+    close = first - second < prediction.SURE_FROM
+    assert 0 < close.sum() < 20
+    torch.testing.assert_close(result[close], (pair / 4 + four / 8)[close], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(result[~close], (pair / 2)[~close], rtol=1e-4, atol=1e-5)
     of_mirrored = logits_of(model, mirrored, test_time_augmentation="flip_and_shift")
     torch.testing.assert_close(result, of_mirrored, rtol=1e-4, atol=1e-5)
+
+
+def test_an_only_class_is_sure() -> None:
+    assert not prediction.unsure(torch.zeros(2, 1)).any()
 
 
 def test_bf16_gives_almost_the_logits_of_fp32_as_float32(model: nn.Module) -> None:

@@ -9,6 +9,8 @@ import os
 import re
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -1018,6 +1020,7 @@ def test_an_epoch_computes_without_float64_which_mps_does_not_have(
     def count(*_: object) -> None:
         watch.steps_done += 1
 
+    assert isinstance(training.optimizer, torch.optim.Optimizer)
     training.optimizer.register_step_post_hook(count)
     # What is looked at now and then is on the CPU.
     monkeypatch.setattr(Look, "take", lambda *_: None)
@@ -1026,3 +1029,25 @@ def test_an_epoch_computes_without_float64_which_mps_does_not_have(
     assert watch.steps_done == 2
     # Once the last batch is done, numbers may be added up on the CPU.
     assert set(watch.found_after) <= {2}
+
+
+TRAIN_WITH_MUON = """
+import sys
+from pathlib import Path
+from training_builders import complete_recipe, train_in, training_data
+train_in(Path(sys.argv[1]), complete_recipe(optimizer={"name": "muon"}), training_data(8, 4))
+assert "imagepipe.muon" in sys.modules
+print("torch._dynamo" in sys.modules)
+"""
+
+
+def test_training_with_muon_loads_no_compiler(tmp_path: Path) -> None:
+    paths = os.pathsep.join(path for path in sys.path if path)
+    done = subprocess.run(
+        [sys.executable, "-c", TRAIN_WITH_MUON, str(tmp_path)],
+        env=os.environ | {"PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["False"]

@@ -29,7 +29,8 @@ rule train:
         "../../envs/train.yaml"
     threads: EVERY_CORE
     resources:
-        gpu=1,
+        gpu=config["gpus_per_run"],
+        nodes=config["nodes_per_run"],
     params:
         options=lambda wildcards: options(seed=int(wildcards.seed), **TRAINING_OPTIONS),
         code=code("train.py"),
@@ -83,7 +84,8 @@ rule retrain:
         "../../envs/train.yaml"
     threads: EVERY_CORE
     resources:
-        gpu=1,
+        gpu=config["gpus_per_run"],
+        nodes=config["nodes_per_run"],
     params:
         options=lambda wildcards: options(seed=int(wildcards.seed), **TRAINING_OPTIONS),
         code=code("retrain.py"),

@@ -3,8 +3,9 @@
 import json
 from pathlib import Path
 
+from imagepipe.launching import run_training
 from imagepipe.leakage import refuse_test_images
-from imagepipe.training_runs import Inputs, Machine, Outputs, train_run
+from imagepipe.training_runs import Inputs, Machine, Outputs
 from job import run
 
 
@@ -13,7 +14,7 @@ def main(snakemake) -> None:
         Path(snakemake.input.duplicates),
         allowed=snakemake.config["allow_test_images_in_training"],
     )
-    train_run(
+    run_training(
         Inputs(
             images=Path(snakemake.input.images),
             table=Path(snakemake.input.table),
@@ -33,6 +34,8 @@ def main(snakemake) -> None:
             gpus=snakemake.resources.gpu,
             threads=snakemake.threads,
             checkpoint_minutes=snakemake.config["checkpoint_minutes"],
+            processes_per_node=snakemake.config["gpus_per_run"],
+            nodes=snakemake.config["nodes_per_run"],
         ),
     )
 

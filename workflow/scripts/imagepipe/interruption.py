@@ -1,11 +1,17 @@
 """Signals that ask a training to stop: it saves its state first."""
 
+import ctypes
+import os
 import signal as signals
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
+
+# Of prctl(2).
+PR_SET_PDEATHSIG = 1
 
 # Of SIGUSR1, Windows has none.
 STOP_SIGNALS = [
@@ -44,3 +50,17 @@ def stop_requests() -> Iterator[StopRequest]:
     finally:
         for number, handler in before.items():
             signals.signal(number, handler)
+
+
+def die_with_parent() -> None:
+    """Have the system kill this process when the one that started it ends, however it ends.
+
+    Linux alone can. It is for processes in a session of their own, which a kill of the group that
+    their parent is in does not reach.
+    """
+    if sys.platform != "linux":
+        return
+    parent = os.getppid()
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signals.SIGKILL)
+    if os.getppid() != parent:
+        sys.exit(1)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from imagepipe.named_models import create_library_model
+from imagepipe.wide_resnet import WideResNet
 
 LIBRARIES = ("torchvision", "timm")
 # Of airbench: one pixel is lost to the first convolution, and three times half of the rest.
@@ -26,6 +27,8 @@ def create_model(options: dict[str, Any], num_classes: int) -> nn.Module:
         return SmallCNN(num_classes, options["width"])
     if options["name"] == "airbench":
         return Airbench(num_classes, options["widths"], options["convolutions"])
+    if options["name"] == "wide_resnet":
+        return WideResNet(num_classes, options["depth"], options["widening_factor"])
     if options["name"] in LIBRARIES:
         return create_library_model(options["name"], options["architecture"], num_classes)
     raise ValueError(f"unknown model {options['name']!r}")

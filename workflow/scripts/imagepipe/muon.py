@@ -6,7 +6,7 @@ no filter is trained by SGD. PyTorch's own torch.optim.Muon takes matrices only.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -17,26 +17,49 @@ from torch import Tensor
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 
 
-class Muon(torch.optim.Optimizer):
+class Muon:
     """Muon for the parameter groups with `orthogonal: True`, Nesterov's SGD for the others.
 
-    Each group has `lr`, `momentum`, `weight_decay` (of SGD: times the parameter, added to its
-    gradient) and `orthogonal`. A group whose `lr` is 0 is left as it is. The matrix of a filter
-    [out, in, height, width] is [out, in · height · width]. Matrices of the same shape go through
-    the iteration together, in `dtype`.
+    Each group has `params`, `lr`, and may have `momentum`, `weight_decay` (of SGD: times the
+    parameter, added to its gradient) and `orthogonal`. A group whose `lr` is 0 is left as it is.
+    The matrix of a filter [out, in, height, width] is [out, in · height · width]. Matrices of the
+    same shape go through the iteration together, in `dtype`.
+
+    It has what a training uses of a torch.optim.Optimizer, and is none: the first call of that
+    class imports PyTorch's compiler, which takes longer than a short training's epoch.
     """
 
     def __init__(
         self, groups: Iterable[dict[str, Any]], iterations: int, dtype: torch.dtype
     ) -> None:
         self.iterations, self.dtype = iterations, dtype
-        super().__init__(groups, {"momentum": 0.0, "weight_decay": 0.0, "orthogonal": False})
+        defaults = {"momentum": 0.0, "weight_decay": 0.0, "orthogonal": False}
+        self.param_groups: list[dict[str, Any]] = [defaults | group for group in groups]
+        self.velocities = {
+            parameter: torch.zeros_like(parameter)
+            for group in self.param_groups
+            for parameter in group["params"]
+        }
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients, or set them to zero where they are."""
+        for parameter in self.velocities:
+            if set_to_none:
+                parameter.grad = None
+            elif parameter.grad is not None:
+                parameter.grad.zero_()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the velocities, in the order of the parameters."""
+        return {"velocities": list(self.velocities.values())}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for mine, theirs in zip(self.velocities.values(), state["velocities"], strict=True):
+            mine.copy_(theirs)
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+    def step(self) -> None:
         """Change all parameters that have a gradient."""
-        if closure is not None:
-            raise ValueError("Muon takes no closure")
         for group in self.param_groups:
             parameters = [p for p in group["params"] if p.grad is not None]
             if group["lr"] == 0 or not parameters:
@@ -57,10 +80,7 @@ class Muon(torch.optim.Optimizer):
         self, parameters: list[Tensor], gradients: list[Tensor], momentum: float
     ) -> list[Tensor]:
         """Return gradient + momentum · velocity; velocity is momentum · itself + gradient."""
-        for parameter in parameters:
-            if "velocity" not in self.state[parameter]:
-                self.state[parameter]["velocity"] = torch.zeros_like(parameter)
-        velocities = [self.state[parameter]["velocity"] for parameter in parameters]
+        velocities = [self.velocities[parameter] for parameter in parameters]
         torch._foreach_mul_(velocities, momentum)
         torch._foreach_add_(velocities, gradients)
         return list(torch._foreach_add(gradients, velocities, alpha=momentum))

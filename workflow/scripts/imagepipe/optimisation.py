@@ -15,7 +15,7 @@ from imagepipe.muon import Muon
 
 def create_optimizer(
     model: nn.Module, recipe: dict[str, Any], precision: str
-) -> torch.optim.Optimizer:
+) -> Muon | torch.optim.Optimizer:
     """Return the optimiser of a recipe.
 
     Its parameter groups have `initial_lr`, the highest rate, and `trained_part`, the part of the

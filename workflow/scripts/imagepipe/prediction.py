@@ -26,6 +26,10 @@ from imagepipe.standardisation import Standardisation
 
 logger = logging.getLogger(__name__)
 
+# Where the largest probability is so far above the second, a shift by a pixel hardly ever changes
+# which one it is.
+SURE_FROM = 0.5
+
 
 @torch.inference_mode()
 def predict_logits(
@@ -65,25 +69,41 @@ def predict_logits(
 def mean_over_views(model: nn.Module, images: Tensor, test_time_augmentation: str) -> Tensor:
     """Return float32 logits [B, classes] of float images [B, 3, H, W], the mean over some views.
 
-    none: of the image alone. flip: of it and its mirror image. flip_and_shift: half of the weight
-    on these two, and half on both of them shifted by one pixel up and left, and down and right
-    (as airbench has it, but for the order: here the mirror image is shifted, and not the shifted
-    image mirrored, so that an image and its mirror image have the same six views).
+    none: of the image alone. flip: of it and its mirror image. flip_and_shift: of these two, and
+    where they leave it unsure (see `unsure`), half of the weight is on them, and half on both of
+    them shifted by one pixel up and left, and down and right (as airbench has it, but for the
+    order: here the mirror image is shifted, and not the shifted image mirrored, so that an image
+    and its mirror image have the same six views).
     """
     if test_time_augmentation == "none":
         logits: Tensor = model(images).float()
         return logits
-    pair = (images, images.flip(-1))
-    logits = torch.stack([model(view).float() for view in pair]).mean(dim=0)
+    logits = torch.stack([model(view).float() for view in (images, images.flip(-1))]).mean(dim=0)
     if test_time_augmentation == "flip":
         return logits
+    rows = unsure(logits).nonzero()[:, 0]
+    if len(rows):
+        logits[rows] = (logits[rows] + mean_over_shifts(model, images[rows])) / 2
+    return logits
+
+
+def unsure(logits: Tensor) -> Tensor:
+    """Say of logits [B, classes] whether the two largest probabilities are close: bool [B].
+
+    That more views are only for those images is from the record runs of airbench.
+    """
+    largest = logits.softmax(dim=1).topk(min(2, logits.shape[1])).values
+    return largest[:, 0] - largest[:, 1:].sum(dim=1) < SURE_FROM
+
+
+def mean_over_shifts(model: nn.Module, images: Tensor) -> Tensor:
+    """Return the mean logits over images [B, 3, H, W] and their mirror images, shifted two ways."""
     height, width = images.shape[-2:]
     shifted = []
-    for view in pair:
+    for view in (images, images.flip(-1)):
         padded = F.pad(view, (1, 1, 1, 1), mode="reflect")
         shifted += [padded[..., :height, :width], padded[..., 2:, 2:]]
-    of_shifted = torch.stack([model(view).float() for view in shifted]).mean(dim=0)
-    return (logits + of_shifted) / 2
+    return torch.stack([model(view).float() for view in shifted]).mean(dim=0)
 
 
 def predict_test(

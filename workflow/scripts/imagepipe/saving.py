@@ -27,7 +27,10 @@ class Checkpoints:
 
 
 class Saver:
-    """Decides when a checkpoint is written, and stops the training when a signal asks for it."""
+    """Decides when a checkpoint is written, and stops the training when a signal asks for it.
+
+    Of several processes the first one does so, for all.
+    """
 
     def __init__(self, training: Training, checkpoints: Checkpoints, stop: StopRequest) -> None:
         self.training = training
@@ -50,7 +53,7 @@ class Saver:
 
     def stop_if_asked(self) -> None:
         """Save and raise `Stopped` if a signal has come."""
-        if self.stop.signal is not None:
+        if self.stop.signal is not None and self.training.processes.is_first:
             self.save()
             raise Stopped(
                 f"stopped by {self.stop.signal.name} after {self.training.place()}; the same "
@@ -59,6 +62,8 @@ class Saver:
             )
 
     def save(self) -> None:
+        if not self.training.processes.is_first:
+            return
         if self.training.step:
             # A loss that is not finite must not be carried on.
             self.training.loss_and_accuracy()

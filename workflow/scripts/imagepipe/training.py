@@ -1,5 +1,6 @@
 """The training engine: one loop for every recipe, which can be interrupted and carried on."""
 
+import itertools
 import logging
 import math
 import time
@@ -19,6 +20,7 @@ from imagepipe.interruption import stop_requests
 from imagepipe.mixing import Mixed, mix
 from imagepipe.optimisation import loss_of_each
 from imagepipe.prediction import predict_logits
+from imagepipe.processes import ALONE, Processes
 from imagepipe.progress import Counter, counter
 from imagepipe.randomness import generator, seed_layers
 from imagepipe.saving import Checkpoints, Saver
@@ -59,6 +61,7 @@ def train(
     precision: str,
     history_file: Path,
     checkpoints: Checkpoints,
+    processes: Processes = ALONE,
 ) -> Trained:
     """Train a recipe's network, carrying on from a checkpoint of the same fingerprint.
 
@@ -67,12 +70,22 @@ def train(
     same, bit for bit, for the same data, recipe, seed, device and number of threads, however often
     the training was interrupted. Raises `UserError` if the loss is no longer finite, and `Stopped`,
     with a checkpoint written, after a signal that asks to stop.
+
+    With several processes, each calls it with the same arguments and a part of every batch is its
+    own: batches, order, augmentation and, up to rounding, the result are those of one process. The
+    first one writes, and it alone heeds signals.
     """
-    training = begin(data, recipe, seed, device, precision)
+    training = begin(data, recipe, seed, device, precision, processes)
+    if not processes.is_first:
+        # So that it finds no checkpoint that the first process sets aside.
+        processes.wait_for_all()
     state = checkpoint.load(checkpoints.folder, checkpoints.fingerprint)
+    if processes.is_first:
+        processes.wait_for_all()
     if state is not None:
         training.restore(state)
         logger.info("carry on after %s", training.place())
+    if state is not None and processes.is_first:
         write_history(history_file, training.history)
 
     epochs, valid_logits = recipe["epochs"], None
@@ -103,7 +116,8 @@ def train(
                 }
             )
             training.step, training.seconds = 0, 0.0
-            write_history(history_file, training.history)
+            if processes.is_first:
+                write_history(history_file, training.history)
             logger.info(epoch_line(training.history[-1], epochs))
             saver.after_epoch()
         if valid_logits is None:
@@ -117,12 +131,18 @@ def train_epoch(training: Training, saver: Saver, bar: Counter) -> tuple[float, 
     Until the last step, nothing is done that waits for a GPU.
     """
     recipe, device, seed = training.recipe, training.device, training.seed
-    batch_size, epoch = training.batch_size, len(training.history)
+    epoch = len(training.history)
     train_rows = torch.from_numpy(training.data.train_rows)
     order = torch.randperm(len(train_rows), generator=generator(seed, "order", epoch))
     image_size = training.images.shape[1]
     draws = draw(recipe["augmentation"], len(train_rows), image_size, seed, epoch).to(device)
     # Moved at once: a copy to the device in every step would wait for it.
+    shares = [
+        training.processes.share(training.images_in(step), training.images_in(step + 1))
+        for step in range(training.steps)
+    ]
+    ends = [0, *itertools.accumulate(map(len, shares))]
+    order = order[torch.cat(shares)]
     places = order.to(device)
     rows = train_rows[order]
     labels = training.labels[rows.to(device)]
@@ -132,18 +152,19 @@ def train_epoch(training: Training, saver: Saver, bar: Counter) -> tuple[float, 
     earlier, start = training.seconds, time.perf_counter()
     look, looked_at = Look(training.figures), -math.inf
     for step in range(training.step, training.steps):
-        part = slice(step * batch_size, (step + 1) * batch_size)
+        part = slice(ends[step], ends[step + 1])
         batch = to_device(training.images[rows[part]], device)
         of_batch = draws.of(places[part])
         batch = augment(
             batch, recipe["augmentation"], of_batch, training.standardisation, training.scale
         )
         batch, mixed = mix(batch, labels[part], recipe["augmentation"], of_batch)
-        seed_layers(device, seed, "layers", epoch, step)
+        seed_layers(device, seed, "layers", epoch, step, *training.processes.distinction)
         training.figures[step] = train_step(training, batch, mixed, step)
+        training.processes.add_up(training.figures[step])
         training.step = step + 1
         training.seconds = earlier + time.perf_counter() - start
-        bar.advance(len(batch))
+        bar.advance(training.batch_images(step))
         if time.perf_counter() - looked_at >= SECONDS_BETWEEN_LOOKS:
             looked_at = time.perf_counter()
             figures = look.take(training.figures[: training.step])
@@ -216,11 +237,14 @@ def train_step(training: Training, batch: Tensor, mixed: Mixed, step: int) -> Te
     with autocast(training.device, training.precision):
         logits = training.network(batch)
     losses = loss_of_each(logits.float(), mixed, options)
-    loss = losses.sum() if options["reduction"] == "sum" else losses.mean()
+    # Of several processes' gradients the mean is taken, and the batch is that of all of them.
+    loss = losses.sum() * training.processes.count
+    if options["reduction"] == "mean":
+        loss = loss / training.batch_images(step)
     # Gradients keep their place in memory: new ones in every step would leave gaps in it.
     optimizer.zero_grad(set_to_none=False)
     scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-    scaler.step(optimizer)
+    scaler.step(optimizer)  # type: ignore[arg-type]
     scaler.update()
     training.average_weights(step)
     right = (logits.detach().argmax(dim=1) == mixed.labels).sum()
@@ -236,7 +260,8 @@ def validate(training: Training, saver: Saver) -> tuple[float | None, np.ndarray
     if len(data.valid_rows) == 0:
         return None, None
     is_last = len(training.history) >= recipe["epochs"] - 1
-    rows = torch.from_numpy(data.valid_rows)
+    part = training.processes.part(len(data.valid_rows))
+    rows = torch.from_numpy(data.valid_rows)[part]
     logits = predict_logits(
         training.evaluated_model(),
         training.images[rows.to(training.images.device)],
@@ -248,5 +273,6 @@ def validate(training: Training, saver: Saver) -> tuple[float | None, np.ndarray
         description="validate",
         before_each_batch=saver.stop_if_asked,
     )
+    logits = training.processes.together(logits)
     right = logits.argmax(dim=1).numpy() == data.labels[data.valid_rows]
     return float(right.mean()), logits.numpy()

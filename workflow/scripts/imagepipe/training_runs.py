@@ -22,6 +22,7 @@ from imagepipe.model_files import ModelDescription, save_model
 from imagepipe.models import LIBRARIES, SMALLEST_IMAGE
 from imagepipe.named_models import check_library_model
 from imagepipe.packed_images import PackedImages, read_classes, read_packed
+from imagepipe.processes import ALONE, Processes
 from imagepipe.saving import Checkpoints
 from imagepipe.training import Trained, train, try_steps
 from imagepipe.training_state import TrainingData, fitting_batch_size
@@ -53,13 +54,16 @@ class Machine:
     """What a training runs on, which its options say nothing of.
 
     `device` is the option of that name, `gpus` the number that the job may use, `threads` that of
-    the CPU's; a checkpoint is written at least every `checkpoint_minutes`.
+    the CPU's; a checkpoint is written at least every `checkpoint_minutes`. One training is shared
+    by `processes_per_node` processes on each of `nodes` nodes.
     """
 
     device: str
     gpus: int
     threads: int
     checkpoint_minutes: float
+    processes_per_node: int = 1
+    nodes: int = 1
 
 
 def train_run(
@@ -69,6 +73,7 @@ def train_run(
     code: str,
     checkpoint_folder: Path,
     machine: Machine,
+    processes: Processes = ALONE,
 ) -> None:
     """Train one model, and write it with its history, metrics and validation logits.
 
@@ -76,9 +81,10 @@ def train_run(
     `outputs.valid_logits`, the validation images are trained on as well. An interrupted training
     is carried on if the options, the data and the `code` (a hash of it) are the same. Raises
     `UserError` for options that do not suit the images, a loss that is not finite, and a batch that
-    does not fit into the memory.
+    does not fit into the memory. With several processes, each calls it, and the first one writes.
     """
-    torch.set_num_threads(machine.threads)
+    threads = max(1, machine.threads // machine.processes_per_node)
+    torch.set_num_threads(threads)
     recipe = options["recipe"]
     classes = read_classes(inputs.classes)
     packed = read_packed(inputs.images, inputs.table)
@@ -97,10 +103,15 @@ def train_run(
     with chosen_device(machine.device, machine.gpus) as device:
         precision, reason = choose_precision(recipe["precision"], device)
         logger.info(
-            "train on %s in %s (%s), %d threads",
-            *(device_name(device), precision, reason, machine.threads),
+            "train on %s in %s (%s), %d threads%s",
+            *(device_name(device), precision, reason, threads),
+            f" in each of {processes.count} processes" if processes.count > 1 else "",
         )
-        trained = train_or_explain(data, options, device, precision, outputs.history, checkpoints)
+        trained = train_or_explain(
+            data, options, device, precision, outputs.history, checkpoints, processes
+        )
+    if not processes.is_first:
+        return
     if outputs.valid_logits is not None and trained.valid_logits is not None:
         ids = packed.table["id"].to_numpy()[data.valid_rows]
         write_predictions(
@@ -169,16 +180,22 @@ def train_or_explain(
     precision: str,
     history: Path,
     checkpoints: Checkpoints,
+    processes: Processes,
 ) -> Trained:
     """Train; raise `UserError` for those errors of PyTorch that the recipe can avoid."""
     recipe, seed = options["recipe"], options["seed"]
     try:
-        return train(data, recipe, seed, device, precision, history, checkpoints)
+        return train(data, recipe, seed, device, precision, history, checkpoints, processes)
     except RuntimeError as error:
         if not memory_is_full(error):
             explain(error, recipe)
             raise
     batch_size = fitting_batch_size(recipe, len(data.train_rows))
+    if processes.count > 1:
+        raise UserError(
+            f"the memory of {device_name(device)} is full at a batch size of {batch_size} over "
+            f"{processes.count} processes; make batch_size smaller, or take more GPUs"
+        )
     fits = largest_that_fits(
         lambda size: try_steps(data, recipe | {"batch_size": size}, seed, device, precision),
         batch_size,

@@ -13,7 +13,9 @@ from imagepipe.averaging import WeightAverage
 from imagepipe.device import set_arithmetic, whole_or_mapped
 from imagepipe.errors import UserError
 from imagepipe.models import Airbench, create_model
+from imagepipe.muon import Muon
 from imagepipe.optimisation import create_optimizer, rate_factor
+from imagepipe.processes import ALONE, Processes
 from imagepipe.randomness import derived_seed
 from imagepipe.standardisation import Standardisation
 from imagepipe.whitening import whiten
@@ -45,10 +47,11 @@ class Training:
     """A training on its way: what stays the same from begin to end, and then what changes.
 
     images: uint8 [N, H, W, 3], on the device or in a memory map on the CPU. labels: int64 [N] on
-    the device. network: the model, or its compiled form, which has the same weights. average: None
-    where the recipe averages nothing. batch_size: of all batches but an epoch's last. figures:
-    float32 [steps, 2] on the device, each step's sum of losses and number of right answers, of
-    which the first `step` are of the current epoch; `seconds` are those that it has taken so far.
+    the device. network: the model, or a form of it that has the same weights: compiled, or sharing
+    its gradients with other processes. average: None where the recipe averages nothing. batch_size:
+    of all batches but an epoch's last, over all processes. figures: float32 [steps, 2] on the
+    device, each step's sum of losses and number of right answers, of which the first `step` are of
+    the current epoch; `seconds` are those that it has taken so far.
     """
 
     data: TrainingData
@@ -61,9 +64,10 @@ class Training:
     standardisation: Standardisation
     model: nn.Module
     network: nn.Module
-    optimizer: torch.optim.Optimizer
+    optimizer: Muon | torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     average: WeightAverage | None
+    processes: Processes
     batch_size: int
     figures: Tensor
     history: list[dict[str, Any]]
@@ -87,6 +91,10 @@ class Training:
     def images_in(self, steps: int) -> int:
         """Images in the first steps of an epoch."""
         return min(steps * self.batch_size, len(self.data.train_rows))
+
+    def batch_images(self, step: int) -> int:
+        """Images in the batch of a step, over all processes."""
+        return self.images_in(step + 1) - self.images_in(step)
 
     @property
     def scale(self) -> float:
@@ -182,7 +190,12 @@ class Training:
 
 
 def begin(
-    data: TrainingData, recipe: dict[str, Any], seed: int, device: torch.device, precision: str
+    data: TrainingData,
+    recipe: dict[str, Any],
+    seed: int,
+    device: torch.device,
+    precision: str,
+    processes: Processes = ALONE,
 ) -> Training:
     """Return a training before its first step, with its data on the device."""
     set_arithmetic(device, tf32=recipe["tf32"], deterministic=recipe["deterministic"])
@@ -193,6 +206,8 @@ def begin(
         on_cpu = Standardisation.of(data.channel_means, data.channel_deviations, some.device)
         whiten(model.whitening, on_cpu.apply(some.permute(0, 3, 1, 2)))
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = processes.share_statistics(model)
+    network = compiled(model) if recipe["compile"] else model
     batch_size = fitting_batch_size(recipe, len(data.train_rows))
     images = len(data.train_rows)
     whole_batches = recipe["drop_last"] and images >= batch_size
@@ -208,10 +223,11 @@ def begin(
         labels=torch.tensor(data.labels, device=device),
         standardisation=Standardisation.of(data.channel_means, data.channel_deviations, device),
         model=model,
-        network=compiled(model) if recipe["compile"] else model,
+        network=processes.share_gradients(network, some_at_rest=bool(recipe["freeze"])),
         optimizer=create_optimizer(model, recipe, precision),
         scaler=torch.amp.GradScaler(device.type, enabled=precision == "fp16"),
         average=None if averaging["name"] == "none" else WeightAverage(model, averaging),
+        processes=processes,
         batch_size=batch_size,
         figures=torch.zeros(steps, 2, device=device),
         history=[],

@@ -1,0 +1,206 @@
+"""One training by several processes, on one node or on several, started by PyTorch's launcher.
+
+The job that Snakemake runs starts `launcher_process` once on every node, which starts the node's
+`training_process`es; a file tells them what to do, and another one, of each that fails, why.
+"""
+
+import json
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from imagepipe.errors import Stopped, UserError
+from imagepipe.files import write_text
+from imagepipe.interruption import stop_requests
+from imagepipe.training_runs import Inputs, Machine, Outputs, train_run
+
+logger = logging.getLogger(__name__)
+
+SECONDS_BETWEEN_LOOKS = 0.1
+LAST_LINES = 20
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a process of a training has ended.
+
+    kind: "user", "stopped", "lost" (another process does not answer), "ended" (from outside) or
+    "mistake" (ours). `signal` is the number of the signal that asked to stop, or ended it.
+    """
+
+    rank: int
+    kind: str
+    message: str
+    signal: int = 0
+
+    def write(self, folder: Path) -> None:
+        write_text(folder / f"failure{self.rank}.{self.kind}.json", json.dumps(asdict(self)))
+
+
+def run_training(
+    inputs: Inputs,
+    outputs: Outputs,
+    options: dict[str, Any],
+    code: str,
+    checkpoint_folder: Path,
+    machine: Machine,
+) -> None:
+    """Train one model, in this process or in as many as `machine` says (see `train_run`).
+
+    Several processes need `checkpoint_folder` to be on a file system that all nodes share; several
+    nodes need to be those of a Slurm job. Raises what `train_run` raises, and `UserError` if a
+    process is ended from outside.
+    """
+    if machine.nodes * machine.processes_per_node == 1:
+        train_run(inputs, outputs, options, code, checkpoint_folder, machine)
+        return
+    folder = checkpoint_folder / "processes"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    request = {
+        "inputs": _as_texts(inputs),
+        "outputs": _as_texts(outputs),
+        "options": options,
+        "code": code,
+        "checkpoint_folder": str(checkpoint_folder),
+        "machine": asdict(machine),
+    }
+    write_text(folder / "request.json", json.dumps(request))
+    command = [sys.executable, "-m", "imagepipe.launcher_process", str(folder)]
+    try:
+        _run(_on_nodes(machine.nodes) + command, folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        if checkpoint_folder.is_dir() and not any(checkpoint_folder.iterdir()):
+            checkpoint_folder.rmdir()
+
+
+def read_request(folder: Path) -> dict[str, Any]:
+    """Return the arguments of `train_run` that `run_training` has left for the processes."""
+    request: dict[str, Any] = json.loads((folder / "request.json").read_text(encoding="utf-8"))
+    return request | {
+        "inputs": Inputs(**_as_paths(request["inputs"])),
+        "outputs": Outputs(**_as_paths(request["outputs"])),
+        "checkpoint_folder": Path(request["checkpoint_folder"]),
+        "machine": Machine(**request["machine"]),
+    }
+
+
+def _as_texts(paths: Inputs | Outputs) -> dict[str, str | None]:
+    return {name: None if path is None else str(path) for name, path in asdict(paths).items()}
+
+
+def _as_paths(texts: dict[str, str | None]) -> dict[str, Any]:
+    return {name: None if text is None else Path(text) for name, text in texts.items()}
+
+
+def _on_nodes(nodes: int) -> list[str]:
+    """Return what goes before a command so that it runs once on every node of the job."""
+    if nodes == 1:
+        return []
+    if "SLURM_JOB_ID" not in os.environ:
+        raise UserError(
+            f"nodes_per_run: is {nodes}, but this is no Slurm job; set nodes_per_run=1, or "
+            "--workflow-profile to that of a Slurm cluster"
+        )
+    # Snakemake itself runs in a step of the job, whose resources the new one takes over.
+    counts = [f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1"]
+    return ["srun", "--overlap", "--kill-on-bad-exit=1", *counts]
+
+
+def _run(command: list[str], folder: Path) -> None:
+    """Run a command to its end, its lines going to the log; raise what became of it."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    with stop_requests() as stop:
+        process = subprocess.Popen(
+            command,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            # A signal reaches it once, by us, and not by the terminal, too.
+            start_new_session=True,
+        )
+        errors: list[str] = []
+        assert process.stdout is not None
+        assert process.stderr is not None
+        readers = [
+            threading.Thread(target=_log_lines, args=(process.stdout,)),
+            threading.Thread(target=_keep_last_lines, args=(process.stderr, errors)),
+        ]
+        for reader in readers:
+            reader.start()
+        forwarded = False
+        while process.poll() is None:
+            if stop.signal is not None and not forwarded:
+                process.send_signal(stop.signal)
+                forwarded = True
+            try:
+                process.wait(SECONDS_BETWEEN_LOOKS)
+            except subprocess.TimeoutExpired:
+                continue
+        for reader in readers:
+            reader.join()
+    if process.returncode != 0:
+        raise explanation(read_failures(folder), "\n".join(errors))
+
+
+def _log_lines(stream: IO[str]) -> None:
+    for line in stream:
+        logger.info(line.rstrip("\n"))
+
+
+def _keep_last_lines(stream: IO[str], lines: list[str]) -> None:
+    for line in stream:
+        lines.append(line.rstrip("\n"))
+        del lines[:-LAST_LINES]
+
+
+def read_failures(folder: Path) -> list[Failure]:
+    """Return what the processes have left, by their numbers."""
+    contents = (json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("failure*"))
+    return sorted((Failure(**content) for content in contents), key=lambda failure: failure.rank)
+
+
+def explanation(failures: list[Failure], errors: str) -> Exception:
+    """Return the exception that says best why the processes have ended.
+
+    `errors` are the last lines that they wrote to standard error.
+    """
+    first = {failure.kind: failure for failure in reversed(failures)}
+    if "user" in first:
+        return UserError(first["user"].message)
+    if "ended" in first:
+        return UserError(first["ended"].message)
+    if "stopped" in first:
+        return Stopped(first["stopped"].message, first["stopped"].signal)
+    if "mistake" in first:
+        return RuntimeError(f"process {first['mistake'].rank}: {first['mistake'].message}")
+    if "lost" in first:
+        return UserError(
+            "the processes of the training have lost each other, as when a node goes down; the "
+            "same command carries on from the last checkpoint"
+        )
+    return RuntimeError(f"the processes did not start: {errors}")
+
+
+def ended(rank: int, count: int, exit_code: int) -> Failure:
+    """Return what to say of a process that has ended without a word of its own."""
+    how = f"with exit code {exit_code}"
+    if exit_code < 0:
+        how = f"by {signal.Signals(-exit_code).name}"
+    return Failure(
+        rank,
+        "ended",
+        f"process {rank} of {count} was ended {how}, as when the memory is full; the same command "
+        "carries on from the last checkpoint",
+        max(0, -exit_code),
+    )
