@@ -211,7 +211,7 @@ MODULE_TABLE: dict[str, set[str]] = {
     "packed_chunks": {"compare", "check_data", "train", "retrain", "predict"},
     "packed_images": {"check_data", "train", "retrain", "predict"},
     "packing": {"pack"},
-    "parallel": {"fetch", "extract", "reorganise", "pack"},
+    "parallel": {"extract", "reorganise", "pack"},
     "plots": {"plots"},
     "prediction": {"predict", "train", "retrain"},
     "processes": {"train", "retrain"},
