@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 # Where the largest probability is so far above the second, a shift by a pixel hardly ever changes
 # which one it is.
-SURE_FROM = 0.5
+SURE_FROM = 0.25
 
 
 @torch.inference_mode()
