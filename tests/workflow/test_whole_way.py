@@ -157,3 +157,14 @@ def test_a_users_own_dataset_and_recipe_files(project: Project) -> None:
     assert all(abs(float(row["no"]) + float(row["yes"]) - 1) < 1e-6 for row in rows)
     # The mean of two members is neither of them.
     assert (project.directory / "results/yes-no/mine/seed1/final/test_logits.npz").is_file()
+
+
+def test_several_processes_train_for_the_whole_way(project: Project) -> None:
+    result = project.run("submission.csv", config=(QUICK, "gpus_per_run=2", "layout=packed"))
+    assert result.code == 0, result.output
+    assert len(rows_of(project)) == 500
+    for name in ("train", "retrain"):
+        log = project.read(f"logs/sample/fast/seed0/{name}.log").decode()
+        assert "1 threads in each of 2 processes" in log
+        assert "epoch 1/1: train loss" in log
+    assert project.stale("submission.csv", config=(QUICK, "layout=packed")) == set()
