@@ -14,6 +14,7 @@ from torch import nn
 from imagepipe import device as device_module
 from imagepipe.device import (
     autocast,
+    check_gpus,
     choose_precision,
     chosen_device,
     set_arithmetic,
@@ -211,3 +212,23 @@ def test_a_gpus_arithmetic_is_what_the_recipe_says(
 def test_the_cpus_arithmetic_is_left_alone() -> None:
     set_arithmetic(torch.device("cpu"), tf32=True, deterministic=True)
     assert not torch.are_deterministic_algorithms_enabled()
+
+
+@pytest.mark.parametrize(
+    ("device", "wanted", "allowed", "most"),
+    [("cuda", 3, 4, 2), ("cuda", 2, 1, 1), ("mps", 2, 2, 1)],
+)
+def test_more_processes_than_gpus_are_refused(
+    device: str, wanted: int, allowed: int, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(UserError, match=f"gpus_per_run: is {wanted}, .*set gpus_per_run={most}"):
+        check_gpus(torch.device(device), wanted, allowed)
+
+
+@pytest.mark.parametrize(("device", "wanted"), [("cuda", 2), ("cuda", 1), ("mps", 1), ("cpu", 8)])
+def test_as_many_processes_as_gpus_are_not(
+    device: str, wanted: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    check_gpus(torch.device(device), wanted, allowed=2)

@@ -120,8 +120,11 @@ def figures(folder: Path) -> np.ndarray:
 
 @pytest.mark.parametrize("recipe", [PLAIN, MIXED], ids=["plain", "mixed"])
 def test_two_processes_train_as_one_does(
-    recipe: dict[str, Any], packed: Inputs, tmp_path: Path
+    recipe: dict[str, Any], packed: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
     one, two = tmp_path / "one", tmp_path / "two"
     train_by(1, packed, one, recipe)
     train_by(2, packed, two, recipe)
@@ -134,6 +137,7 @@ def test_two_processes_train_as_one_does(
     np.testing.assert_allclose(logits[1], logits[0], rtol=1e-2, atol=1e-3)
     assert json.loads((two / "metrics.json").read_text())["epochs"] == 3
     assert not (two / "checkpoint").exists()
+    assert not any(temporary.iterdir())
 
 
 def test_more_processes_than_a_batch_has_images_train_too(packed: Inputs, tmp_path: Path) -> None:
@@ -142,6 +146,13 @@ def test_more_processes_than_a_batch_has_images_train_too(packed: Inputs, tmp_pa
     # The second batch has one image, and so the first of the two processes none.
     train_by(2, packed, tmp_path / "two", recipe)
     np.testing.assert_allclose(figures(tmp_path / "two"), figures(tmp_path / "one"), rtol=1e-4)
+
+
+def test_fewer_validation_images_than_processes(packed: Inputs, tmp_path: Path) -> None:
+    table = packed.table.read_text().replace(",valid", ",train").replace(",train", ",valid", 1)
+    packed.table.write_text(table)
+    train_by(2, packed, tmp_path / "two", PLAIN)
+    assert len(read_predictions(tmp_path / "two" / "valid_logits.npz").ids) == 1
 
 
 def test_a_mistake_of_the_user_is_said_as_by_one_process(packed: Inputs, tmp_path: Path) -> None:

@@ -47,6 +47,18 @@ def chosen_device(name: str, gpus: int) -> Iterator[torch.device]:
         yield torch.device("cuda", index)
 
 
+def check_gpus(device: torch.device, wanted: int, allowed: int) -> None:
+    """Raise `UserError` if fewer GPUs than the processes of a node want are here, or allowed."""
+    if device.type == "cpu" or wanted == 1:
+        return
+    here = torch.cuda.device_count() if device.type == "cuda" else 1
+    if min(here, allowed) < wanted:
+        raise UserError(
+            f"gpus_per_run: is {wanted}, but this job sees {here} and may use {allowed}; set "
+            f"gpus_per_run={min(here, allowed)}, or --resources gpu"
+        )
+
+
 def device_name(device: torch.device) -> str:
     """Return what a person calls the device, such as "cpu" or "cuda (NVIDIA H100)"."""
     if device.type == "cuda":

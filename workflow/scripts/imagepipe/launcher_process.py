@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from torch.distributed.elastic.multiprocessing.api import SignalException
+from torch.distributed.elastic.multiprocessing.api import DefaultLogsSpecs, SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
@@ -28,10 +28,13 @@ def main(folder: Path) -> int:
     machine = read_request(folder)["machine"]
     node = int(os.environ["SLURM_PROCID"]) if machine.nodes > 1 else 0
     per_node, count = machine.processes_per_node, machine.nodes * machine.processes_per_node
+    log_folder = folder / f"launcher{node}"
+    log_folder.mkdir()
     config = LaunchConfig(
         min_nodes=machine.nodes,
         max_nodes=machine.nodes,
         nproc_per_node=per_node,
+        logs_specs=DefaultLogsSpecs(log_dir=str(log_folder)),
         run_id="imagepipe",
         rdzv_backend="static",
         rdzv_endpoint=meeting_place(folder, node),

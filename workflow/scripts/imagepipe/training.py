@@ -262,17 +262,20 @@ def validate(training: Training, saver: Saver) -> tuple[float | None, np.ndarray
     is_last = len(training.history) >= recipe["epochs"] - 1
     part = training.processes.part(len(data.valid_rows))
     rows = torch.from_numpy(data.valid_rows)[part]
-    logits = predict_logits(
-        training.evaluated_model(),
-        training.images[rows.to(training.images.device)],
-        data.channel_means,
-        data.channel_deviations,
-        batch_size=VALIDATION_BATCH_SIZE,
-        precision=training.precision,
-        test_time_augmentation=recipe["test_time_augmentation"] if is_last else "none",
-        description="validate",
-        before_each_batch=saver.stop_if_asked,
-    )
+    # Fewer images than processes leave some without any.
+    logits = torch.empty(0, data.num_classes)
+    if len(rows):
+        logits = predict_logits(
+            training.evaluated_model(),
+            training.images[rows.to(training.images.device)],
+            data.channel_means,
+            data.channel_deviations,
+            batch_size=VALIDATION_BATCH_SIZE,
+            precision=training.precision,
+            test_time_augmentation=recipe["test_time_augmentation"] if is_last else "none",
+            description="validate",
+            before_each_batch=saver.stop_if_asked,
+        )
     logits = training.processes.together(logits)
     right = logits.argmax(dim=1).numpy() == data.labels[data.valid_rows]
     return float(right.mean()), logits.numpy()

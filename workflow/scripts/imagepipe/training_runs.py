@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from imagepipe import checkpoint
-from imagepipe.device import choose_precision, chosen_device, device_name
+from imagepipe.device import check_gpus, choose_precision, chosen_device, device_name
 from imagepipe.errors import UserError
 from imagepipe.files import digest
 from imagepipe.history import write_metrics
@@ -101,6 +101,7 @@ def train_run(
         60 * machine.checkpoint_minutes,
     )
     with chosen_device(machine.device, machine.gpus) as device:
+        check_gpus(device, machine.processes_per_node, machine.gpus)
         precision, reason = choose_precision(recipe["precision"], device)
         logger.info(
             "train on %s in %s (%s), %d threads%s",
