@@ -17,7 +17,8 @@ from builders import make_competition
 from imagepipe import checkpoint
 from project import Project, kill_group
 
-EPOCHS = 6
+# Long enough that twenty stops find it under way.
+EPOCHS = 10
 OVERRIDE = (
     f"override={{epochs: {EPOCHS}, batch_size: 10, test_time_augmentation: none, "
     "least_steps_per_epoch: 1, freeze: [], model: {name: small_cnn, width: 8}}"
