@@ -264,7 +264,7 @@ def test_a_forced_training_starts_anew(
     target = f"{RESULTS}/train/model.safetensors"
     result = project.run(target, *force, config=CONFIG)
     assert result.code == 0, result.output
-    carried_on = "carry on after epoch 0 of 6 and step" in result.output
+    carried_on = f"carry on after epoch 0 of {EPOCHS} and step" in result.output
     assert carried_on != anew
     assert ("carry on" in result.output) == carried_on
 
