@@ -38,7 +38,7 @@ from imagepipe.device import choose_precision, chosen_device  # noqa: E402
 from imagepipe.model_files import load_model  # noqa: E402
 from imagepipe.packed_images import read_classes  # noqa: E402
 from imagepipe.prediction import predict_logits  # noqa: E402
-from imagepipe.training_runs import Inputs, Machine, Outputs, train_run  # noqa: E402
+from imagepipe.training_runs import Inputs, Machine, Outputs, Run, train_run  # noqa: E402
 
 FIRST_TEST_ID = 10_001
 
@@ -101,7 +101,7 @@ def train_ours(
         data / "packed" / "labelled.npy", data / "packed" / "labelled.csv", data / "classes.txt"
     )
     machine = Machine("auto", 1, torch.get_num_threads(), checkpoint_minutes=5.0)
-    train_run(inputs, outputs, options, "", folder / ".checkpoint", machine)
+    train_run(Run(inputs, outputs, options, "", folder / ".checkpoint", machine))
     return outputs.model, pd.read_json(outputs.metrics, typ="series")["examples_per_second"]
 
 

@@ -22,7 +22,7 @@ sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 
 from imagepipe.configuration import load_configuration  # noqa: E402
 from imagepipe.launching import run_training  # noqa: E402
-from imagepipe.training_runs import Inputs, Machine, Outputs  # noqa: E402
+from imagepipe.training_runs import Inputs, Machine, Outputs, Run  # noqa: E402
 
 EPOCHS = 3
 # name: processes, threads of all of them
@@ -51,17 +51,19 @@ def images_per_second(inputs: Inputs, recipe_name: str, processes: int, threads:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         run_training(
-            inputs,
-            Outputs(folder / "model", folder / "history.csv", folder / "metrics.json", None),
-            {
-                "recipe": recipe,
-                "seed": 0,
-                "channel_means": [0.5, 0.5, 0.5],
-                "channel_deviations": [0.25, 0.25, 0.25],
-            },
-            "",
-            folder / "checkpoint",
-            Machine("cpu", 0, threads, 60, processes_per_node=processes),
+            Run(
+                inputs,
+                Outputs(folder / "model", folder / "history.csv", folder / "metrics.json", None),
+                {
+                    "recipe": recipe,
+                    "seed": 0,
+                    "channel_means": [0.5, 0.5, 0.5],
+                    "channel_deviations": [0.25, 0.25, 0.25],
+                },
+                "",
+                folder / "checkpoint",
+                Machine("cpu", 0, threads, 60, processes_per_node=processes),
+            )
         )
         with (folder / "history.csv").open(newline="") as file:
             *_, last = csv.DictReader(file)

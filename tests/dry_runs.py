@@ -50,7 +50,7 @@ def serve() -> None:
         print(os.waitstatus_to_exitcode(status), flush=True)
 
 
-def answer(arguments: list[str], folder: str, environment: dict[str, Any], output: str) -> None:
+def answer(arguments: list[str], folder: str, environment: dict[str, str], output: str) -> None:
     """Become a call of snakemake, and end with it."""
     from snakemake.cli import main
 

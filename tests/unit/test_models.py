@@ -189,6 +189,11 @@ def test_wide_resnet_takes_images_of_any_size_and_any_number_of_classes(
     assert model(torch.randn(2, 3, size, size)).shape == (2, classes)
 
 
+def test_wide_resnet_halves_the_image_twice_and_widens_it() -> None:
+    model = wide_resnet(depth=16, widening_factor=2)
+    assert model.blocks(model.stem(torch.randn(1, 3, 32, 32))).shape == (1, 128, 8, 8)
+
+
 def test_a_block_of_wide_resnet_passes_its_input_by() -> None:
     """Without anything from the convolutions, what comes in is what goes out."""
     block = WideBlock(4, 4, stride=1)

@@ -1,12 +1,14 @@
 """Several processes that share one training: shares, statistics, and the same result as one."""
 
 import json
+import logging
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from signal import SIGTERM
 from typing import Any
 
 import numpy as np
@@ -20,7 +22,7 @@ from imagepipe.history import HISTORY_COLUMNS
 from imagepipe.launching import Failure, ended, explanation, run_training
 from imagepipe.logits import read_predictions
 from imagepipe.processes import Processes
-from imagepipe.training_runs import Inputs, Machine, Outputs
+from imagepipe.training_runs import Inputs, Machine, Outputs, Run
 from training_builders import CLASSES, DEVIATIONS, MEANS, coloured, complete_recipe, write_packed
 
 
@@ -88,26 +90,28 @@ def train_by(
 ) -> None:
     """Train on the CPU, one thread for each process, with all that is written in `folder`."""
     run_training(
-        packed,
-        outputs_in(folder),
-        {
-            "recipe": complete_recipe(**recipe),
-            "seed": 0,
-            "channel_means": MEANS,
-            "channel_deviations": DEVIATIONS,
-        },
-        "code",
-        folder / "checkpoint",
-        Machine(
-            **{
-                "device": "cpu",
-                "gpus": 0,
-                "threads": processes,
-                "checkpoint_minutes": 5,
-                "processes_per_node": processes,
-            }
-            | machine
-        ),
+        Run(
+            packed,
+            outputs_in(folder),
+            {
+                "recipe": complete_recipe(**recipe),
+                "seed": 0,
+                "channel_means": MEANS,
+                "channel_deviations": DEVIATIONS,
+            },
+            "code",
+            folder / "checkpoint",
+            Machine(
+                **{
+                    "device": "cpu",
+                    "gpus": 0,
+                    "threads": processes,
+                    "checkpoint_minutes": 5,
+                    "processes_per_node": processes,
+                }
+                | machine
+            ),
+        )
     )
 
 
@@ -215,7 +219,10 @@ def training_processes(folder: Path) -> list[int]:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
 def test_a_signal_stops_all_and_another_number_of_processes_carries_on(
-    number: signal.Signals, packed: Inputs, tmp_path: Path
+    number: signal.Signals,
+    packed: Inputs,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     job = start(tmp_path, processes=2)
     wait_until(lambda: epochs_done(tmp_path) >= 3)
@@ -224,11 +231,56 @@ def test_a_signal_stops_all_and_another_number_of_processes_carries_on(
     assert said.startswith(f"Stopped stopped by {number.name} after epoch")
     assert not training_processes(tmp_path)
     assert epochs_done(tmp_path) < 60
-    train_by(1, packed, tmp_path / "run", LONG)
+    place = said.partition(" after ")[2].partition(";")[0]
+    with caplog.at_level(logging.INFO):
+        train_by(1, packed, tmp_path / "run", LONG)
+    assert f"carry on after {place}" in caplog.messages
     train_by(1, packed, tmp_path / "whole", LONG)
     np.testing.assert_allclose(
         figures(tmp_path / "run"), figures(tmp_path / "whole"), rtol=1e-2, atol=1e-3
     )
+
+
+def test_a_signal_before_the_training_has_begun_is_no_mistake(
+    packed: Inputs, tmp_path: Path
+) -> None:
+    job = start(tmp_path, processes=2)
+    wait_until((tmp_path / "run" / "checkpoint" / "processes" / "run.json").exists)
+    time.sleep(0.3)
+    job.send_signal(signal.SIGTERM)
+    said, _ = job.communicate(timeout=60)
+    assert said.startswith("Stopped stopped by SIGTERM")
+    assert not training_processes(tmp_path)
+
+
+DEAF = """
+import signal, sys, time
+from pathlib import Path
+from imagepipe.launching import run_command
+wait = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); time.sleep(100)"
+signal.signal(signal.SIGINT, signal.default_int_handler)
+print("up", flush=True)
+run_command([sys.executable, "-c", wait], Path(sys.argv[1]))
+"""
+
+
+def test_a_second_ctrl_c_kills_what_does_not_heed_the_first(tmp_path: Path) -> None:
+    paths = ":".join(path for path in sys.path if path)
+    job = subprocess.Popen(
+        [sys.executable, "-c", DEAF, str(tmp_path)],
+        env={"PYTHONPATH": paths},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert job.stdout is not None
+    assert job.stdout.readline() == "up\n"
+    for _ in range(2):
+        time.sleep(1)
+        assert job.poll() is None
+        job.send_signal(signal.SIGINT)
+    job.wait(timeout=20)
+    assert subprocess.run(["pgrep", "-P", str(job.pid)], capture_output=True).returncode == 1
 
 
 @pytest.mark.parametrize("which", [0, 1])
@@ -290,22 +342,36 @@ def test_several_nodes_need_slurm(
 
 
 @pytest.mark.parametrize(
-    ("failures", "kind", "words"),
+    ("failures", "asked", "kind", "words"),
     [
-        ([Failure(1, "user", "u"), Failure(0, "lost", "l")], UserError, "u"),
-        ([Failure(0, "lost", "l"), ended(1, 2, -9)], UserError, "process 1 of 2 was ended by SIGK"),
-        ([Failure(0, "stopped", "s", 15), Failure(1, "lost", "l")], Stopped, "s"),
-        ([Failure(0, "lost", "l"), Failure(1, "mistake", "m")], RuntimeError, "process 1: m"),
-        ([Failure(0, "lost", "l"), Failure(1, "lost", "l")], UserError, "lost each other"),
-        ([], RuntimeError, "the processes did not start: last words"),
+        ([Failure(1, "user", "u"), Failure(0, "lost", "l")], None, UserError, "u"),
+        (
+            [Failure(0, "lost", "l"), ended(1, 2, -9)],
+            None,
+            UserError,
+            "process 1 of 2 was ended by",
+        ),
+        ([Failure(0, "stopped", "s", 15), ended(1, 2, -9)], None, UserError, "process 1 of 2 was"),
+        ([Failure(0, "stopped", "s", 15), Failure(1, "lost", "l")], SIGTERM, Stopped, "s"),
+        ([Failure(0, "stopped", "s", 15), ended(1, 2, -9)], SIGTERM, Stopped, "s"),
+        ([Failure(0, "lost", "l"), ended(1, 2, -9)], SIGTERM, Stopped, "stopped by SIGTERM; the"),
+        ([], SIGTERM, Stopped, "stopped by SIGTERM; the same command carries on"),
+        ([Failure(0, "lost", "l"), Failure(1, "mistake", "m")], None, RuntimeError, "process 1: m"),
+        (
+            [Failure(0, "lost", "l"), Failure(1, "lost", "l")],
+            None,
+            UserError,
+            "the processes of the",
+        ),
+        ([], None, RuntimeError, "the processes did not start: last words"),
     ],
 )
 def test_the_cause_is_told_and_not_what_follows_from_it(
-    failures: list[Failure], kind: type[Exception], words: str
+    failures: list[Failure], asked: signal.Signals | None, kind: type[Exception], words: str
 ) -> None:
-    found = explanation(failures, "last words")
+    found = explanation(failures, asked, "last words")
     assert type(found) is kind
-    assert str(found).startswith(words) or words in str(found)
+    assert str(found).startswith(words)
 
 
 def test_statistics_of_one_process_are_left_to_torch() -> None:

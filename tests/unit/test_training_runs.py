@@ -17,7 +17,7 @@ from imagepipe.errors import UserError
 from imagepipe.logits import read_predictions
 from imagepipe.model_files import load_model
 from imagepipe.prediction import predict_logits
-from imagepipe.training_runs import Inputs, Machine, Outputs, train_run
+from imagepipe.training_runs import Inputs, Machine, Outputs, Run, train_run
 from training_builders import (
     CLASSES,
     DEVIATIONS,
@@ -72,17 +72,19 @@ def run(
 ) -> Path:
     """Train into the folder `target`, one thread, and return the folder."""
     train_run(
-        Inputs(packed / "labelled.npy", packed / "labelled.csv", packed / "classes.txt"),
-        Outputs(
-            target / "model.safetensors",
-            target / "history.csv",
-            target / "metrics.json",
-            None if retrain else target / "valid_logits.npz",
-        ),
-        options or run_options(),
-        code,
-        target / "checkpoint",
-        Machine("cpu", gpus=1, threads=1, checkpoint_minutes=5),
+        Run(
+            Inputs(packed / "labelled.npy", packed / "labelled.csv", packed / "classes.txt"),
+            Outputs(
+                target / "model.safetensors",
+                target / "history.csv",
+                target / "metrics.json",
+                None if retrain else target / "valid_logits.npz",
+            ),
+            options or run_options(),
+            code,
+            target / "checkpoint",
+            Machine("cpu", gpus=1, threads=1, checkpoint_minutes=5),
+        )
     )
     return target
 

@@ -29,7 +29,7 @@ rule train:
         "../../envs/train.yaml"
     threads: EVERY_CORE
     resources:
-        gpu=config["gpus_per_run"],
+        gpu=config["gpus_per_run"] * config["nodes_per_run"],
         nodes=config["nodes_per_run"],
     params:
         options=lambda wildcards: options(seed=int(wildcards.seed), **TRAINING_OPTIONS),
@@ -84,7 +84,7 @@ rule retrain:
         "../../envs/train.yaml"
     threads: EVERY_CORE
     resources:
-        gpu=config["gpus_per_run"],
+        gpu=config["gpus_per_run"] * config["nodes_per_run"],
         nodes=config["nodes_per_run"],
     params:
         options=lambda wildcards: options(seed=int(wildcards.seed), **TRAINING_OPTIONS),

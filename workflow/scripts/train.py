@@ -5,7 +5,7 @@ from pathlib import Path
 
 from imagepipe.launching import run_training
 from imagepipe.leakage import refuse_test_images
-from imagepipe.training_runs import Inputs, Machine, Outputs
+from imagepipe.training_runs import Inputs, Machine, Outputs, Run
 from job import run
 
 
@@ -15,28 +15,30 @@ def main(snakemake) -> None:
         allowed=snakemake.config["allow_test_images_in_training"],
     )
     run_training(
-        Inputs(
-            images=Path(snakemake.input.images),
-            table=Path(snakemake.input.table),
-            classes=Path(snakemake.input.classes),
-        ),
-        Outputs(
-            model=Path(snakemake.output.model),
-            history=Path(snakemake.output.history),
-            metrics=Path(snakemake.output.metrics),
-            valid_logits=Path(snakemake.output.valid_logits),
-        ),
-        json.loads(snakemake.params.options),
-        snakemake.params.code,
-        Path(snakemake.params.checkpoint),
-        Machine(
-            device=snakemake.config["device"],
-            gpus=snakemake.resources.gpu,
-            threads=snakemake.threads,
-            checkpoint_minutes=snakemake.config["checkpoint_minutes"],
-            processes_per_node=snakemake.config["gpus_per_run"],
-            nodes=snakemake.config["nodes_per_run"],
-        ),
+        Run(
+            Inputs(
+                images=Path(snakemake.input.images),
+                table=Path(snakemake.input.table),
+                classes=Path(snakemake.input.classes),
+            ),
+            Outputs(
+                model=Path(snakemake.output.model),
+                history=Path(snakemake.output.history),
+                metrics=Path(snakemake.output.metrics),
+                valid_logits=Path(snakemake.output.valid_logits),
+            ),
+            json.loads(snakemake.params.options),
+            snakemake.params.code,
+            Path(snakemake.params.checkpoint),
+            Machine(
+                device=snakemake.config["device"],
+                gpus=snakemake.resources.gpu,
+                threads=snakemake.threads,
+                checkpoint_minutes=snakemake.config["checkpoint_minutes"],
+                processes_per_node=snakemake.config["gpus_per_run"],
+                nodes=snakemake.config["nodes_per_run"],
+            ),
+        )
     )
 
 

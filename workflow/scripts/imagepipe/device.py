@@ -54,8 +54,8 @@ def check_gpus(device: torch.device, wanted: int, allowed: int) -> None:
     here = torch.cuda.device_count() if device.type == "cuda" else 1
     if min(here, allowed) < wanted:
         raise UserError(
-            f"gpus_per_run: is {wanted}, but this job sees {here} and may use {allowed}; set "
-            f"gpus_per_run={min(here, allowed)}, or --resources gpu"
+            f"gpus_per_run: is {wanted}, but there are {here} GPUs here, of which --resources gpu "
+            f"allows {min(here, allowed)}; set gpus_per_run={min(here, allowed)}"
         )
 
 

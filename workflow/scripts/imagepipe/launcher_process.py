@@ -16,7 +16,7 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from imagepipe.errors import UserError
 from imagepipe.files import write_text
 from imagepipe.interruption import STOP_SIGNALS, die_with_parent
-from imagepipe.launching import Failure, ended, read_request
+from imagepipe.launching import Failure, ended, read_run
 
 SECONDS_FOR_ALL_NODES = 600
 SECONDS_TO_STOP = 60
@@ -25,7 +25,7 @@ SECONDS_TO_STOP = 60
 def main(folder: Path) -> int:
     """Run the processes of this node to their end, and return the exit code."""
     die_with_parent()
-    machine = read_request(folder)["machine"]
+    machine = read_run(folder).machine
     node = int(os.environ["SLURM_PROCID"]) if machine.nodes > 1 else 0
     per_node, count = machine.processes_per_node, machine.nodes * machine.processes_per_node
     log_folder = folder / f"launcher{node}"

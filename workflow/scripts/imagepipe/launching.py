@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -19,7 +20,7 @@ from typing import IO, Any
 from imagepipe.errors import Stopped, UserError
 from imagepipe.files import write_text
 from imagepipe.interruption import stop_requests
-from imagepipe.training_runs import Inputs, Machine, Outputs, train_run
+from imagepipe.training_runs import Inputs, Machine, Outputs, Run, train_run
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ class Failure:
     """Why a process of a training has ended.
 
     kind: "user", "stopped", "lost" (another process does not answer), "ended" (from outside) or
-    "mistake" (ours). `signal` is the number of the signal that asked to stop, or ended it.
+    "mistake" (ours). `signal` is the number of the one that asked to stop.
     """
 
     rank: int
@@ -44,57 +45,41 @@ class Failure:
         write_text(folder / f"failure{self.rank}.{self.kind}.json", json.dumps(asdict(self)))
 
 
-def run_training(
-    inputs: Inputs,
-    outputs: Outputs,
-    options: dict[str, Any],
-    code: str,
-    checkpoint_folder: Path,
-    machine: Machine,
-) -> None:
-    """Train one model, in this process or in as many as `machine` says (see `train_run`).
+def run_training(run: Run) -> None:
+    """Train one model, in this process or in as many as `run.machine` says (see `train_run`).
 
-    Several processes need `checkpoint_folder` to be on a file system that all nodes share; several
-    nodes need to be those of a Slurm job. Raises what `train_run` raises, and `UserError` if a
-    process is ended from outside.
+    Several processes need `run.checkpoint_folder` to be on a file system that all nodes share;
+    several nodes need to be those of a Slurm job. Raises what `train_run` raises, and `UserError`
+    if a process is ended from outside.
     """
+    machine = run.machine
     if machine.nodes * machine.processes_per_node == 1:
-        train_run(inputs, outputs, options, code, checkpoint_folder, machine)
+        train_run(run)
         return
-    folder = checkpoint_folder / "processes"
+    folder = run.checkpoint_folder / "processes"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    request = {
-        "inputs": _as_texts(inputs),
-        "outputs": _as_texts(outputs),
-        "options": options,
-        "code": code,
-        "checkpoint_folder": str(checkpoint_folder),
-        "machine": asdict(machine),
-    }
-    write_text(folder / "request.json", json.dumps(request))
+    write_text(folder / "run.json", json.dumps(asdict(run), default=str))
     command = [sys.executable, "-m", "imagepipe.launcher_process", str(folder)]
     try:
-        _run(_on_nodes(machine.nodes) + command, folder)
+        run_command(_on_nodes(machine.nodes) + command, folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-        if checkpoint_folder.is_dir() and not any(checkpoint_folder.iterdir()):
-            checkpoint_folder.rmdir()
+        if run.checkpoint_folder.is_dir() and not any(run.checkpoint_folder.iterdir()):
+            run.checkpoint_folder.rmdir()
 
 
-def read_request(folder: Path) -> dict[str, Any]:
-    """Return the arguments of `train_run` that `run_training` has left for the processes."""
-    request: dict[str, Any] = json.loads((folder / "request.json").read_text(encoding="utf-8"))
-    return request | {
-        "inputs": Inputs(**_as_paths(request["inputs"])),
-        "outputs": Outputs(**_as_paths(request["outputs"])),
-        "checkpoint_folder": Path(request["checkpoint_folder"]),
-        "machine": Machine(**request["machine"]),
-    }
-
-
-def _as_texts(paths: Inputs | Outputs) -> dict[str, str | None]:
-    return {name: None if path is None else str(path) for name, path in asdict(paths).items()}
+def read_run(folder: Path) -> Run:
+    """Return the run that `run_training` has left for the processes."""
+    content = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    return Run(
+        Inputs(**_as_paths(content["inputs"])),
+        Outputs(**_as_paths(content["outputs"])),
+        content["options"],
+        content["code"],
+        Path(content["checkpoint_folder"]),
+        Machine(**content["machine"]),
+    )
 
 
 def _as_paths(texts: dict[str, str | None]) -> dict[str, Any]:
@@ -115,9 +100,13 @@ def _on_nodes(nodes: int) -> list[str]:
     return ["srun", "--overlap", "--kill-on-bad-exit=1", *counts]
 
 
-def _run(command: list[str], folder: Path) -> None:
-    """Run a command to its end, its lines going to the log; raise what became of it."""
+def run_command(command: list[str], folder: Path) -> None:
+    """Run a command to its end, its lines going to the log; raise what became of it.
+
+    The first signal that asks to stop is passed on to it; a second one kills it.
+    """
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    errors: list[str] = []
     with stop_requests() as stop:
         process = subprocess.Popen(
             command,
@@ -129,28 +118,26 @@ def _run(command: list[str], folder: Path) -> None:
             # A signal reaches it once, by us, and not by the terminal, too.
             start_new_session=True,
         )
-        errors: list[str] = []
         assert process.stdout is not None
         assert process.stderr is not None
         readers = [
-            threading.Thread(target=_log_lines, args=(process.stdout,)),
-            threading.Thread(target=_keep_last_lines, args=(process.stderr, errors)),
+            threading.Thread(target=_log_lines, args=(process.stdout,), daemon=True),
+            threading.Thread(target=_keep_last_lines, args=(process.stderr, errors), daemon=True),
         ]
         for reader in readers:
             reader.start()
-        forwarded = False
-        while process.poll() is None:
-            if stop.signal is not None and not forwarded:
+        try:
+            while process.poll() is None and stop.signal is None:
+                time.sleep(SECONDS_BETWEEN_LOOKS)
+            if stop.signal is not None:
                 process.send_signal(stop.signal)
-                forwarded = True
-            try:
-                process.wait(SECONDS_BETWEEN_LOOKS)
-            except subprocess.TimeoutExpired:
-                continue
+            process.wait()
+        finally:
+            process.kill()
         for reader in readers:
             reader.join()
     if process.returncode != 0:
-        raise explanation(read_failures(folder), "\n".join(errors))
+        raise explanation(read_failures(folder), stop.signal, "\n".join(errors))
 
 
 def _log_lines(stream: IO[str]) -> None:
@@ -170,15 +157,21 @@ def read_failures(folder: Path) -> list[Failure]:
     return sorted((Failure(**content) for content in contents), key=lambda failure: failure.rank)
 
 
-def explanation(failures: list[Failure], errors: str) -> Exception:
+def explanation(
+    failures: list[Failure], asked: signal.Signals | None, errors: str
+) -> UserError | Stopped | RuntimeError:
     """Return the exception that says best why the processes have ended.
 
-    `errors` are the last lines that they wrote to standard error.
+    `asked` is the signal that was passed on to them, `errors` the last lines that they wrote to
+    standard error.
     """
     first = {failure.kind: failure for failure in reversed(failures)}
     if "user" in first:
         return UserError(first["user"].message)
-    if "ended" in first:
+    if asked is not None and "stopped" not in first:
+        # Before the training had begun, or when it was already ending.
+        return Stopped(f"stopped by {asked.name}; the same command carries on", asked)
+    if asked is None and "ended" in first:
         return UserError(first["ended"].message)
     if "stopped" in first:
         return Stopped(first["stopped"].message, first["stopped"].signal)
@@ -202,5 +195,4 @@ def ended(rank: int, count: int, exit_code: int) -> Failure:
         "ended",
         f"process {rank} of {count} was ended {how}, as when the memory is full; the same command "
         "carries on from the last checkpoint",
-        max(0, -exit_code),
     )

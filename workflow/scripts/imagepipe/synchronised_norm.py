@@ -1,7 +1,6 @@
 """Batch normalisation by the statistics of all processes' batches together."""
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
 
@@ -39,9 +38,11 @@ class SynchronisedBatchNorm(nn.BatchNorm2d):
         if not self.training:
             return super().forward(input)
         values = input.float()
-        count = torch.tensor(float(values.numel() // self.num_features))
-        dist.all_reduce(count)
-        mean = _summed(values.sum(dim=(0, 2, 3))) / count
+        here = values.new_tensor([values.numel() // self.num_features])
+        # The number goes along with the sums: each message costs more than what is in it.
+        totals = _summed(torch.cat((values.sum(dim=(0, 2, 3)), here)))
+        count = totals[-1].detach()
+        mean = totals[:-1] / count
         centred = values - mean[:, None, None]
         variance = _summed(centred.square().sum(dim=(0, 2, 3))) / count
         self._remember(mean.detach(), variance.detach(), count)

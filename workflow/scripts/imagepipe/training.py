@@ -85,8 +85,8 @@ def train(
     if state is not None:
         training.restore(state)
         logger.info("carry on after %s", training.place())
-    if state is not None and processes.is_first:
-        write_history(history_file, training.history)
+        if processes.is_first:
+            write_history(history_file, training.history)
 
     epochs, valid_logits = recipe["epochs"], None
     with (

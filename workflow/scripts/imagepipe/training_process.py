@@ -15,7 +15,7 @@ import torch.distributed as dist
 
 from imagepipe.errors import Stopped, UserError
 from imagepipe.interruption import STOP_SIGNALS, die_with_parent
-from imagepipe.launching import Failure, read_request
+from imagepipe.launching import Failure, read_run
 from imagepipe.processes import Processes
 from imagepipe.training_runs import train_run
 
@@ -32,7 +32,7 @@ def main(folder: Path) -> int:
     failure = None
     try:
         dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
-        train_run(**read_request(folder), processes=processes)
+        train_run(read_run(folder), processes)
         processes.wait_for_all()
     except UserError as error:
         failure = Failure(processes.rank, "user", str(error))

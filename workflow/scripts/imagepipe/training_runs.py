@@ -53,9 +53,9 @@ class Outputs:
 class Machine:
     """What a training runs on, which its options say nothing of.
 
-    `device` is the option of that name, `gpus` the number that the job may use, `threads` that of
-    the CPU's; a checkpoint is written at least every `checkpoint_minutes`. One training is shared
-    by `processes_per_node` processes on each of `nodes` nodes.
+    `device` is the option of that name, `gpus` the number that the job may use on all its nodes,
+    `threads` that of a node's CPU; a checkpoint is written at least every `checkpoint_minutes`. One
+    training is shared by `processes_per_node` processes on each of `nodes` nodes.
     """
 
     device: str
@@ -66,23 +66,31 @@ class Machine:
     nodes: int = 1
 
 
-def train_run(
-    inputs: Inputs,
-    outputs: Outputs,
-    options: dict[str, Any],
-    code: str,
-    checkpoint_folder: Path,
-    machine: Machine,
-    processes: Processes = ALONE,
-) -> None:
-    """Train one model, and write it with its history, metrics and validation logits.
+@dataclass(frozen=True)
+class Run:
+    """One training, from files to files.
 
     `options` has the keys `recipe`, `seed`, `channel_means` and `channel_deviations`. Without
-    `outputs.valid_logits`, the validation images are trained on as well. An interrupted training
-    is carried on if the options, the data and the `code` (a hash of it) are the same. Raises
-    `UserError` for options that do not suit the images, a loss that is not finite, and a batch that
-    does not fit into the memory. With several processes, each calls it, and the first one writes.
+    `outputs.valid_logits`, the validation images are trained on as well. An interrupted training is
+    carried on if the options, the data and the `code` (a hash of it) are the same.
     """
+
+    inputs: Inputs
+    outputs: Outputs
+    options: dict[str, Any]
+    code: str
+    checkpoint_folder: Path
+    machine: Machine
+
+
+def train_run(run: Run, processes: Processes = ALONE) -> None:
+    """Train one model, and write it with its history, metrics and validation logits.
+
+    Raises `UserError` for options that do not suit the images, a loss that is not finite, and a
+    batch that does not fit into the memory. With several processes, each calls it, and the first
+    one writes.
+    """
+    inputs, outputs, options, machine = run.inputs, run.outputs, run.options, run.machine
     threads = max(1, machine.threads // machine.processes_per_node)
     torch.set_num_threads(threads)
     recipe = options["recipe"]
@@ -93,15 +101,15 @@ def train_run(
     if outputs.valid_logits is not None and len(data.valid_rows) == 0:
         raise UserError(f"{inputs.table}: has no image of the split valid; run split again")
     fingerprint = "\0".join(
-        (json.dumps(options, sort_keys=True), code, digest(inputs.images), digest(inputs.table))
+        (json.dumps(options, sort_keys=True), run.code, digest(inputs.images), digest(inputs.table))
     )
     checkpoints = Checkpoints(
-        checkpoint_folder,
+        run.checkpoint_folder,
         hashlib.sha256(fingerprint.encode()).hexdigest(),
         60 * machine.checkpoint_minutes,
     )
     with chosen_device(machine.device, machine.gpus) as device:
-        check_gpus(device, machine.processes_per_node, machine.gpus)
+        check_gpus(device, machine.processes_per_node, machine.gpus // machine.nodes)
         precision, reason = choose_precision(recipe["precision"], device)
         logger.info(
             "train on %s in %s (%s), %d threads%s",
@@ -130,7 +138,7 @@ def train_run(
     )
     save_model(outputs.model, trained.model, description)
     write_metrics(outputs.metrics, trained.metrics())
-    checkpoint.remove(checkpoint_folder)
+    checkpoint.remove(run.checkpoint_folder)
 
 
 def check_recipe(recipe: dict[str, Any], image_size: int, classes: int) -> None:
