@@ -12,7 +12,7 @@ of the accuracy.
 FOLDER of --data holds cifar10-jpeg.tar.xz (train/ID.jpg) and trainLabels.csv. A seed takes the
 published program 14 minutes, and `fast` 9, on two cores with AVX-512-BF16. What each training came
 to is kept in the folder of --keep, so that another call carries on; it is measured anew where the
-program, the recipe or PyTorch is another one.
+program, the recipe, the workflow's code or PyTorch is another one.
 """
 
 import argparse
@@ -42,6 +42,7 @@ from imagepipe.configuration import load_configuration  # noqa: E402
 from imagepipe.device import choose_precision, chosen_device, device_name  # noqa: E402
 from imagepipe.prediction import predict_logits  # noqa: E402
 from imagepipe.saving import Checkpoints  # noqa: E402
+from imagepipe.source_hash import code_hash  # noqa: E402
 from imagepipe.splitting import draw_valid  # noqa: E402
 from imagepipe.training import train  # noqa: E402
 from imagepipe.training_state import TrainingData  # noqa: E402
@@ -177,6 +178,8 @@ def measure(data: Images, folder: Path, seeds: int, members: int, device: torch.
     recipe = load_configuration(settings, ROOT / "workflow").recipe
     machine = f"{torch.__version__} {device_name(device)} {len(data.trained_on)}"
     program = machine + (Path(__file__).parent / "plain_airbench.py").read_text()
+    scripts = ROOT / "workflow" / "scripts"
+    engine = machine + json.dumps(recipe) + code_hash(scripts / "train.py", scripts / "imagepipe")
     published, ours = [], []
     for seed in range(max(seeds, members)):
         if seed < seeds:
@@ -184,7 +187,7 @@ def measure(data: Images, folder: Path, seeds: int, members: int, device: torch.
             published.append(result)
             print(line("published", seed, result, data), flush=True)
         train = partial(run_ours, data, recipe, seed, device)
-        result = kept(folder, machine + json.dumps(recipe), seed, train)
+        result = kept(folder, engine, seed, train)
         ours.append(result)
         print(line("fast", seed, result, data), flush=True)
     accuracies = [accuracy(result.logits, data) for result in ours]
