@@ -112,6 +112,17 @@ def kill_group(process: "subprocess.Popen[bytes]", number: signal.Signals) -> No
     process.wait(timeout=120)
 
 
+def text_since(log: Path, since: float) -> str | None:
+    """Return the text of a log that has changed since then; None if it has not, or is not there.
+
+    Snakemake removes a job's log when the job begins, and that may be at this moment.
+    """
+    try:
+        return log.read_text() if log.stat().st_mtime > since else None
+    except FileNotFoundError:
+        return None
+
+
 def environment() -> dict[str, str]:
     """Return this process's environment, less what could point a run at other files."""
     hidden = ("SNAKEMAKE_PROFILE", "PYTHONPATH")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from builders import make_competition
-from project import Project, kill_group
+from project import Project, kill_group, text_since
 
 DATA = "data/cifar10"
 # How long a call goes on after its first job has begun: none of the stages takes longer.
@@ -37,7 +37,7 @@ def wait_for_a_job(process: "subprocess.Popen[bytes]", logs: Path, since: float)
     """Wait until the process has begun a job, or has ended."""
     deadline = time.monotonic() + 60
     while process.poll() is None and time.monotonic() < deadline:
-        if any(log.stat().st_mtime > since for log in logs.glob("*.log")):
+        if any(text_since(log, since) is not None for log in logs.glob("*.log")):
             return
         time.sleep(0.02)
     assert process.poll() is not None, "no job has begun"

@@ -15,7 +15,7 @@ import pytest
 
 from builders import make_competition
 from imagepipe import checkpoint
-from project import Project, kill_group
+from project import Project, kill_group, text_since
 
 # Long enough that twenty stops find it under way.
 EPOCHS = 10
@@ -116,7 +116,7 @@ def test_a_killed_training_carries_on_to_the_same_bytes(
 
 
 def log_says(log: Path, words: str, since: float) -> Callable[[], bool]:
-    return lambda: log.is_file() and log.stat().st_mtime > since and words in log.read_text()
+    return lambda: words in (text_since(log, since) or "")
 
 
 def place_of_checkpoint(project: Project, stage: str) -> str | None:
