@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from local_slurm import reason_for_none
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="run the tests marked slow, too")
@@ -14,6 +16,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     reasons = {
         "slow": None if config.getoption("--slow") else "slow: give --slow to run it",
+        "slurm": reason_for_none(),
         "gpu": None if torch.cuda.is_available() else "needs a CUDA GPU",
         "realdata": None
         if os.environ.get("IMAGEPIPE_REAL_DATA")

@@ -16,8 +16,12 @@ rule compare:
         f"{LOGS}/compare.log",
     benchmark:
         f"{LOGS}/compare.benchmark.tsv"
+    group:
+        "data"
     conda:
         "../../envs/data.yaml"
+    resources:
+        **DATA_RESOURCES,
     params:
         options=options(),
         code=code("compare.py"),
@@ -52,8 +56,12 @@ rule check_data:
         f"{LOGS}/check_data.benchmark.tsv"
     # Ahead of the trainings: it is there to be read when they refuse the data.
     priority: 1
+    group:
+        "data"
     conda:
         "../../envs/data.yaml"
+    resources:
+        **DATA_RESOURCES,
     params:
         options=options(**select(DATASET, "channel_means", "channel_deviations")),
         code=code("check_data.py"),

@@ -34,6 +34,16 @@ LOGS = f"logs/{CONFIGURATION.dataset_name}"
 
 # More than any machine has: Snakemake scales it down to --cores.
 EVERY_CORE = 1024
+DATA_THREADS = config["data_threads"] or EVERY_CORE
+TRAINING_THREADS = config["training_threads"] or EVERY_CORE
+
+# What a cluster is asked for.
+DATA_RESOURCES = {"mem_mb": config["data_mem_mb"], "runtime": config["data_runtime"]}
+TRAINING_RESOURCES = {
+    "mem_mb": config["training_mem_mb"],
+    "runtime": config["training_runtime"],
+}
+GPUS_PER_NODE = 0 if config["device"] == "cpu" else config["gpus_per_run"]
 
 
 wildcard_constraints:

@@ -26,10 +26,9 @@ TABLES = {
 }
 
 
+# On a cluster, `fetch` stays where there is a network; the stages after it are one job.
 localrules:
     fetch,
-    labels,
-    split,
 
 
 rule fetch:
@@ -99,9 +98,13 @@ rule extract:
         f"{LOGS}/extract.log",
     benchmark:
         f"{LOGS}/extract.benchmark.tsv"
+    group:
+        "data"
     conda:
         "../../envs/data.yaml"
-    threads: EVERY_CORE
+    threads: DATA_THREADS
+    resources:
+        **DATA_RESOURCES,
     params:
         options=options(
             labels={"file": DATASET["labels"]["file"]},
@@ -133,8 +136,12 @@ rule labels:
         unmatched=f"{DATA}/unmatched.csv",
     log:
         f"{LOGS}/labels.log",
+    group:
+        "data"
     conda:
         "../../envs/data.yaml"
+    resources:
+        **DATA_RESOURCES,
     params:
         options=options(
             **select(DATASET, "labels", "image_extension", "sample_submission"),
@@ -154,8 +161,12 @@ rule split:
         split=f"{DATA}/split.csv",
     log:
         f"{LOGS}/split.log",
+    group:
+        "data"
     conda:
         "../../envs/data.yaml"
+    resources:
+        **DATA_RESOURCES,
     params:
         options=options(**select(config, "valid_ratio", "split_seed")),
         code=code("split.py"),
@@ -190,9 +201,13 @@ if config["layout"] == "folders":
             f"{LOGS}/reorganise.log",
         benchmark:
             f"{LOGS}/reorganise.benchmark.tsv"
+        group:
+            "data"
         conda:
             "../../envs/data.yaml"
-        threads: EVERY_CORE
+        threads: DATA_THREADS
+        resources:
+            **DATA_RESOURCES,
         params:
             options=options(**select(config, "link_mode")),
             code=code("reorganise.py"),
@@ -211,9 +226,13 @@ if config["layout"] == "folders":
             f"{LOGS}/pack.log",
         benchmark:
             f"{LOGS}/pack.benchmark.tsv"
+        group:
+            "data"
         conda:
             "../../envs/data.yaml"
-        threads: EVERY_CORE
+        threads: DATA_THREADS
+        resources:
+            **DATA_RESOURCES,
         params:
             options=options(
                 **select(DATASET, "image_size"),
@@ -239,9 +258,13 @@ else:
             f"{LOGS}/pack.log",
         benchmark:
             f"{LOGS}/pack.benchmark.tsv"
+        group:
+            "data"
         conda:
             "../../envs/data.yaml"
-        threads: EVERY_CORE
+        threads: DATA_THREADS
+        resources:
+            **DATA_RESOURCES,
         params:
             options=options(
                 **IMAGES_IN_FILES,

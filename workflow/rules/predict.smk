@@ -23,9 +23,11 @@ rule predict:
         f"{LOGS}/{{run}}/seed{{seed}}/predict.benchmark.tsv"
     conda:
         "../../envs/train.yaml"
-    threads: EVERY_CORE
+    threads: TRAINING_THREADS
     resources:
-        gpu=1,
+        **TRAINING_RESOURCES,
+        gpu=min(1, GPUS_PER_NODE),
+        nodes=1,
     params:
         options=options(
             batch_size=config["prediction_batch_size"],

@@ -5,6 +5,15 @@ TRAINING_OPTIONS = {
     **select(DATASET, "channel_means", "channel_deviations"),
 }
 
+# A job of several nodes without GPUs must ask Slurm for as many tasks, or it gets one node; one with
+# GPUs must not, as that would be tasks for each GPU.
+NODES = {
+    "gpu": GPUS_PER_NODE * config["nodes_per_run"],
+    "nodes": config["nodes_per_run"],
+}
+if GPUS_PER_NODE == 0:
+    NODES["tasks"] = config["nodes_per_run"]
+
 
 localrules:
     select,
@@ -27,10 +36,10 @@ rule train:
         f"{LOGS}/{{run}}/seed{{seed}}/train.benchmark.tsv"
     conda:
         "../../envs/train.yaml"
-    threads: EVERY_CORE
+    threads: TRAINING_THREADS
     resources:
-        gpu=config["gpus_per_run"] * config["nodes_per_run"],
-        nodes=config["nodes_per_run"],
+        **NODES,
+        **TRAINING_RESOURCES,
     params:
         options=lambda wildcards: options(seed=int(wildcards.seed), **TRAINING_OPTIONS),
         code=code("train.py"),
@@ -82,10 +91,10 @@ rule retrain:
         f"{LOGS}/{{run}}/seed{{seed}}/retrain.benchmark.tsv"
     conda:
         "../../envs/train.yaml"
-    threads: EVERY_CORE
+    threads: TRAINING_THREADS
     resources:
-        gpu=config["gpus_per_run"] * config["nodes_per_run"],
-        nodes=config["nodes_per_run"],
+        **NODES,
+        **TRAINING_RESOURCES,
     params:
         options=lambda wildcards: options(seed=int(wildcards.seed), **TRAINING_OPTIONS),
         code=code("retrain.py"),

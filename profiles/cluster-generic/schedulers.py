@@ -1,0 +1,139 @@
+"""PBS, LSF and Grid Engine: how a job is submitted, asked for and ended there.
+
+What the commands take and print is from the manuals: the reference guides of OpenPBS and of IBM
+Spectrum LSF, and Grid Engine's man pages qsub(1), qstat(1), qacct(1) and queue_conf(5).
+"""
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+SECONDS_OF_WARNING = 120
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a job asks for: threads, memory in MB, time in minutes and GPUs, on one node."""
+
+    name: str
+    threads: int
+    mem_mb: int
+    minutes: int
+    gpus: int
+    log: Path
+
+
+@dataclass(frozen=True)
+class Scheduler:
+    """The commands of one scheduler.
+
+    `submit` makes the command, less the script's path, `read_number` finds the job's number in what
+    it prints, and `status` returns "running", "success" or "failed" for a number. `submit_options`
+    are what a site wants besides, such as a queue or an account.
+    """
+
+    submit: Callable[[Request], list[str]]
+    read_number: str
+    status: Callable[[str], str]
+    cancel: str
+    submit_options: tuple[str, ...] = ()
+
+
+def submit_to_pbs(request: Request) -> list[str]:
+    gpus = f":ngpus={request.gpus}" if request.gpus else ""
+    chunk = f"select=1:ncpus={request.threads}:mem={request.mem_mb}mb{gpus}"
+    # Before it ends a job for its time, PBS sends SIGTERM, and waits for the queue's kill_delay.
+    walltime = f"walltime={request.minutes // 60:02}:{request.minutes % 60:02}:00"
+    return [
+        "qsub",
+        "-N",
+        request.name,
+        "-j",
+        "oe",
+        "-o",
+        str(request.log),
+        "-l",
+        chunk,
+        "-l",
+        walltime,
+    ]
+
+
+def status_in_pbs(number: str) -> str:
+    """By `qstat -x`, which knows finished jobs, too."""
+    text = output_of("qstat", "-x", "-f", number)
+    if value("job_state", text) not in ("F", "X"):
+        return "running"
+    return "success" if value("Exit_status", text) == "0" else "failed"
+
+
+def submit_to_lsf(request: Request) -> list[str]:
+    gpus = ["-gpu", f"num={request.gpus}"] if request.gpus else []
+    return [
+        *("bsub", "-J", request.name, "-o", str(request.log), "-n", str(request.threads)),
+        *("-R", f"span[hosts=1] rusage[mem={request.mem_mb}MB]", *gpus, "-W", str(request.minutes)),
+        *("-wa", "TERM", "-wt", str(SECONDS_OF_WARNING // 60), "/bin/sh"),
+    ]
+
+
+def status_in_lsf(number: str) -> str:
+    state = output_of("bjobs", "-noheader", "-o", "stat", number)
+    return {"DONE": "success", "EXIT": "failed"}.get(state, "running")
+
+
+def submit_to_grid_engine(request: Request) -> list[str]:
+    seconds = 60 * request.minutes
+    resources = [
+        f"h_rt={seconds}",
+        # When this is over, the job gets SIGUSR1.
+        f"s_rt={max(seconds - SECONDS_OF_WARNING, seconds // 2)}",
+        # Memory is counted for each slot.
+        f"h_vmem={-(-request.mem_mb // request.threads)}M",
+    ]
+    if request.gpus:
+        resources.append(f"gpu={request.gpus}")
+    return [
+        *("qsub", "-terse", "-cwd", "-V", "-S", "/bin/sh", "-N", request.name, "-j", "y"),
+        *("-o", str(request.log), "-pe", "smp", str(request.threads), "-l", ",".join(resources)),
+    ]
+
+
+def status_in_grid_engine(number: str) -> str:
+    """By `qstat`, and when that knows the job no more, by `qacct`."""
+    if subprocess.run(["qstat", "-j", number], capture_output=True).returncode == 0:
+        return "running"
+    text = output_of("qacct", "-j", number)
+    # It is written a few seconds after the end.
+    if not text:
+        return "running"
+    ended_well = value("failed", text) == "0" and value("exit_status", text) == "0"
+    return "success" if ended_well else "failed"
+
+
+SCHEDULERS = {
+    "bsub": Scheduler(submit_to_lsf, r"Job <(\d+)>", status_in_lsf, "bkill"),
+    "qconf": Scheduler(submit_to_grid_engine, r"^(\d+)", status_in_grid_engine, "qdel"),
+    "qsub": Scheduler(submit_to_pbs, r"^(\S+)", status_in_pbs, "qdel"),
+}
+
+
+def scheduler_here() -> Scheduler:
+    """Return the first scheduler whose command is here; without one, end with a line that says so."""
+    for command, scheduler in SCHEDULERS.items():
+        if shutil.which(command):
+            return scheduler
+    sys.exit("error: none of the commands bsub, qconf, qsub is here; is this the login node?")
+
+
+def output_of(*command: str) -> str:
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True).stdout.strip()
+
+
+def value(name: str, text: str) -> str | None:
+    """Return the first word after a name, with or without an equals sign, in a line of its own."""
+    found = re.search(rf"^\s*{name}\s*=?\s+(\S+)", text, flags=re.MULTILINE)
+    return found[1] if found else None

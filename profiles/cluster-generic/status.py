@@ -1,0 +1,9 @@
+#!/usr/bin/env python3
+"""Print "running", "success" or "failed" for the number of a job."""
+
+import sys
+
+from schedulers import scheduler_here
+
+if __name__ == "__main__":
+    print(scheduler_here().status(sys.argv[1]))

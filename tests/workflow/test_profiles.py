@@ -1,0 +1,220 @@
+"""The profiles as they are shipped, with stand-ins for a cluster's commands."""
+
+import stat
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from builders import make_competition
+from project import QUICK, ROOT, Project, Result, environment
+
+PROFILES = sorted(path.name for path in (ROOT / "profiles").iterdir())
+CONFIG = ("dataset=cifar10", "raw_dir=kaggle", QUICK)
+QUICKLY = ("--retries", "0", "--latency-wait", "5", "--seconds-between-status-checks", "1")
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project whose next stage is the training, with the layout of the cluster profiles."""
+    project = Project.copy_to(tmp_path_factory.mktemp("packed"))
+    (project.directory / "kaggle").mkdir()
+    make_competition(project.directory / "kaggle", train=40, test=12)
+    result = project.run("compare", config=(*CONFIG, "layout=packed"))
+    assert result.code == 0, result.output
+    return project
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_a_dry_run_with_a_profile_passes(profile: str, packed: Project) -> None:
+    layout = () if profile in ("slurm", "cluster-generic") else ("layout=packed",)
+    result = packed.run(
+        *("submission.csv", "--dry-run", "--workflow-profile", f"profiles/{profile}"),
+        config=(*CONFIG, *layout),
+        cores=None,
+    )
+    assert result.code == 0, result.output
+    # Where the layout were another one, the data would be stale, too.
+    assert result.rules == {
+        *("check_data", "train", "select", "retrain", "predict", "submission", "plots", "publish")
+    }
+
+
+@dataclass(frozen=True)
+class StandIns:
+    """A folder of commands for the path, and the lines that they were called with."""
+
+    folder: Path
+
+    def add(self, name: str, script: str) -> None:
+        path = self.folder / name
+        path.write_text(f'#!/bin/sh\nhere="{self.folder}"\n{script}\n')
+        path.chmod(path.stat().st_mode | stat.S_IXUSR)
+
+    def submitted(self) -> list[str]:
+        return (self.folder / "lines").read_text().splitlines()
+
+    def run(self, project: Project, *arguments: str, config: tuple[str, ...]) -> Result:
+        path = f"{self.folder}:{environment()['PATH']}"
+        done = subprocess.run(
+            project.command(*arguments, *QUICKLY, config=(*CONFIG, *config), cores=None),
+            cwd=project.folder,
+            env=environment() | {"PATH": path, "PWD": str(project.folder)},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        return Result(done.returncode, done.stdout + done.stderr)
+
+
+@pytest.fixture
+def stand_ins(tmp_path: Path) -> StandIns:
+    folder = tmp_path / "commands"
+    folder.mkdir()
+    return StandIns(folder)
+
+
+def train(seed: int) -> str:
+    return f"results/cifar10/fast/seed{seed}/train/model.safetensors"
+
+
+SBATCH = 'echo "$@" | head -n 1 >> "$here/lines"; echo refused >&2; exit 1'
+
+
+@pytest.mark.parametrize(
+    ("config", "wanted", "unwanted"),
+    [
+        (
+            (),
+            {"--gpus=1", "--nodes=1", "--cpus-per-task=8", "--mem 8000", "-t 240", "--requeue"},
+            {"--ntasks"},
+        ),
+        (
+            ("training_runtime=600", "training_mem_mb=16000", "training_threads=4"),
+            {"-t 600", "--mem 16000", "--cpus-per-task=4"},
+            set(),
+        ),
+        (("device=cpu",), {"--ntasks=1", "--nodes=1"}, {"--gpus"}),
+        (("gpus_per_run=4", "nodes_per_run=2"), {"--gpus=8", "--nodes=2"}, {"--ntasks"}),
+        (("device=cpu", "nodes_per_run=2"), {"--ntasks=2", "--nodes=2"}, {"--gpus"}),
+    ],
+    ids=["as it is", "as configured", "CPU", "GPUs of two nodes", "CPUs of two nodes"],
+)
+def test_what_a_training_asks_slurm_for(
+    config: tuple[str, ...],
+    wanted: set[str],
+    unwanted: set[str],
+    packed: Project,
+    stand_ins: StandIns,
+) -> None:
+    stand_ins.add("sbatch", SBATCH)
+    slurm = ("--workflow-profile", "profiles/slurm", "--slurm-status-command", "squeue")
+    result = stand_ins.run(packed, train(0), *slurm, config=config)
+    assert result.code != 0
+    (line,) = stand_ins.submitted()
+    # It is warned two minutes before its time is over.
+    assert "--signal=TERM@120" in line
+    for words in wanted:
+        assert f" {words} " in f"{line} "
+    for words in unwanted:
+        assert words not in line
+
+
+def test_the_data_are_one_job_without_a_gpu(tmp_path: Path, stand_ins: StandIns) -> None:
+    project = Project.copy_to(tmp_path)
+    (project.directory / "kaggle").mkdir()
+    make_competition(project.directory / "kaggle", train=20, test=10)
+    stand_ins.add("sbatch", SBATCH)
+    slurm = ("--workflow-profile", "profiles/slurm", "--slurm-status-command", "squeue")
+    stand_ins.run(project, "submission.csv", *slurm, config=("data_mem_mb=3000",))
+    (line,) = stand_ins.submitted()
+    assert "--mem 3000" in line
+    assert "-t 60" in line  # ten minutes for each of six stages
+    assert "--cpus-per-task=8" in line
+    assert "--gpus" not in line
+    for rule in ("extract", "labels", "split", "pack", "compare", "check_data"):
+        assert rule in line
+    # What needs a network, or takes a second, is done where Snakemake runs.
+    assert (project.directory / "data/cifar10/raw/SHA256SUMS").exists()
+
+
+# What the manuals say that these commands take and print. Each runs the job's script at once.
+RUN = 'echo "$0 $@" >> "$here/lines"; for script; do :; done; sh "$script" > "$here/out" 2>&1; echo $? > "$here/code"'
+SCHEDULERS = {
+    "pbs": (
+        {
+            "qsub": f"{RUN}; echo 17.server",
+            "qstat": '[ "$*" = "-x -f 17.server" ] || exit 35\n'
+            'echo "Job Id: 17.server"; echo "    job_state = F"; '
+            'echo "    Exit_status = $(cat "$here/code")"',
+        },
+        "-l select=1:ncpus=8:mem=8000mb:ngpus=1 -l walltime=04:00:00",
+    ),
+    "lsf": (
+        {
+            "bsub": f'{RUN}; echo "Job <17> is submitted to default queue <normal>."',
+            "bjobs": '[ "$*" = "-noheader -o stat 17" ] || exit 255\n'
+            '[ "$(cat "$here/code")" = 0 ] && echo DONE || echo EXIT',
+        },
+        "-n 8 -R span[hosts=1] rusage[mem=8000MB] -gpu num=1 -W 240 -wa TERM -wt 2",
+    ),
+    "grid engine": (
+        {
+            "qconf": "exit 0",
+            "qsub": f"{RUN}; echo 17",
+            "qstat": "echo Following jobs do not exist: 17 >&2; exit 1",
+            "qacct": '[ "$*" = "-j 17" ] || exit 1\n'
+            'echo "jobnumber    17"; echo "failed       0"; '
+            'echo "exit_status  $(cat "$here/code")"',
+        },
+        "-pe smp 8 -l h_rt=14400,s_rt=14280,h_vmem=1000M,gpu=1",
+    ),
+}
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_a_training_through_another_scheduler(
+    scheduler: str, packed: Project, stand_ins: StandIns
+) -> None:
+    commands, asked_for = SCHEDULERS[scheduler]
+    for name, script in commands.items():
+        stand_ins.add(name, script)
+    seed = 1 + list(SCHEDULERS).index(scheduler)
+    profile = ("--workflow-profile", "profiles/cluster-generic")
+    result = stand_ins.run(packed, train(seed), *profile, config=(f"seed={seed}",))
+    assert result.code == 0, result.output
+    assert (packed.directory / train(seed)).exists()
+    (line,) = stand_ins.submitted()
+    assert asked_for in line
+    # One that fails is seen to have failed.
+    failing = "override={epochs: 1, batch_size: 0}"
+    script = packed.folder / "workflow/scripts/train.py"
+    text = script.read_text()
+    try:
+        script.write_text(text.replace("    run_training(", "    raise SystemExit(3)\n    run_training("))
+        result = stand_ins.run(packed, train(9), *profile, config=("seed=9",))
+    finally:
+        script.write_text(text)
+    assert result.code == 1
+    assert "Error in rule train" in result.output
+    del failing
+
+
+def test_without_a_scheduler_the_message_says_so(packed: Project, stand_ins: StandIns) -> None:
+    profile = ("--workflow-profile", "profiles/cluster-generic")
+    result = stand_ins.run(packed, train(8), *profile, config=("seed=8",))
+    assert result.code == 1
+    assert "none of the commands bsub, qconf, qsub is here" in result.output
+
+
+def test_two_gpus_train_two_members_side_by_side(
+    packed: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    result = packed.run(
+        *("submission.csv", "--workflow-profile", "profiles/local-gpu"),
+        config=(*CONFIG, "layout=packed", "members=2", "device=cpu"),
+        cores=None,
+    )
+    assert result.code == 0, result.output
