@@ -14,6 +14,8 @@ import os
 import pickle
 import re
 import struct
+import subprocess
+import sys
 import tarfile
 import tempfile
 import threading
@@ -353,3 +355,9 @@ def make_packed(folder: Path, rows: Sequence[tuple[str, str, str, int]]) -> None
     classes = sorted({label for _, label, _, _ in labelled})
     (folder / "classes.txt").write_text("".join(f"{c}\n" for c in classes), encoding="utf-8")
     write_csv(folder / "unmatched.csv", ("id", "problem"), [])
+
+
+def make_kaggle(real_data: Path, folder: Path, *arguments: str) -> None:
+    """Build the competition's four files by the script that lies beside the images."""
+    script = real_data / "make_kaggle.py"
+    subprocess.run([sys.executable, str(script), "--out", str(folder), *arguments], check=True)

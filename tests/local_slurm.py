@@ -1,8 +1,8 @@
 """A real Slurm on this machine: a controller and two nodes, on ports of the loopback interface.
 
 Debian's packages slurm-wlm and munge are all that it needs. Slurm's own commands, and the jobs of
-Snakemake's executor, look for the configuration in /etc/slurm, so it is put there for as long as the
-tests run.
+Snakemake's executor, look for the configuration in /etc/slurm, so it is put there for as long as
+the tests run.
 """
 
 import os
@@ -19,7 +19,7 @@ from pathlib import Path
 CONFIGURATION = Path("/etc/slurm/slurm.conf")
 RESOURCES = Path("/etc/slurm/gres.conf")
 NODES = ("n1", "n2")
-CORES_PER_NODE = 4
+CORES_PER_NODE = 8
 OURS = "# Of a test of imagepipe, and to be removed at its end.\n"
 PROGRAMS = ("slurmctld", "slurmd", "munged", "sbatch", "srun")
 
@@ -118,7 +118,7 @@ ReturnToService=1
 KillWait=10
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
-{nodes}PartitionName=main Nodes=ALL Default=YES MaxTime=600 PriorityTier=1
+{nodes}PartitionName=main Nodes=ALL Default=YES MaxTime=600 PriorityTier=1 LLN=YES
 PartitionName=urgent Nodes=ALL MaxTime=600 PriorityTier=2
 """
 

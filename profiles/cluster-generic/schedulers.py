@@ -122,7 +122,7 @@ SCHEDULERS = {
 
 
 def scheduler_here() -> Scheduler:
-    """Return the first scheduler whose command is here; without one, end with a line that says so."""
+    """Return the first scheduler whose command is here; end with one line if there is none."""
     for command, scheduler in SCHEDULERS.items():
         if shutil.which(command):
             return scheduler

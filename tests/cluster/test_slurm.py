@@ -1,17 +1,25 @@
 """The workflow through a real Slurm on this machine, with the profile as it is shipped."""
 
 import csv
+import io
+import os
+import re
+import shutil
 import signal
+import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
-from builders import make_competition
+from builders import make_competition, make_kaggle, write_archive, write_csv
 from imagepipe import checkpoint
-from local_slurm import CORES_PER_NODE, LocalSlurm, call, wait_until
+from local_slurm import LocalSlurm, call, wait_until
 from project import Project, kill_group, text_since
+from training_builders import CLASSES, coloured
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 
@@ -23,8 +31,13 @@ PROFILE = (
     *("--latency-wait", "20"),
 )
 ONE_THREAD = ("data_threads=1", "training_threads=1", "training_mem_mb=2000", "layout=packed")
+KAGGLE = ("dataset=cifar10", "raw_dir=kaggle")
+# With GELU, as rounding makes a value on one side of a ReLU's bend come out on the other.
+SMOOTH = (
+    "override={epochs: 5, batch_size: 50, precision: fp32, loss: {reduction: mean}, "
+    "model: {name: airbench, widths: [8, 16, 16]}, optimizer: {name: sgd, lr: 0.02}}"
+)
 RESULTS = "results/cifar10/fast"
-FINAL = f"{RESULTS}/seed0/final"
 
 
 @pytest.fixture(scope="module")
@@ -37,89 +50,162 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSlurm]:
         slurm.stop()
 
 
-def override(epochs: int, width: int = 8) -> str:
+def override(epochs: int) -> str:
     return (
-        f"override={{epochs: {epochs}, batch_size: 10, test_time_augmentation: none, precision: fp32, "
-        f"least_steps_per_epoch: 1, freeze: [], model: {{name: small_cnn, width: {width}}}}}"
+        f"override={{epochs: {epochs}, batch_size: 10, least_steps_per_epoch: 1, precision: fp32, "
+        "test_time_augmentation: none, freeze: [], model: {name: small_cnn, width: 8}}"
     )
 
 
-def prepared(parent: Path, train: int, test: int = 20) -> Project:
+@dataclass(frozen=True)
+class Way:
+    """A call of the whole way that has been started, and what it is called with."""
+
+    project: Project
+    config: tuple[str, ...]
+    process: "subprocess.Popen[bytes]"
+
+    def wait(self) -> None:
+        code = self.process.wait(timeout=400)
+        assert code == 0, self.output
+
+    @property
+    def output(self) -> str:
+        """What Snakemake has written to its log."""
+        logs = (self.project.directory / ".snakemake/log").glob("*.log")
+        return "".join(log.read_text() for log in sorted(logs))
+
+    def submitted(self, message: str) -> list[int]:
+        """Return Slurm's numbers of the jobs whose message begins like that."""
+        jobs = re.findall(rf"^Job (\d+): {message}", self.output, flags=re.MULTILINE)
+        numbers = re.findall(r"Job (\S+) has been submitted with SLURM jobid (\d+)", self.output)
+        return [int(number) for job, number in numbers if job in jobs]
+
+
+@pytest.fixture(scope="module")
+def ways(slurm: LocalSlurm, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Way]:
+    """Four calls at once, as a cluster is there for many; most of their time is waiting."""
+
+    def start(name: str, *config: str, targets: Sequence[str] = ("submission.csv",)) -> Way:
+        project = projects[name]
+        process = project.start(*targets, *PROFILE, config=(*ONE_THREAD, *config))
+        return Way(project, (*ONE_THREAD, *config), process)
+
+    folder = tmp_path_factory.mktemp("ways")
+    names = ["sample", "two nodes", "members"]
+    real_data = os.environ.get("IMAGEPIPE_REAL_DATA")
+    projects = {name: Project.copy_to(folder / name) for name in [*names, "real"]}
+    write_coloured(projects["two nodes"].directory / "kaggle")
+    make_competition(projects["members"].directory / "kaggle", train=400, test=20)
+    # A node has one GPU for Slurm, and none for PyTorch. Members without can run five at once.
+    without_gpus = (*KAGGLE, override(epochs=8), "device=cpu", "members=5")
+    models = [f"{RESULTS}/seed{seed}/final/model.safetensors" for seed in range(5)]
+    ways = {
+        "sample": start("sample", "override={epochs: 1}"),
+        "two nodes": start("two nodes", *KAGGLE, SMOOTH, "nodes_per_run=2"),
+        "members": start("members", *without_gpus, targets=models),
+    }
+    if real_data:
+        archives = folder / "archives"
+        make_kaggle(Path(real_data), archives, "--train", "2000", "--test", "500")
+        config = ("dataset=cifar10", f"raw_dir={archives}", override(epochs=1), "device=cpu")
+        ways["real"] = start("real", *config)
+    return ways
+
+
+def run_here(way: Way, parent: Path, *without: str) -> Project:
+    """Do on this machine what has been done on the cluster, less some of its config."""
     project = Project.copy_to(parent)
-    (project.directory / "kaggle").mkdir()
-    make_competition(project.directory / "kaggle", train=train, test=test)
+    archives = way.project.directory / "kaggle"
+    if archives.exists():
+        shutil.copytree(archives, project.directory / "kaggle")
+    config = tuple(item for item in way.config if item not in without)
+    result = project.run("submission.csv", config=config)
+    assert result.code == 0, result.output
     return project
 
 
-def config_of(*more: str) -> tuple[str, ...]:
-    return ("dataset=cifar10", "raw_dir=kaggle", *ONE_THREAD, *more)
-
-
-def run_on(slurm: LocalSlurm, project: Project, config: tuple[str, ...], *more: str) -> str:
-    """Run the whole way through Slurm, and return what Snakemake printed."""
-    result = project.run("submission.csv", *PROFILE, *more, config=config, cores=None)
-    assert result.code == 0, result.output
-    return result.output
-
-
-def run_here(project: Project, config: tuple[str, ...]) -> None:
-    result = project.run("submission.csv", config=config)
-    assert result.code == 0, result.output
-
-
-def assert_same_bytes(one: Project, other: Project, *paths: str) -> None:
-    for path in ("submission.csv", *paths):
+def assert_same_bytes(one: Project, other: Project, results: str) -> None:
+    models = [f"{results}/{stage}/model.safetensors" for stage in ("train", "final")]
+    for path in ("submission.csv", *models):
         assert one.read(path) == other.read(path), path
 
 
-def test_the_whole_way_gives_the_bytes_of_the_local_run(slurm: LocalSlurm, tmp_path: Path) -> None:
-    here, there = (Project.copy_to(tmp_path / name) for name in ("here", "there"))
-    config = (*ONE_THREAD, "override={epochs: 1}")
-    output = run_on(slurm, there, config)
-    assert output.count("submitted with SLURM jobid") == 4  # data, train, retrain, predict
-    run_here(here, config)
-    results = "results/sample/fast/seed0"
-    assert_same_bytes(
-        here, there, f"{results}/train/model.safetensors", f"{results}/final/model.safetensors"
-    )
-    assert "Nothing to be done" in run_on(slurm, there, config)
+def test_the_whole_way_gives_the_bytes_of_the_local_run(
+    ways: dict[str, Way], tmp_path: Path
+) -> None:
+    way = ways["sample"]
+    here = run_here(way, tmp_path)
+    way.wait()
+    assert way.output.count("submitted with SLURM jobid") == 4  # data, train, retrain, predict
+    assert_same_bytes(here, way.project, "results/sample/fast/seed0")
+    again = way.project.run("submission.csv", *PROFILE, config=way.config, cores=None)
+    assert "Nothing to be done" in again.output
 
 
 @pytest.mark.realdata
-def test_real_images_give_the_bytes_of_the_local_run(
-    slurm: LocalSlurm, tmp_path: Path, real_data: Path
+def test_real_images_give_the_bytes_of_the_local_run(ways: dict[str, Way], tmp_path: Path) -> None:
+    here = run_here(ways["real"], tmp_path)
+    ways["real"].wait()
+    assert_same_bytes(here, ways["real"].project, f"{RESULTS}/seed0")
+    assert len(rows(here.directory / "submission.csv")) == 500
+
+
+def test_five_members_run_side_by_side_on_two_nodes(
+    slurm: LocalSlurm, ways: dict[str, Way]
 ) -> None:
-    from test_real_images import make_kaggle
-
-    make_kaggle(real_data, tmp_path / "archives", "--train", "2000", "--test", "500")
-    here, there = (Project.copy_to(tmp_path / name) for name in ("here", "there"))
-    config = (
-        *("dataset=cifar10", f"raw_dir={tmp_path / 'archives'}", *ONE_THREAD),
-        "override={epochs: 1, least_steps_per_epoch: 1}",
-    )
-    run_on(slurm, there, config)
-    run_here(here, config)
-    assert_same_bytes(here, there, f"{FINAL}/model.safetensors")
+    way = ways["members"]
+    way.wait()
+    numbers = way.submitted("Train fast, seed ., on all")
+    assert len(numbers) == 5
+    jobs = [job for job in slurm.finished() if job.number in numbers]
+    assert [job.state for job in jobs] == ["COMPLETED"] * 5
+    assert max(job.start for job in jobs) < min(job.end for job in jobs)
+    assert {job.nodes for job in jobs} == {"n1", "n2"}
 
 
-def test_five_members_run_side_by_side_on_two_nodes(slurm: LocalSlurm, tmp_path: Path) -> None:
-    project = prepared(tmp_path, train=400)
-    # Without GPUs, of which a node here has one.
-    config = config_of("device=cpu", "members=5", override(epochs=8))
-    before = len(slurm.finished())
-    process = project.start("submission.csv", *PROFILE, config=config)
-    wait_until(lambda: len(slurm.running("retrain")) == 5, 240)
-    assert {slurm.node_of(job) for job in slurm.running("retrain")} == {"n1", "n2"}
-    assert process.wait(timeout=240) == 0
-    jobs = slurm.finished()[before:]
-    assert [job.state for job in jobs] == ["COMPLETED"] * 12  # data, train, five of the other two
+def test_a_training_on_two_nodes_comes_to_the_same_as_on_one(
+    slurm: LocalSlurm, ways: dict[str, Way], tmp_path: Path
+) -> None:
+    way = ways["two nodes"]
+    one = run_here(way, tmp_path, "nodes_per_run=2").directory
+    way.wait()
+    two = way.project.directory
+    numbers = way.submitted("Train")
+    jobs = [job for job in slurm.finished() if job.number in numbers]
+    assert [job.nodes for job in jobs] == ["n[1-2]"] * 2
+    log = two / "logs/cifar10/fast/seed0/train.log"
+    assert "1 threads in each of 2 processes" in log.read_text()
+    for stage in ("train", "final"):
+        history = f"{RESULTS}/seed0/{stage}/history.csv"
+        for alone, together in zip(rows(one / history), rows(two / history), strict=True):
+            loss = float(alone["train_loss"])
+            assert float(together["train_loss"]) == pytest.approx(loss, rel=1e-4)
+    answers = [rows(folder / "submission.csv") for folder in (one, two)]
+    same = [a == b for a, b in zip(*answers, strict=True)]
+    assert len(same) == 1000
+    assert sum(same) >= 999
+    # They are not the same because nothing was learned.
+    assert {row["label"] for row in answers[1]} == set(CLASSES)
+    assert float(rows(two / f"{RESULTS}/seed0/final/history.csv")[-1]["train_accuracy"]) > 0.9
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def log_text(log: Path) -> str:
+    return text_since(log, 0.0) or ""
 
 
 def test_whatever_the_cluster_does_the_bytes_are_the_same(
     slurm: LocalSlurm, tmp_path: Path
 ) -> None:
-    undisturbed, project = (prepared(tmp_path / name, train=400) for name in ("one", "other"))
-    config = config_of("checkpoint_minutes=0.005", override(epochs=150))
+    undisturbed, project = (Project.copy_to(tmp_path / name) for name in ("one", "other"))
+    for each in (undisturbed, project):
+        make_competition(each.directory / "kaggle", train=400, test=20)
+    config = (*ONE_THREAD, *KAGGLE, "checkpoint_minutes=0.005", override(epochs=150))
     outputs = [
         f"{RESULTS}/seed0/train/{name}" for name in ("model.safetensors", "valid_logits.npz")
     ]
@@ -133,6 +219,7 @@ def test_whatever_the_cluster_does_the_bytes_are_the_same(
         (job,) = slurm.running("train")
         return job
 
+    undisturbed_run = undisturbed.start(outputs[0], config=config)
     process = project.start(outputs[0], *PROFILE, config=config)
     first = training_job()
 
@@ -182,42 +269,23 @@ def test_whatever_the_cluster_does_the_bytes_are_the_same(
     result = project.run(outputs[0], *PROFILE, config=config, cores=None)
     assert result.code == 0, result.output
     assert "carry on after epoch" in log.read_text()
-    assert undisturbed.run(outputs[0], config=config).code == 0
+    assert undisturbed_run.wait(timeout=60) == 0
     for output in outputs:
         assert project.read(output) == undisturbed.read(output), output
 
 
-def test_a_training_on_two_nodes_comes_to_the_same_as_on_one(
-    slurm: LocalSlurm, tmp_path: Path
-) -> None:
-    one, two = (prepared(tmp_path / name, train=400, test=1000) for name in ("one", "two"))
-    sgd = "optimizer: {name: sgd, lr: 0.05, momentum: 0.9}, loss: {reduction: mean}"
-    config = config_of(override(epochs=5).replace("freeze", f"{sgd}, freeze"))
-    run_here(one, config)
-    before = len(slurm.finished())
-    # Each node has one GPU for Slurm, and none for PyTorch.
-    run_on(slurm, two, (*config, "nodes_per_run=2"))
-    jobs = slurm.finished()[before:]
-    assert [job.nodes for job in jobs if job.nodes == "n[1-2]"] == ["n[1-2]"] * 2  # train, retrain
-    log = two.directory / "logs/cifar10/fast/seed0/train.log"
-    assert "1 threads in each of 2 processes" in log.read_text()
-    for stage in ("train", "final"):
-        path = Path(RESULTS) / "seed0" / stage / "history.csv"
-        pairs = zip(rows(one.directory / path), rows(two.directory / path), strict=True)
-        for alone, together in pairs:
-            assert float(together["train_loss"]) == pytest.approx(
-                float(alone["train_loss"]), rel=1e-4
-            )
-    answers = [rows(project.directory / "submission.csv") for project in (one, two)]
-    same = [a == b for a, b in zip(*answers, strict=True)]
-    assert sum(same) / len(same) >= 0.999
-    assert len({row["label"] for row in answers[0]}) > 1
-
-
-def rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def log_text(log: Path) -> str:
-    return text_since(log, 0.0) or ""
+def write_coloured(folder: Path) -> None:
+    """Write the competition's files, of 300 and 1,000 images that are easily told apart."""
+    images, numbers = coloured(1300, size=32)
+    labels = [CLASSES[number] for number in numbers]
+    contents = []
+    for image in images.numpy():
+        content = io.BytesIO()
+        Image.fromarray(image).save(content, format="PNG", compress_level=1)
+        contents.append(content.getvalue())
+    for split, part in (("train", contents[:300]), ("test", contents[300:])):
+        members = {f"{split}/{i}.png": content for i, content in enumerate(part, start=1)}
+        write_archive(folder / f"{split}.7z", members)
+    write_csv(folder / "trainLabels.csv", ("id", "label"), enumerate(labels[:300], start=1))
+    sample = ((i, CLASSES[0]) for i in range(1, 1001))
+    write_csv(folder / "sampleSubmission.csv", ("id", "label"), sample)

@@ -1,13 +1,12 @@
 """The workflow on real CIFAR-10 images, in the competition's and in the book's own files."""
 
 import csv
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
 import pytest
 
+from builders import make_kaggle
 from project import Project
 
 pytestmark = pytest.mark.realdata
@@ -16,12 +15,6 @@ pytestmark = pytest.mark.realdata
 def ids_of(project: Project) -> list[str]:
     with (project.directory / "submission.csv").open(newline="") as file:
         return [row["id"] for row in csv.DictReader(file)]
-
-
-def make_kaggle(real_data: Path, folder: Path, *arguments: str) -> None:
-    """Build the competition's four files by the script that lies beside the images."""
-    script = real_data / "make_kaggle.py"
-    subprocess.run([sys.executable, str(script), "--out", str(folder), *arguments], check=True)
 
 
 @pytest.fixture

@@ -14,6 +14,11 @@ PROFILES = sorted(path.name for path in (ROOT / "profiles").iterdir())
 CONFIG = ("dataset=cifar10", "raw_dir=kaggle", QUICK)
 QUICKLY = ("--retries", "0", "--latency-wait", "5", "--seconds-between-status-checks", "1")
 
+SLURM = (
+    *("--workflow-profile", "profiles/slurm", "--slurm-status-command", "squeue"),
+    *("--slurm-init-seconds-before-status-checks", "1"),
+)
+
 
 @pytest.fixture(scope="module")
 def packed(tmp_path_factory: pytest.TempPathFactory) -> Project:
@@ -47,10 +52,11 @@ class StandIns:
 
     folder: Path
 
-    def add(self, name: str, script: str) -> None:
-        path = self.folder / name
-        path.write_text(f'#!/bin/sh\nhere="{self.folder}"\n{script}\n')
-        path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    def add(self, commands: dict[str, str]) -> None:
+        for name, script in commands.items():
+            path = self.folder / name
+            path.write_text(f'#!/bin/sh\nhere="{self.folder}"\n{script}\n')
+            path.chmod(path.stat().st_mode | stat.S_IXUSR)
 
     def submitted(self) -> list[str]:
         return (self.folder / "lines").read_text().splitlines()
@@ -79,7 +85,14 @@ def train(seed: int) -> str:
     return f"results/cifar10/fast/seed{seed}/train/model.safetensors"
 
 
-SBATCH = 'echo "$@" | head -n 1 >> "$here/lines"; echo refused >&2; exit 1'
+# It takes down what it is asked for, and refuses it.
+SLURM_COMMANDS = {
+    "sbatch": 'echo "$@" | head -n 1 >> "$here/lines"; echo refused >&2; exit 1',
+    "sinfo": "echo PARTITION; echo 'main*'",
+    "squeue": "exit 0",
+    "scontrol": "exit 0",
+    "sacct": "exit 0",
+}
 
 
 @pytest.mark.parametrize(
@@ -87,7 +100,10 @@ SBATCH = 'echo "$@" | head -n 1 >> "$here/lines"; echo refused >&2; exit 1'
     [
         (
             (),
-            {"--gpus=1", "--nodes=1", "--cpus-per-task=8", "--mem 8000", "-t 240", "--requeue"},
+            {
+                *("-p main", "--gpus=1", "--nodes=1", "--cpus-per-task=8", "--mem 8000"),
+                *("-t 240", "--requeue"),
+            },
             {"--ntasks"},
         ),
         (
@@ -96,7 +112,11 @@ SBATCH = 'echo "$@" | head -n 1 >> "$here/lines"; echo refused >&2; exit 1'
             set(),
         ),
         (("device=cpu",), {"--ntasks=1", "--nodes=1"}, {"--gpus"}),
-        (("gpus_per_run=4", "nodes_per_run=2"), {"--gpus=8", "--nodes=2"}, {"--ntasks"}),
+        (
+            ("gpus_per_run=4", "nodes_per_run=2"),
+            {"--gpus=8", "--nodes=2", "--ntasks=2"},
+            {"per-gpu"},
+        ),
         (("device=cpu", "nodes_per_run=2"), {"--ntasks=2", "--nodes=2"}, {"--gpus"}),
     ],
     ids=["as it is", "as configured", "CPU", "GPUs of two nodes", "CPUs of two nodes"],
@@ -108,10 +128,9 @@ def test_what_a_training_asks_slurm_for(
     packed: Project,
     stand_ins: StandIns,
 ) -> None:
-    stand_ins.add("sbatch", SBATCH)
-    slurm = ("--workflow-profile", "profiles/slurm", "--slurm-status-command", "squeue")
-    result = stand_ins.run(packed, train(0), *slurm, config=config)
-    assert result.code != 0
+    stand_ins.add(SLURM_COMMANDS)
+    result = stand_ins.run(packed, train(0), *SLURM, config=config)
+    assert result.code == 1, result.output
     (line,) = stand_ins.submitted()
     # It is warned two minutes before its time is over.
     assert "--signal=TERM@120" in line
@@ -125,9 +144,8 @@ def test_the_data_are_one_job_without_a_gpu(tmp_path: Path, stand_ins: StandIns)
     project = Project.copy_to(tmp_path)
     (project.directory / "kaggle").mkdir()
     make_competition(project.directory / "kaggle", train=20, test=10)
-    stand_ins.add("sbatch", SBATCH)
-    slurm = ("--workflow-profile", "profiles/slurm", "--slurm-status-command", "squeue")
-    stand_ins.run(project, "submission.csv", *slurm, config=("data_mem_mb=3000",))
+    stand_ins.add(SLURM_COMMANDS)
+    stand_ins.run(project, "submission.csv", *SLURM, config=("data_mem_mb=3000",))
     (line,) = stand_ins.submitted()
     assert "--mem 3000" in line
     assert "-t 60" in line  # ten minutes for each of six stages
@@ -140,11 +158,16 @@ def test_the_data_are_one_job_without_a_gpu(tmp_path: Path, stand_ins: StandIns)
 
 
 # What the manuals say that these commands take and print. Each runs the job's script at once.
-RUN = 'echo "$0 $@" >> "$here/lines"; for script; do :; done; sh "$script" > "$here/out" 2>&1; echo $? > "$here/code"'
+RUN = """\
+echo "$0 $@" >> "$here/lines"
+for script; do :; done
+sh "$script" > "$here/out" 2>&1
+echo $? > "$here/code"
+"""
 SCHEDULERS = {
     "pbs": (
         {
-            "qsub": f"{RUN}; echo 17.server",
+            "qsub": f"{RUN}echo 17.server",
             "qstat": '[ "$*" = "-x -f 17.server" ] || exit 35\n'
             'echo "Job Id: 17.server"; echo "    job_state = F"; '
             'echo "    Exit_status = $(cat "$here/code")"',
@@ -153,7 +176,7 @@ SCHEDULERS = {
     ),
     "lsf": (
         {
-            "bsub": f'{RUN}; echo "Job <17> is submitted to default queue <normal>."',
+            "bsub": f'{RUN}echo "Job <17> is submitted to default queue <normal>."',
             "bjobs": '[ "$*" = "-noheader -o stat 17" ] || exit 255\n'
             '[ "$(cat "$here/code")" = 0 ] && echo DONE || echo EXIT',
         },
@@ -162,7 +185,7 @@ SCHEDULERS = {
     "grid engine": (
         {
             "qconf": "exit 0",
-            "qsub": f"{RUN}; echo 17",
+            "qsub": f"{RUN}echo 17",
             "qstat": "echo Following jobs do not exist: 17 >&2; exit 1",
             "qacct": '[ "$*" = "-j 17" ] || exit 1\n'
             'echo "jobnumber    17"; echo "failed       0"; '
@@ -178,8 +201,7 @@ def test_a_training_through_another_scheduler(
     scheduler: str, packed: Project, stand_ins: StandIns
 ) -> None:
     commands, asked_for = SCHEDULERS[scheduler]
-    for name, script in commands.items():
-        stand_ins.add(name, script)
+    stand_ins.add(commands)
     seed = 1 + list(SCHEDULERS).index(scheduler)
     profile = ("--workflow-profile", "profiles/cluster-generic")
     result = stand_ins.run(packed, train(seed), *profile, config=(f"seed={seed}",))
@@ -188,17 +210,17 @@ def test_a_training_through_another_scheduler(
     (line,) = stand_ins.submitted()
     assert asked_for in line
     # One that fails is seen to have failed.
-    failing = "override={epochs: 1, batch_size: 0}"
     script = packed.folder / "workflow/scripts/train.py"
     text = script.read_text()
     try:
-        script.write_text(text.replace("    run_training(", "    raise SystemExit(3)\n    run_training("))
+        script.write_text(
+            text.replace("    run_training(", "    raise SystemExit(3)\n    run_training(")
+        )
         result = stand_ins.run(packed, train(9), *profile, config=("seed=9",))
     finally:
         script.write_text(text)
     assert result.code == 1
     assert "Error in rule train" in result.output
-    del failing
 
 
 def test_without_a_scheduler_the_message_says_so(packed: Project, stand_ins: StandIns) -> None:

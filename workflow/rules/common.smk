@@ -31,6 +31,10 @@ SEEDS = [config["seed"] + member for member in range(config["members"])]
 DATA = f"data/{CONFIGURATION.dataset_name}"
 RESULTS = f"results/{CONFIGURATION.dataset_name}"
 LOGS = f"logs/{CONFIGURATION.dataset_name}"
+# Of one run and seed. `expand` takes these patterns, and not the outputs of rules: Snakemake refuses
+# that where they are kept in an object storage.
+VALIDATED = f"{RESULTS}/{{run}}/seed{{seed}}/train"
+FINAL = f"{RESULTS}/{{run}}/seed{{seed}}/final"
 
 # More than any machine has: Snakemake scales it down to --cores.
 EVERY_CORE = 1024
@@ -81,7 +85,7 @@ def forget_forced_checkpoints():
         forced |= set(settings.targets)
     for name, training in (("train", rules.train), ("retrain", rules.retrain)):
         for seed in SEEDS:
-            outputs = expand(training.output, run=RUN, seed=seed)
+            outputs = expand(map(str, training.output), run=RUN, seed=seed)
             if settings.forceall or forced & {name, *outputs}:
                 (folder,) = expand(training.params.checkpoint, run=RUN, seed=seed)
                 shutil.rmtree(folder, ignore_errors=True)
@@ -97,6 +101,9 @@ def print_summary():
         summary(DATASET["title"], RUN, Path(RESULTS), folders, Path("submission.csv")),
         file=sys.stderr,
     )
+    place = workflow.storage_settings.default_storage_prefix
+    if place:
+        print(f"  submission      {place.rstrip('/')}/submission.csv", file=sys.stderr)
 
 
 def print_last_words():

@@ -33,7 +33,8 @@ localrules:
 
 rule fetch:
     input:
-        [path for path in SOURCES if path not in BRACED],
+        # The user's own files, wherever those of the workflow are kept.
+        [local(str(path)) for path in SOURCES if path not in BRACED],
     output:
         files=[f"{DATA}/raw/{file['name']}" for file in DATASET["files"]],
         sums=f"{DATA}/raw/SHA256SUMS",

@@ -7,7 +7,6 @@ ARITHMETIC = ("precision", "tf32", "deterministic")
 
 localrules:
     submission,
-    score,
 
 
 rule predict:
@@ -16,7 +15,7 @@ rule predict:
         images=rules.pack.output.test,
         table=rules.pack.output.test_table,
     output:
-        logits=f"{RESULTS}/{{run}}/seed{{seed}}/final/test_logits.npz",
+        logits=f"{FINAL}/test_logits.npz",
     log:
         f"{LOGS}/{{run}}/seed{{seed}}/predict.log",
     benchmark:
@@ -47,7 +46,7 @@ rule submission:
             if DATASET["sample_submission"]
             else {}
         ),
-        logits=expand(rules.predict.output.logits, run=RUN, seed=SEEDS),
+        logits=expand(f"{FINAL}/test_logits.npz", run=RUN, seed=SEEDS),
     output:
         submission=report(
             f"{RESULTS}/submission.csv",
@@ -81,6 +80,7 @@ if DATASET["true_labels"]:
             ),
         log:
             f"{LOGS}/score.log",
+        localrule: True
         conda:
             "../../envs/data.yaml"
         params:

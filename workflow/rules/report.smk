@@ -38,7 +38,7 @@ rule publish:
     input:
         rules.score.output.score if DATASET["true_labels"] else [],
         expand(
-            rules.plots.output.curves,
+            f"{RESULTS}/{{run}}/seed{{seed}}/{{training}}/curves.svg",
             run=RUN,
             seed=config["seed"],
             training=["train", "final"],

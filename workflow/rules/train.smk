@@ -5,14 +5,14 @@ TRAINING_OPTIONS = {
     **select(DATASET, "channel_means", "channel_deviations"),
 }
 
-# A job of several nodes without GPUs must ask Slurm for as many tasks, or it gets one node; one with
-# GPUs must not, as that would be tasks for each GPU.
 NODES = {
     "gpu": GPUS_PER_NODE * config["nodes_per_run"],
     "nodes": config["nodes_per_run"],
 }
-if GPUS_PER_NODE == 0:
-    NODES["tasks"] = config["nodes_per_run"]
+if config["nodes_per_run"] > 1:
+    # For Snakemake's Slurm executor: one task on each node, whatever GPUs it has, which the script
+    # starts itself (by srun, as those of MPI do).
+    NODES |= {"mpi": "srun", "tasks": config["nodes_per_run"], "tasks_per_gpu": 0}
 
 
 localrules:
@@ -26,10 +26,10 @@ rule train:
         classes=rules.labels.output.classes,
         duplicates=rules.compare.output.duplicates,
     output:
-        model=f"{RESULTS}/{{run}}/seed{{seed}}/train/model.safetensors",
-        history=f"{RESULTS}/{{run}}/seed{{seed}}/train/history.csv",
-        metrics=f"{RESULTS}/{{run}}/seed{{seed}}/train/metrics.json",
-        valid_logits=f"{RESULTS}/{{run}}/seed{{seed}}/train/valid_logits.npz",
+        model=f"{VALIDATED}/model.safetensors",
+        history=f"{VALIDATED}/history.csv",
+        metrics=f"{VALIDATED}/metrics.json",
+        valid_logits=f"{VALIDATED}/valid_logits.npz",
     log:
         f"{LOGS}/{{run}}/seed{{seed}}/train.log",
     benchmark:
@@ -53,7 +53,7 @@ rule train:
 
 rule select:
     input:
-        metrics=expand(rules.train.output.metrics, run=RUN, seed=config["seed"]),
+        metrics=expand(f"{VALIDATED}/metrics.json", run=RUN, seed=config["seed"]),
     output:
         table=report(
             f"{RESULTS}/runs.csv",
@@ -82,9 +82,9 @@ rule retrain:
         duplicates=rules.compare.output.duplicates,
         selected=rules.select.output.selected,
     output:
-        model=f"{RESULTS}/{{run}}/seed{{seed}}/final/model.safetensors",
-        history=f"{RESULTS}/{{run}}/seed{{seed}}/final/history.csv",
-        metrics=f"{RESULTS}/{{run}}/seed{{seed}}/final/metrics.json",
+        model=f"{FINAL}/model.safetensors",
+        history=f"{FINAL}/history.csv",
+        metrics=f"{FINAL}/metrics.json",
     log:
         f"{LOGS}/{{run}}/seed{{seed}}/retrain.log",
     benchmark:

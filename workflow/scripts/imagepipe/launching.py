@@ -62,7 +62,7 @@ def run_training(run: Run) -> None:
     write_text(folder / "run.json", json.dumps(asdict(run), default=str))
     command = [sys.executable, "-m", "imagepipe.launcher_process", str(folder)]
     try:
-        run_command(_on_nodes(machine.nodes) + command, folder)
+        run_command(_on_nodes(machine) + command, folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         if run.checkpoint_folder.is_dir() and not any(run.checkpoint_folder.iterdir()):
@@ -86,8 +86,9 @@ def _as_paths(texts: dict[str, str | None]) -> dict[str, Any]:
     return {name: None if text is None else Path(text) for name, text in texts.items()}
 
 
-def _on_nodes(nodes: int) -> list[str]:
+def _on_nodes(machine: Machine) -> list[str]:
     """Return what goes before a command so that it runs once on every node of the job."""
+    nodes = machine.nodes
     if nodes == 1:
         return []
     if "SLURM_JOB_ID" not in os.environ:
@@ -95,9 +96,10 @@ def _on_nodes(nodes: int) -> list[str]:
             f"nodes_per_run: is {nodes}, but this is no Slurm job; set nodes_per_run=1, or "
             "--workflow-profile to that of a Slurm cluster"
         )
-    # Snakemake itself runs in a step of the job, whose resources the new one takes over.
     counts = [f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1"]
-    return ["srun", "--overlap", "--kill-on-bad-exit=1", *counts]
+    # Snakemake's executor removes from the environment what the job was given.
+    counts.append(f"--cpus-per-task={machine.threads}")
+    return ["srun", "--kill-on-bad-exit=1", *counts]
 
 
 def run_command(command: list[str], folder: Path) -> None:

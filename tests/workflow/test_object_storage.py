@@ -1,0 +1,143 @@
+"""Every file between the jobs in an S3 storage, a server on this machine, and no folder shared."""
+
+import signal
+import stat
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+from builders import make_competition
+from project import QUICK, Project, kill_group
+
+pytestmark = pytest.mark.slow
+
+CONFIG = ("dataset=cifar10", "layout=packed", QUICK)
+SUBMISSION = "submission.csv"
+
+
+@dataclass(frozen=True)
+class Storage:
+    """A bucket of a server, and its keys."""
+
+    address: str
+    client: Any
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        return (
+            *("--default-storage-provider", "s3", "--default-storage-prefix", "s3://bucket/run"),
+            *("--storage-s3-endpoint-url", self.address),
+        )
+
+    def uploads(self) -> dict[str, datetime]:
+        """Return when each file was uploaded for the last time."""
+        listing = self.client.list_objects_v2(Bucket="bucket").get("Contents", [])
+        return {item["Key"].removeprefix("run/"): item["LastModified"] for item in listing}
+
+    def read(self, path: str) -> bytes:
+        content: bytes = self.client.get_object(Bucket="bucket", Key=f"run/{path}")["Body"].read()
+        return content
+
+
+@pytest.fixture
+def storage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Storage]:
+    for name in ("ACCESS_KEY", "SECRET_KEY"):
+        monkeypatch.setenv(f"SNAKEMAKE_STORAGE_S3_{name}", "test")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    thread = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    thread.start()
+    host, port = thread.get_host_and_port()
+    try:
+        address = f"http://{host}:{port}"
+        client = boto3.client(
+            *("s3", "us-east-1"),
+            endpoint_url=address,
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+        )
+        client.create_bucket(Bucket="bucket")
+        yield Storage(address, client)
+    finally:
+        thread.stop()
+
+
+def prepared(parent: Path) -> tuple[Project, tuple[str, ...]]:
+    project = Project.copy_to(parent)
+    archives = parent / "archives"
+    make_competition(archives, train=40, test=12)
+    return project, (*CONFIG, f"raw_dir={archives}")
+
+
+def test_jobs_that_share_no_folder_come_to_the_same_bytes(storage: Storage, tmp_path: Path) -> None:
+    project, config = prepared(tmp_path / "storage")
+    # A stand-in for a cluster: each job runs in a new folder, with the workflow's own code.
+    jobs = tmp_path / "jobs"
+    jobs.mkdir()
+    commands = {
+        "submit": f'cd "$(mktemp -d {jobs}/XXXXXX)" || exit 1\n'
+        'sh "$1" > log 2>&1; echo $? > code; basename "$PWD"',
+        "status": f'[ "$(cat {jobs}/$1/code)" = 0 ] && echo success || echo failed',
+    }
+    for name, script in commands.items():
+        path = tmp_path / name
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    cluster = (
+        *("--executor", "cluster-generic", "--jobs", "4"),
+        *("--cluster-generic-submit-cmd", str(tmp_path / "submit")),
+        *("--cluster-generic-status-cmd", str(tmp_path / "status")),
+        *("--seconds-between-status-checks", "1"),
+        *("--shared-fs-usage", "sources", "source-cache"),
+    )
+    result = project.run(*storage.arguments, *cluster, config=config, cores=None)
+    assert result.code == 0, result.output
+    assert "  submission      s3://bucket/run/submission.csv" in result.output.splitlines()
+    assert len(list(jobs.iterdir())) == 4  # data, train, retrain, predict
+
+    here, config_here = prepared(tmp_path / "here")
+    assert here.run(SUBMISSION, config=config_here).code == 0
+    model = "results/cifar10/fast/seed0/final/model.safetensors"
+    for path in (SUBMISSION, model):
+        assert storage.read(path) == here.read(path), path
+    # Nothing is left beside the storage: neither where Snakemake ran, nor where the jobs did.
+    left = [path.name for path in project.directory.iterdir() if path.name != ".snakemake"]
+    assert left == []
+    assert not list(jobs.rglob("*.npy"))
+
+
+def test_what_is_there_is_not_uploaded_again(storage: Storage, tmp_path: Path) -> None:
+    project, config = prepared(tmp_path)
+    shared = ("--shared-fs-usage", "persistence", "sources", "source-cache")
+    arguments = (*storage.arguments, *shared)
+    process = project.start(*arguments, config=config)
+    wait_for_upload(storage, "data/cifar10/duplicates.json")
+    kill_group(process, signal.SIGKILL)
+    before = storage.uploads()
+    assert SUBMISSION not in before
+    assert project.run("--unlock", *arguments, config=config).code == 0
+    result = project.run(*arguments, config=config)
+    assert result.code == 0, result.output
+    after = storage.uploads()
+    finished = {
+        key for key in before if key.startswith(("data/cifar10/packed", "data/cifar10/raw"))
+    }
+    assert len(finished) >= 9
+    assert {key: after[key] for key in finished} == {key: before[key] for key in finished}
+    assert SUBMISSION in after
+    result = project.run(*arguments, config=config)
+    assert "Nothing to be done" in result.output
+    assert storage.uploads() == after
+
+
+def wait_for_upload(storage: Storage, path: str) -> None:
+    deadline = time.monotonic() + 120
+    while path not in storage.uploads():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
