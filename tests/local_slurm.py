@@ -16,8 +16,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 CONFIGURATION = Path("/etc/slurm/slurm.conf")
 RESOURCES = Path("/etc/slurm/gres.conf")
+CLUSTER = "imagepipe-tests"
 NODES = ("n1", "n2")
 CORES_PER_NODE = 8
 OURS = "# Of a test of imagepipe, and to be removed at its end.\n"
@@ -89,7 +92,7 @@ class LocalSlurm:
             for node, port in zip(NODES, ports[1:], strict=True)
         )
         return f"""\
-{OURS}ClusterName=test
+{OURS}ClusterName={CLUSTER}
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={ports[0]}
 SlurmUser=root
@@ -144,6 +147,10 @@ PartitionName=urgent Nodes=ALL MaxTime=600 PriorityTier=2
             subprocess.run(["scancel", "--user=root"], check=False)
         for daemon in (*(f"slurmd-{node}" for node in NODES), "slurmctld", "munged"):
             self.end(daemon)
+        # proctrack/linuxproc overlooks some processes of a job whose node was said to be down.
+        for process in psutil.process_iter(["environ"]):
+            if (process.info["environ"] or {}).get("SLURM_CLUSTER_NAME") == CLUSTER:
+                process.kill()
         for path in (CONFIGURATION, RESOURCES):
             path.unlink(missing_ok=True)
 

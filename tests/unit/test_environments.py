@@ -66,7 +66,7 @@ def test_the_lock_has_every_dependency_of_the_project(lock: str) -> None:
     wanted = list(project["dependencies"])
     if "dev" in lock:
         wanted += project["optional-dependencies"]["dev"]
-    names = {re.split(r"[<>=!~ ]", requirement)[0] for requirement in wanted}
+    names = {re.split(r"[<>=!~ \[]", requirement)[0] for requirement in wanted}
     assert names <= set(locked(lock))
 
 

@@ -1,7 +1,10 @@
 """Every file between the jobs in an S3 storage, a server on this machine, and no folder shared."""
 
+import os
 import signal
 import stat
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,12 +17,14 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from builders import make_competition
-from project import QUICK, Project, kill_group
+from project import QUICK, Project, Result, environment, kill_group
 
 pytestmark = pytest.mark.slow
 
 CONFIG = ("dataset=cifar10", "layout=packed", QUICK)
 SUBMISSION = "submission.csv"
+# All that the jobs share.
+CODE = ("sources", "source-cache")
 
 
 @dataclass(frozen=True)
@@ -27,22 +32,30 @@ class Storage:
     """A bucket of a server, and its keys."""
 
     address: str
+    bucket: str
     client: Any
 
     @property
     def arguments(self) -> tuple[str, ...]:
         return (
-            *("--default-storage-provider", "s3", "--default-storage-prefix", "s3://bucket/run"),
+            *(
+                "--default-storage-provider",
+                "s3",
+                "--default-storage-prefix",
+                f"s3://{self.bucket}/run",
+            ),
             *("--storage-s3-endpoint-url", self.address),
         )
 
     def uploads(self) -> dict[str, datetime]:
         """Return when each file was uploaded for the last time."""
-        listing = self.client.list_objects_v2(Bucket="bucket").get("Contents", [])
+        listing = self.client.list_objects_v2(Bucket=self.bucket).get("Contents", [])
         return {item["Key"].removeprefix("run/"): item["LastModified"] for item in listing}
 
     def read(self, path: str) -> bytes:
-        content: bytes = self.client.get_object(Bucket="bucket", Key=f"run/{path}")["Body"].read()
+        content: bytes = self.client.get_object(Bucket=self.bucket, Key=f"run/{path}")[
+            "Body"
+        ].read()
         return content
 
 
@@ -50,20 +63,23 @@ class Storage:
 def storage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Storage]:
     for name in ("ACCESS_KEY", "SECRET_KEY"):
         monkeypatch.setenv(f"SNAKEMAKE_STORAGE_S3_{name}", "test")
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    # Snakemake does not take for granted that its own Python is everywhere.
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
     thread = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
     thread.start()
     host, port = thread.get_host_and_port()
     try:
         address = f"http://{host}:{port}"
+        # All servers of this process hold the same buckets.
+        bucket = f"bucket{port}"
         client = boto3.client(
             *("s3", "us-east-1"),
             endpoint_url=address,
             aws_access_key_id="test",
             aws_secret_access_key="test",
         )
-        client.create_bucket(Bucket="bucket")
-        yield Storage(address, client)
+        client.create_bucket(Bucket=bucket)
+        yield Storage(address, bucket, client)
     finally:
         thread.stop()
 
@@ -81,8 +97,8 @@ def test_jobs_that_share_no_folder_come_to_the_same_bytes(storage: Storage, tmp_
     jobs = tmp_path / "jobs"
     jobs.mkdir()
     commands = {
-        "submit": f'cd "$(mktemp -d {jobs}/XXXXXX)" || exit 1\n'
-        'sh "$1" > log 2>&1; echo $? > code; basename "$PWD"',
+        "submit": f'script=$(realpath "$1"); cd "$(mktemp -d {jobs}/XXXXXX)" || exit 1\n'
+        'sh "$script" > log 2>&1; echo $? > code; basename "$PWD"',
         "status": f'[ "$(cat {jobs}/$1/code)" = 0 ] && echo success || echo failed',
     }
     for name, script in commands.items():
@@ -94,11 +110,23 @@ def test_jobs_that_share_no_folder_come_to_the_same_bytes(storage: Storage, tmp_
         *("--cluster-generic-submit-cmd", str(tmp_path / "submit")),
         *("--cluster-generic-status-cmd", str(tmp_path / "status")),
         *("--seconds-between-status-checks", "1"),
-        *("--shared-fs-usage", "sources", "source-cache"),
+        *("--shared-fs-usage", *CODE),
     )
-    result = project.run(*storage.arguments, *cluster, config=config, cores=None)
+    # Not by --directory, which Snakemake hands on to the jobs.
+    snakefile = ("--snakefile", str(project.folder / "Snakefile"))
+    call = [sys.executable, "-m", "snakemake", *snakefile, *storage.arguments, *cluster]
+    done = subprocess.run(
+        [*call, "--config", *config],
+        cwd=project.directory,
+        env=environment(),
+        capture_output=True,
+        text=True,
+    )
+    result = Result(done.returncode, done.stdout + done.stderr)
     assert result.code == 0, result.output
-    assert "  submission      s3://bucket/run/submission.csv" in result.output.splitlines()
+    assert (
+        f"  submission      s3://{storage.bucket}/run/submission.csv" in result.output.splitlines()
+    )
     assert len(list(jobs.iterdir())) == 4  # data, train, retrain, predict
 
     here, config_here = prepared(tmp_path / "here")
@@ -114,7 +142,7 @@ def test_jobs_that_share_no_folder_come_to_the_same_bytes(storage: Storage, tmp_
 
 def test_what_is_there_is_not_uploaded_again(storage: Storage, tmp_path: Path) -> None:
     project, config = prepared(tmp_path)
-    shared = ("--shared-fs-usage", "persistence", "sources", "source-cache")
+    shared = ("--shared-fs-usage", "persistence", *CODE)
     arguments = (*storage.arguments, *shared)
     process = project.start(*arguments, config=config)
     wait_for_upload(storage, "data/cifar10/duplicates.json")
