@@ -1,5 +1,8 @@
 """The profiles as they are shipped, with stand-ins for a cluster's commands."""
 
+import os
+import re
+import shutil
 import stat
 import subprocess
 from dataclasses import dataclass
@@ -140,6 +143,27 @@ def test_what_a_training_asks_slurm_for(
         assert words not in line
 
 
+def test_what_the_profile_proposes_in_comments_is_understood(
+    packed: Project, stand_ins: StandIns, tmp_path: Path
+) -> None:
+    text = (ROOT / "profiles/slurm/config.yaml").read_text()
+    # What is a setting, and not a sentence.
+    text = re.sub(r"^( *)# ( *[a-z_-]+:( [^ ]+| &?[a-z]+)?)$", r"\1\2", text, flags=re.MULTILINE)
+    profile = tmp_path / "profile"
+    profile.mkdir()
+    (profile / "config.yaml").write_text(text)
+    shutil.copy(ROOT / "profiles/slurm/options.yaml", profile)
+    stand_ins.add(SLURM_COMMANDS | {"sacctmgr": "echo my-project"})
+    arguments = ("--workflow-profile", str(profile), *SLURM[2:])
+    stand_ins.run(packed, train(0), *arguments, config=())
+    (line,) = stand_ins.submitted()
+    for words in (
+        *("-A my-project", "-p gpu", "-C haswell", "--qos=normal"),
+        *("--gres=gpu:1", "--gpus=a100:1", "--signal=TERM@120"),
+    ):
+        assert f" {words} " in f"{line} "
+
+
 def test_the_data_are_one_job_without_a_gpu(tmp_path: Path, stand_ins: StandIns) -> None:
     project = Project.copy_to(tmp_path)
     (project.directory / "kaggle").mkdir()
@@ -233,10 +257,21 @@ def test_without_a_scheduler_the_message_says_so(packed: Project, stand_ins: Sta
 def test_two_gpus_train_two_members_side_by_side(
     packed: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    cores = len(os.sched_getaffinity(0))
+    if cores < 2:
+        pytest.skip("needs two cores")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    models = [f"results/cifar10/fast/seed{seed}/final/model.safetensors" for seed in (0, 1)]
     result = packed.run(
-        *("submission.csv", "--workflow-profile", "profiles/local-gpu"),
-        config=(*CONFIG, "layout=packed", "members=2", "device=cpu"),
+        *(*models, "--workflow-profile", "profiles/local-gpu"),
+        config=(*CONFIG, "layout=packed", "members=2"),
         cores=None,
     )
     assert result.code == 0, result.output
+    began = re.findall(r"^Job (\d+): Train fast, seed ., on all", result.output, flags=re.MULTILINE)
+    assert len(began) == 2
+    at_once = result.output.index(f"Job {began[1]}: Train")
+    assert f"Finished jobid: {began[0]} " not in result.output[:at_once]
+    for seed in (0, 1):
+        log = packed.directory / f"logs/cifar10/fast/seed{seed}/retrain.log"
+        assert f", {cores // 2} threads" in log.read_text()
