@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SECONDS_OF_WARNING = 120
+# PBSE_UNKJOBID, 15001, as an exit code.
+UNKNOWN_TO_PBS = 15001 % 256
 
 
 @dataclass(frozen=True)
@@ -48,27 +50,22 @@ def submit_to_pbs(request: Request) -> list[str]:
     chunk = f"select=1:ncpus={request.threads}:mem={request.mem_mb}mb{gpus}"
     # Before it ends a job for its time, PBS sends SIGTERM, and waits for the queue's kill_delay.
     walltime = f"walltime={request.minutes // 60:02}:{request.minutes % 60:02}:00"
-    return [
-        "qsub",
-        "-N",
-        request.name,
-        "-j",
-        "oe",
-        "-o",
-        str(request.log),
-        "-l",
-        chunk,
-        "-l",
-        walltime,
-    ]
+    name = ("-N", request.name, "-j", "oe", "-o", str(request.log))
+    return ["qsub", *name, "-l", chunk, "-l", walltime]
 
 
 def status_in_pbs(number: str) -> str:
-    """By `qstat -x`, which knows finished jobs, too."""
-    text = output_of("qstat", "-x", "-f", number)
-    if value("job_state", text) not in ("F", "X"):
+    """By `qstat -x`, which knows finished jobs, too, where the server keeps a history of them.
+
+    Where it does not, one that has left the queue may have failed. Snakemake then looks whether its
+    outputs are there.
+    """
+    done = subprocess.run(["qstat", "-x", "-f", number], stdout=subprocess.PIPE, text=True)
+    if done.returncode == UNKNOWN_TO_PBS:
+        return "success"
+    if value("job_state", done.stdout) not in ("F", "X"):
         return "running"
-    return "success" if value("Exit_status", text) == "0" else "failed"
+    return "success" if value("Exit_status", done.stdout) == "0" else "failed"
 
 
 def submit_to_lsf(request: Request) -> list[str]:

@@ -198,6 +198,13 @@ SCHEDULERS = {
         },
         "-l select=1:ncpus=8:mem=8000mb:ngpus=1 -l walltime=04:00:00",
     ),
+    "pbs without a history": (
+        {
+            "qsub": f"{RUN}echo 17.server",
+            "qstat": "echo qstat: Unknown Job Id 17.server >&2; exit 153",
+        },
+        "-l select=1:ncpus=8:mem=8000mb:ngpus=1 -l walltime=04:00:00",
+    ),
     "lsf": (
         {
             "bsub": f'{RUN}echo "Job <17> is submitted to default queue <normal>."',
