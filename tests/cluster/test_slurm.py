@@ -83,7 +83,7 @@ class Way:
 
 
 @pytest.fixture(scope="module")
-def ways(slurm: LocalSlurm, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Way]:
+def ways(slurm: LocalSlurm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Way]]:
     """Four calls at once, as a cluster is there for many; most of their time is waiting."""
 
     def start(name: str, *config: str, targets: Sequence[str] = ("submission.csv",)) -> Way:
@@ -110,7 +110,15 @@ def ways(slurm: LocalSlurm, tmp_path_factory: pytest.TempPathFactory) -> dict[st
         make_kaggle(Path(real_data), archives, "--train", "2000", "--test", "500")
         config = ("dataset=cifar10", f"raw_dir={archives}", override(epochs=1), "device=cpu")
         ways["real"] = start("real", *config)
-    return ways
+    yield ways
+    for way in ways.values():
+        end(way.process)
+
+
+def end(process: "subprocess.Popen[bytes]") -> None:
+    """End a call that a failed test has left."""
+    if process.poll() is None:
+        kill_group(process, signal.SIGKILL)
 
 
 def run_here(way: Way, parent: Path, *without: str) -> Project:
@@ -200,7 +208,7 @@ def log_text(log: Path) -> str:
 
 
 def test_whatever_the_cluster_does_the_bytes_are_the_same(
-    slurm: LocalSlurm, tmp_path: Path
+    slurm: LocalSlurm, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     undisturbed, project = (Project.copy_to(tmp_path / name) for name in ("one", "other"))
     for each in (undisturbed, project):
@@ -221,6 +229,7 @@ def test_whatever_the_cluster_does_the_bytes_are_the_same(
 
     undisturbed_run = undisturbed.start(outputs[0], config=config)
     process = project.start(outputs[0], *PROFILE, config=config)
+    request.addfinalizer(lambda: end(process))
     first = training_job()
 
     # A job that is cancelled is submitted anew.
