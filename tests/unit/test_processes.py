@@ -309,6 +309,8 @@ def test_no_process_outlives_a_job_that_is_killed(packed: Inputs, tmp_path: Path
 
 SRUN = f"""#!{sys.executable}
 import os, subprocess, sys
+# Otherwise each node would give its task one core.
+assert "--cpus-per-task=1" in sys.argv
 nodes = int(next(a for a in sys.argv if a.startswith("--nodes=")).partition("=")[2])
 command = sys.argv[next(i for i, a in enumerate(sys.argv) if i and not a.startswith("-")) :]
 tasks = [
