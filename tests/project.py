@@ -9,7 +9,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import dry_runs
+import forked_calls
 
 ROOT = Path(__file__).resolve().parent.parent
 PARTS = ("Snakefile", "config.yaml", "workflow", "profiles", "envs")
@@ -71,17 +71,8 @@ class Project:
 
     def run(self, *arguments: str, config: tuple[str, ...] = (), cores: str | None = "2") -> Result:
         """Call snakemake with some arguments, from the folder that holds the Snakefile."""
-        done = subprocess.run(
-            self.command(*arguments, config=config, cores=cores),
-            cwd=self.folder,
-            env=environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=900,
-        )
-        return Result(done.returncode, done.stdout)
+        _, _, _, *call = self.command(*arguments, config=config, cores=cores)
+        return Result(*forked_calls.call(call, self.folder, environment()))
 
     def start(self, *arguments: str, config: tuple[str, ...] = ()) -> "subprocess.Popen[bytes]":
         """Start snakemake in a process group of its own, so that all of it can be killed."""
@@ -97,8 +88,7 @@ class Project:
 
     def stale(self, *targets: str, config: tuple[str, ...] = ()) -> set[str]:
         """Return the names of the rules that would run."""
-        _, _, _, *arguments = self.command("--dry-run", *targets, config=config)
-        result = Result(*dry_runs.call(arguments, self.folder, environment()))
+        result = self.run("--dry-run", *targets, config=config)
         assert result.code == 0, result.output
         return result.rules
 

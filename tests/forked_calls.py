@@ -1,8 +1,10 @@
 """Calls of snakemake, each in a fork of a process that has imported it already.
 
-Most of a dry run's time goes into importing snakemake; hundreds of tests make one.
+Importing it takes most of the time of a dry run, and of a run that ends with a user's mistake;
+hundreds of tests make one.
 """
 
+import atexit
 import json
 import os
 import subprocess
@@ -64,9 +66,12 @@ def answer(arguments: list[str], folder: str, environment: dict[str, str], outpu
         main(arguments)
     except SystemExit as end:
         code = end.code
+        if isinstance(code, str):
+            print(code, file=sys.stderr)
     except BaseException:
         traceback.print_exc()
     finally:
+        atexit._run_exitfuncs()
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code if isinstance(code, int) else int(code is not None))
