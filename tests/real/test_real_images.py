@@ -25,8 +25,8 @@ def project(tmp_path: Path) -> Project:
 @pytest.mark.slow
 def test_the_chapters_recipe_on_the_competitions_files(project: Project, real_data: Path) -> None:
     archives = project.directory / "archives"
-    make_kaggle(real_data, archives, "--train", "2000", "--test", "500")
-    config = ("dataset=cifar10", f"raw_dir={archives}", "recipe=d2l", "override={epochs: 2}")
+    make_kaggle(real_data, archives, "--train", "1000", "--test", "500")
+    config = ("dataset=cifar10", f"raw_dir={archives}", "recipe=d2l", "override={epochs: 1}")
     result = project.run("submission.csv", config=config)
     assert result.code == 0, result.output
     assert ids_of(project) == [str(number) for number in range(1, 501)]
