@@ -213,7 +213,7 @@ def test_whatever_the_cluster_does_the_bytes_are_the_same(
     undisturbed, project = (Project.copy_to(tmp_path / name) for name in ("one", "other"))
     for each in (undisturbed, project):
         make_competition(each.directory / "kaggle", train=400, test=20)
-    config = (*ONE_THREAD, *KAGGLE, "checkpoint_minutes=0.005", override(epochs=110))
+    config = (*ONE_THREAD, *KAGGLE, "checkpoint_minutes=0.005", override(epochs=320))
     outputs = [
         f"{RESULTS}/seed0/train/{name}" for name in ("model.safetensors", "valid_logits.npz")
     ]
