@@ -7,6 +7,7 @@ hundreds of tests make one.
 import atexit
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -62,6 +63,8 @@ def answer(arguments: list[str], folder: str, environment: dict[str, str], outpu
     for stream, flags in ((0, os.O_RDONLY), (1, os.O_WRONLY), (2, os.O_WRONLY)):
         os.dup2(os.open(os.devnull if stream == 0 else output, flags | os.O_APPEND), stream)
     code: Any = 1
+    # One that hangs is ended by SIGALRM.
+    signal.alarm(900)
     try:
         main(arguments)
     except SystemExit as end:
