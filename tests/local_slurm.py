@@ -12,11 +12,12 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+
+from project import wait_until
 
 CONFIGURATION = Path("/etc/slurm/slurm.conf")
 RESOURCES = Path("/etc/slurm/gres.conf")
@@ -184,13 +185,6 @@ def call(*command: str) -> str:
 
 def succeeds(*command: str) -> bool:
     return subprocess.run(command, capture_output=True, timeout=60).returncode == 0
-
-
-def wait_until(condition: Callable[[], bool], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to pass"
-        time.sleep(0.2)
 
 
 def free_ports(count: int) -> list[int]:

@@ -6,6 +6,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -100,6 +102,19 @@ def kill_group(process: "subprocess.Popen[bytes]", number: signal.Signals) -> No
     """Send a signal to a whole process group, and wait for its leader to end."""
     os.killpg(process.pid, number)
     process.wait(timeout=120)
+
+
+def wait_until(condition: Callable[[], bool], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to pass"
+        time.sleep(0.2)
+
+
+def write_program(path: Path, script: str) -> None:
+    """Write a shell script that can be called as a command."""
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
 
 
 def text_since(log: Path, since: float) -> str | None:

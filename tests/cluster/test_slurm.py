@@ -18,8 +18,8 @@ from PIL import Image
 
 from builders import make_competition, make_kaggle, write_archive, write_csv
 from imagepipe import checkpoint
-from local_slurm import LocalSlurm, call, wait_until
-from project import Project, kill_group, text_since
+from local_slurm import LocalSlurm, call
+from project import Project, kill_group, text_since, wait_until
 from training_builders import CLASSES, coloured
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
@@ -214,7 +214,7 @@ def test_whatever_the_cluster_does_the_bytes_are_the_same(
     undisturbed, project = (Project.copy_to(tmp_path / name) for name in ("one", "other"))
     for each in (undisturbed, project):
         make_competition(each.directory / "kaggle", train=400, test=20)
-    config = (*ONE_THREAD, *KAGGLE, "checkpoint_minutes=0.005", override(epochs=320))
+    config = (*ONE_THREAD, *KAGGLE, "checkpoint_minutes=0.005", override(epochs=280))
     outputs = [
         f"{RESULTS}/seed0/train/{name}" for name in ("model.safetensors", "valid_logits.npz")
     ]
@@ -269,6 +269,14 @@ def test_whatever_the_cluster_does_the_bytes_are_the_same(
     time.sleep(3)
     slurm.start_controller()
     assert training_job() == third
+
+    # One that Slurm itself has ended for its time is submitted anew.
+    call("scontrol", "update", f"jobid={third}", "endtime=now")
+    wait_until(lambda: third not in slurm.running("train"), 90)
+    assert [job.state for job in slurm.finished() if job.number == third] == ["TIMEOUT"]
+    fourth = training_job()
+    assert fourth != third
+    assert "carry on after epoch" in log.read_text()
     assert process.poll() is None
 
     # And when all are gone, the next call carries on.

@@ -2,10 +2,8 @@
 
 import os
 import signal
-import stat
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,7 +15,15 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from builders import make_competition
-from project import QUICK, Project, Result, environment, kill_group
+from project import (
+    QUICK,
+    Project,
+    Result,
+    environment,
+    kill_group,
+    wait_until,
+    write_program,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -38,12 +44,8 @@ class Storage:
     @property
     def arguments(self) -> tuple[str, ...]:
         return (
-            *(
-                "--default-storage-provider",
-                "s3",
-                "--default-storage-prefix",
-                f"s3://{self.bucket}/run",
-            ),
+            *("--default-storage-provider", "s3"),
+            *("--default-storage-prefix", f"s3://{self.bucket}/run"),
             *("--storage-s3-endpoint-url", self.address),
         )
 
@@ -53,9 +55,8 @@ class Storage:
         return {item["Key"].removeprefix("run/"): item["LastModified"] for item in listing}
 
     def read(self, path: str) -> bytes:
-        content: bytes = self.client.get_object(Bucket=self.bucket, Key=f"run/{path}")[
-            "Body"
-        ].read()
+        answer = self.client.get_object(Bucket=self.bucket, Key=f"run/{path}")
+        content: bytes = answer["Body"].read()
         return content
 
 
@@ -102,9 +103,7 @@ def test_jobs_that_share_no_folder_come_to_the_same_bytes(storage: Storage, tmp_
         "status": f'[ "$(cat {jobs}/$1/code)" = 0 ] && echo success || echo failed',
     }
     for name, script in commands.items():
-        path = tmp_path / name
-        path.write_text(f"#!/bin/sh\n{script}\n")
-        path.chmod(path.stat().st_mode | stat.S_IXUSR)
+        write_program(tmp_path / name, script)
     cluster = (
         *("--executor", "cluster-generic", "--jobs", "4"),
         *("--cluster-generic-submit-cmd", str(tmp_path / "submit")),
@@ -145,7 +144,7 @@ def test_what_is_there_is_not_uploaded_again(storage: Storage, tmp_path: Path) -
     shared = ("--shared-fs-usage", "persistence", *CODE)
     arguments = (*storage.arguments, *shared)
     process = project.start(*arguments, config=config)
-    wait_for_upload(storage, "data/cifar10/duplicates.json")
+    wait_until(lambda: "data/cifar10/duplicates.json" in storage.uploads(), 120)
     kill_group(process, signal.SIGKILL)
     before = storage.uploads()
     assert SUBMISSION not in before
@@ -162,10 +161,3 @@ def test_what_is_there_is_not_uploaded_again(storage: Storage, tmp_path: Path) -
     result = project.run(*arguments, config=config)
     assert "Nothing to be done" in result.output
     assert storage.uploads() == after
-
-
-def wait_for_upload(storage: Storage, path: str) -> None:
-    deadline = time.monotonic() + 120
-    while path not in storage.uploads():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)

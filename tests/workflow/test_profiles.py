@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import stat
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from builders import make_competition
-from project import QUICK, ROOT, Project, Result, environment
+from project import QUICK, ROOT, Project, Result, environment, write_program
 
 PROFILES = sorted(path.name for path in (ROOT / "profiles").iterdir())
 CONFIG = ("dataset=cifar10", "raw_dir=kaggle", QUICK)
@@ -57,9 +56,7 @@ class StandIns:
 
     def add(self, commands: dict[str, str]) -> None:
         for name, script in commands.items():
-            path = self.folder / name
-            path.write_text(f'#!/bin/sh\nhere="{self.folder}"\n{script}\n')
-            path.chmod(path.stat().st_mode | stat.S_IXUSR)
+            write_program(self.folder / name, f'here="{self.folder}"\n{script}')
 
     def submitted(self) -> list[str]:
         return (self.folder / "lines").read_text().splitlines()
@@ -244,9 +241,7 @@ def test_a_training_through_another_scheduler(
     script = packed.folder / "workflow/scripts/train.py"
     text = script.read_text()
     try:
-        script.write_text(
-            text.replace("    run_training(", "    raise SystemExit(3)\n    run_training(")
-        )
+        script.write_text("raise SystemExit(3)\n" + text)
         result = stand_ins.run(packed, train(9), *profile, config=("seed=9",))
     finally:
         script.write_text(text)
