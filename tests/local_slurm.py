@@ -24,6 +24,7 @@ RESOURCES = Path("/etc/slurm/gres.conf")
 CLUSTER = "imagepipe-tests"
 NODES = ("n1", "n2")
 CORES_PER_NODE = 8
+GPUS_OF_A_NODE = ("/dev/null", "/dev/zero")
 OURS = "# Of a test of imagepipe, and to be removed at its end.\n"
 PROGRAMS = ("slurmctld", "slurmd", "munged", "sbatch", "srun")
 
@@ -76,7 +77,8 @@ class LocalSlurm:
         subprocess.run(["munged", "--force", *paths], check=True)
         CONFIGURATION.parent.mkdir(exist_ok=True)
         CONFIGURATION.write_text(self.configuration())
-        RESOURCES.write_text("".join(f"NodeName={n} Name=gpu File=/dev/null\n" for n in NODES))
+        gpus = "".join(f"Name=gpu File={device}\n" for device in GPUS_OF_A_NODE)
+        RESOURCES.write_text(gpus)
         (self.folder / "state").mkdir()
         self.start_controller()
         for node in NODES:
@@ -89,7 +91,7 @@ class LocalSlurm:
         ports = free_ports(1 + len(NODES))
         nodes = "".join(
             f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} "
-            f"CPUs={CORES_PER_NODE} RealMemory=20000 Gres=gpu:1\n"
+            f"CPUs={CORES_PER_NODE} RealMemory=20000 Gres=gpu:{len(GPUS_OF_A_NODE)}\n"
             for node, port in zip(NODES, ports[1:], strict=True)
         )
         return f"""\

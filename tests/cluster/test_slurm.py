@@ -98,7 +98,7 @@ def ways(slurm: LocalSlurm, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     projects = {name: Project.copy_to(folder / name) for name in [*names, "real"]}
     write_coloured(projects["two nodes"].directory / "kaggle")
     make_competition(projects["members"].directory / "kaggle", train=400, test=20)
-    # A node has one GPU for Slurm, and none for PyTorch. Members without can run five at once.
+    # A node has two GPUs for Slurm, and none for PyTorch. Members without can run five at once.
     without_gpus = (*KAGGLE, override(epochs=8), "device=cpu", "members=5")
     models = [f"{RESULTS}/seed{seed}/final/model.safetensors" for seed in range(5)]
     ways = {
