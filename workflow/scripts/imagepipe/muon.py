@@ -114,10 +114,10 @@ def orthogonalise(matrices: Tensor, iterations: int, dtype: torch.dtype) -> Tens
     values = values.mT if tall else values
     square = (values @ values.mT).float()
     identity = torch.eye(square.shape[-1], device=square.device)
-    product = identity
-    for _ in range(iterations):
+    product = polynomial = a * identity + b * square + c * square @ square
+    for _ in range(iterations - 1):
+        square = polynomial @ square @ polynomial
         polynomial = a * identity + b * square + c * square @ square
         product = polynomial @ product
-        square = polynomial @ square @ polynomial
     result: Tensor = product.to(dtype) @ values
     return (result.mT if tall else result).float()
