@@ -102,9 +102,10 @@ class Muon:
 def orthogonalise(matrices: Tensor, iterations: int, dtype: torch.dtype) -> Tensor:
     """Return matrices with the same singular vectors, and singular values near 1.
 
-    matrices: float32 [N, rows, columns]; so is the result. It is the Newton-Schulz iteration. Each
-    of its matrices is a polynomial in the first one's square, times the first one. So only squares
-    are iterated, in float32, and two large products are left, which are computed in `dtype`.
+    matrices: float32 [N, rows, columns]; so is the result. iterations: 1 at least. It is the
+    Newton-Schulz iteration. Each of its matrices is a polynomial in the first one's square, times
+    the first one. So only squares are iterated, in float32, and two large products are left, which
+    are computed in `dtype`.
     """
     a, b, c = COEFFICIENTS
     # No singular value may be larger than 1 at the beginning, and none is larger than this norm.
@@ -114,10 +115,14 @@ def orthogonalise(matrices: Tensor, iterations: int, dtype: torch.dtype) -> Tens
     values = values.mT if tall else values
     square = (values @ values.mT).float()
     identity = torch.eye(square.shape[-1], device=square.device)
-    product = polynomial = a * identity + b * square + c * square @ square
+
+    def polynomial(square: Tensor) -> Tensor:
+        return a * identity + b * square + c * square @ square
+
+    product = factor = polynomial(square)
     for _ in range(iterations - 1):
-        square = polynomial @ square @ polynomial
-        polynomial = a * identity + b * square + c * square @ square
-        product = polynomial @ product
+        square = factor @ square @ factor
+        factor = polynomial(square)
+        product = factor @ product
     result: Tensor = product.to(dtype) @ values
     return (result.mT if tall else result).float()
