@@ -105,16 +105,12 @@ def train_ours(
     return outputs.model, pd.read_json(outputs.metrics, typ="series")["examples_per_second"]
 
 
-def accuracy_ours(
-    model_file: Path,
-    images: np.ndarray,
-    labels: np.ndarray,
-    device: torch.device,
-    precision: str = "auto",
-) -> float:
-    """Classify by the function of rule `predict`."""
+def classify_ours(
+    model_file: Path, images: np.ndarray, device: torch.device, precision: str = "auto"
+) -> np.ndarray:
+    """Return the logits, float32 [N, classes], that the function of rule `predict` gives."""
     model, description = load_model(model_file)
-    logits = predict_logits(
+    return predict_logits(
         model.to(device),
         torch.from_numpy(images),
         description.channel_means,
@@ -122,8 +118,19 @@ def accuracy_ours(
         batch_size=500,
         precision=choose_precision(precision, device)[0],
         test_time_augmentation=description.test_time_augmentation,
-    )
-    return float((logits.argmax(dim=1).numpy() == labels).mean())
+    ).numpy()
+
+
+def accuracy_ours(
+    model_file: Path,
+    images: np.ndarray,
+    labels: np.ndarray,
+    device: torch.device,
+    precision: str = "auto",
+) -> float:
+    """Return the top-1 accuracy of a model by the function of rule `predict`."""
+    logits = classify_ours(model_file, images, device, precision)
+    return float((logits.argmax(axis=1) == labels).mean())
 
 
 def pack(data: Path, work: Path) -> None:

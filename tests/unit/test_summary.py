@@ -23,9 +23,9 @@ def write_json(path: Path, content: object) -> None:
     path.write_text(json.dumps(content))
 
 
-def told(folder: Path) -> list[str]:
-    text = summary("my birds", "fast", folder, [folder / "fast/seed0"], folder / "submission.csv")
-    return text.splitlines()
+def told(folder: Path, seeds: int = 1) -> list[str]:
+    folders = [folder / f"fast/seed{seed}" for seed in range(seeds)]
+    return summary("my birds", "fast", folder, folders, folder / "submission.csv").splitlines()
 
 
 def finish(folder: Path) -> None:
@@ -57,6 +57,18 @@ def test_summary_tells_how_good_the_model_is_and_where_the_results_lie(tmp_path:
     assert "10,000 images" in lines[1]
     for name in ("submission.csv", "runs.csv", "score.json", "fast/seed0/final/model.safetensors"):
         assert str(tmp_path / name) in text
+
+
+def test_summary_of_several_members_says_that_one_was_validated_and_how_many_there_are(
+    tmp_path: Path,
+) -> None:
+    finish(tmp_path)
+    alone = "\n".join(told(tmp_path))
+    assert "of one member" not in alone
+    assert "more beside" not in alone
+    text = "\n".join(told(tmp_path, seeds=3))
+    assert "0.8765  of one member after 16 epochs" in text
+    assert "final/model.safetensors, and 2 more beside seed0\n" in text
 
 
 def test_summary_names_no_file_that_is_not_there(tmp_path: Path) -> None:

@@ -42,6 +42,7 @@ def onward(*rules: str) -> set[str]:
 
 NOTHING: set[str] = set()
 TRAINING = onward("train")
+ANOTHER_MEMBER = {"retrain", "predict", "submission", "score", "publish"}
 
 # key of config.yaml: (another value, what reruns)
 CONFIG_TABLE: dict[str, tuple[str, set[str]]] = {
@@ -52,7 +53,7 @@ CONFIG_TABLE: dict[str, tuple[str, set[str]]] = {
     "valid_ratio": ("valid_ratio=0.3", onward("split")),
     "split_seed": ("split_seed=1", onward("split")),
     "seed": ("seed=7", TRAINING),
-    "members": ("members=2", {"retrain", "predict", "submission", "score", "publish"}),
+    "members": ("members=2", ANOTHER_MEMBER),
     "device": ("device=cpu", NOTHING),
     "gpus_per_run": ("gpus_per_run=2", NOTHING),
     "nodes_per_run": ("nodes_per_run=2", NOTHING),
@@ -124,7 +125,7 @@ RECIPE_TABLE: dict[str, str] = {
     "compile": "true",
     "test_time_augmentation": "none",
 }
-RECIPE_NOT_CONCERNED = {"title"}
+OTHER_RECIPE_KEYS = {"title", "members"}
 # A list is given whole: the table has another one for each key of its items.
 RECIPE_LISTS = ("progressive_resizing", "freeze")
 
@@ -282,7 +283,7 @@ def changed(path: Path, content: str) -> Iterator[None]:
     ("schema", "keys"),
     [
         ("config", set(CONFIG_TABLE)),
-        ("recipe", set(RECIPE_TABLE) | RECIPE_NOT_CONCERNED),
+        ("recipe", set(RECIPE_TABLE) | OTHER_RECIPE_KEYS),
         ("dataset", set(DATASET_TABLE)),
     ],
 )
@@ -323,6 +324,15 @@ def test_a_recipe_key_reruns_the_training(finished: Finished, key: str) -> None:
     section[last] = yaml.safe_load(RECIPE_TABLE[key])
     change = "override=" + yaml.safe_dump(override, default_flow_style=True, width=10_000).strip()
     assert project.stale(config=with_key(config, change)) == TRAINING
+
+
+def test_a_recipe_says_how_many_members_there_are_unless_the_config_does(
+    finished: Finished,
+) -> None:
+    project, config = finished
+    two = with_key(config, QUICK.replace("{", "{members: 2, ", 1))
+    assert project.stale(config=two) == ANOTHER_MEMBER
+    assert project.stale(config=with_key(two, "members=1")) == NOTHING
 
 
 def test_swapping_two_values_reruns_the_training(finished: Finished) -> None:

@@ -23,10 +23,15 @@ except UserError as error:
 config.update(CONFIGURATION.settings)
 
 DATASET = CONFIGURATION.dataset
-# A title is for people: no rule depends on it.
-RECIPE = {key: value for key, value in CONFIGURATION.recipe.items() if key != "title"}
+# No training depends on its recipe's title, or on how many others there are.
+RECIPE = {
+    key: value
+    for key, value in CONFIGURATION.recipe.items()
+    if key not in ("title", "members")
+}
 RUN = CONFIGURATION.recipe_name
-SEEDS = [config["seed"] + member for member in range(config["members"])]
+MEMBERS = config["members"] or CONFIGURATION.recipe["members"]
+SEEDS = [config["seed"] + member for member in range(MEMBERS)]
 
 DATA = f"data/{CONFIGURATION.dataset_name}"
 RESULTS = f"results/{CONFIGURATION.dataset_name}"
