@@ -25,11 +25,11 @@ def project(tmp_path: Path) -> Project:
 @pytest.mark.slow
 def test_the_chapters_recipe_on_the_competitions_files(project: Project, real_data: Path) -> None:
     archives = project.directory / "archives"
-    make_kaggle(real_data, archives, "--train", "1000", "--test", "500")
+    make_kaggle(real_data, archives, "--train", "500", "--test", "300")
     config = ("dataset=cifar10", f"raw_dir={archives}", "recipe=d2l", "override={epochs: 1}")
     result = project.run("submission.csv", config=config)
     assert result.code == 0, result.output
-    assert ids_of(project) == [str(number) for number in range(1, 501)]
+    assert ids_of(project) == [str(number) for number in range(1, 301)]
     assert "Nothing to be done" in project.run("submission.csv", config=config).output
 
 
@@ -51,8 +51,8 @@ def test_the_full_size_is_split_as_the_book_does(project: Project, real_data: Pa
     from torchvision.datasets import ImageFolder
 
     archives = project.directory / "archives"
-    make_kaggle(real_data, archives)
-    result = project.run("pack", config=("dataset=cifar10", f"raw_dir={archives}"))
+    make_kaggle(real_data, archives, "--test", "1000")
+    result = project.run("reorganise", config=("dataset=cifar10", f"raw_dir={archives}"))
     assert result.code == 0, result.output
     tree = project.directory / "data/cifar10/train_valid_test"
     sizes = {}
@@ -61,4 +61,4 @@ def test_the_full_size_is_split_as_the_book_does(project: Project, real_data: Pa
         sizes[name] = len(folder)
         assert folder.classes == (sorted(folder.classes) if name != "test" else ["unknown"])
         assert len(folder.classes) == (10 if name != "test" else 1)
-    assert sizes == {"train": 45_000, "valid": 5_000, "train_valid": 50_000, "test": 10_000}
+    assert sizes == {"train": 45_000, "valid": 5_000, "train_valid": 50_000, "test": 1_000}
