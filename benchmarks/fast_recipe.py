@@ -44,6 +44,7 @@ from imagepipe.prediction import predict_logits  # noqa: E402
 from imagepipe.saving import Checkpoints  # noqa: E402
 from imagepipe.source_hash import code_hash  # noqa: E402
 from imagepipe.splitting import draw_valid  # noqa: E402
+from imagepipe.submission import softmax  # noqa: E402
 from imagepipe.training import train  # noqa: E402
 from imagepipe.training_state import TrainingData  # noqa: E402
 
@@ -139,12 +140,6 @@ def run_ours(data: Images, recipe: dict[str, Any], seed: int, device: torch.devi
     return Result(seconds, logits.numpy())
 
 
-def probabilities(logits: np.ndarray) -> np.ndarray:
-    raised = np.exp(logits - logits.max(axis=1, keepdims=True))
-    quotients: np.ndarray = raised / raised.sum(axis=1, keepdims=True)
-    return quotients
-
-
 def summary(name: str, values: list[float]) -> str:
     figures = np.array(values)
     spread = f" ± {figures.std(ddof=1):.4f}" if len(figures) > 1 else ""
@@ -199,7 +194,7 @@ def measure(data: Images, folder: Path, seeds: int, members: int, device: torch.
         f"{seeds} are {medians[0]:.1f} and {medians[1]:.1f} s"
     )
     if members > 1:
-        averaged = np.mean([probabilities(result.logits) for result in ours[:members]], axis=0)
+        averaged = np.mean([softmax(result.logits) for result in ours[:members]], axis=0)
         gain = accuracy(averaged, data) - np.mean(accuracies[:members])
         print(summary("members", accuracies[:members]))
         print(

@@ -144,6 +144,8 @@ def test_recipe_has_the_chapters_numbers(recipe: str, differences: dict[str, Any
         ({"seed": "7"}, "seed", 7),
         ({"members": " 3 "}, "members", 3),
         ({"members": 5.0}, "members", 5),
+        ({"members": None}, "members", None),
+        ({"members": "null"}, "members", None),
         ({"raw_dir": "null"}, "raw_dir", None),
         ({"raw_dir": "None"}, "raw_dir", None),
         ({"raw_dir": ""}, "raw_dir", None),

@@ -66,7 +66,9 @@ def test_summary_of_several_members_says_that_one_was_validated_and_how_many_the
     alone = "\n".join(told(tmp_path))
     assert "of one member" not in alone
     assert "more beside" not in alone
-    text = "\n".join(told(tmp_path, seeds=3))
+    for seed in (1, 2):
+        write_json(tmp_path / f"fast/seed{seed}/final/model.safetensors", "weights")
+    text = "\n".join(told(tmp_path, seeds=4))
     assert "0.8765  of one member after 16 epochs" in text
     assert "final/model.safetensors, and 2 more beside seed0\n" in text
 

@@ -15,13 +15,13 @@ def summary(title: str, recipe: str, results: Path, run_folders: list[Path], top
     score = results / "score.json"
     model = run_folders[0] / "final" / "model.safetensors"
     made = in_order([metrics, results / "runs.csv", model, score, top])
-    others = len(run_folders) - 1
+    several = len(run_folders) > 1
     lines = [f"{title}, recipe {recipe}"]
     if metrics in made:
         validated = json.loads(metrics.read_text(encoding="utf-8"))
         lines.append(
             f"  valid accuracy  {validated['valid_accuracy']:.4f}  "
-            f"{'of one member ' if others else ''}after {validated['epochs']} "
+            f"{'of one member ' if several else ''}after {validated['epochs']} "
             f"epochs in {_duration(validated['seconds'])} "
             f"({validated['examples_per_second']:,.0f} examples/sec, {validated['device']}, "
             f"{validated['precision']})"
@@ -35,6 +35,7 @@ def summary(title: str, recipe: str, results: Path, run_folders: list[Path], top
         "all runs": results / "runs.csv",
         "score": score,
     }
+    others = sum((run / "final" / model.name).is_file() for run in run_folders[1:])
     beside = f", and {others} more beside {run_folders[0].name}" if others else ""
     lines += [
         f"  {name:<14}  {path}{beside if path == model else ''}"
