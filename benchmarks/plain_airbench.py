@@ -49,11 +49,11 @@ class PlainAirbench(nn.Module):
         return logits
 
 
-def init_whitening(net: PlainAirbench, images: Tensor) -> None:
+def init_whitening(layer: nn.Conv2d, images: Tensor) -> None:
     patches = images.unfold(2, 2, 1).unfold(3, 2, 1).transpose(1, 3).reshape(-1, 12).float()
     values, vectors = torch.linalg.eigh(patches.T @ patches / len(patches))
     filters = vectors.T.reshape(12, 3, 2, 2) / (values + 5e-4).sqrt()[:, None, None, None]
-    net.whiten.weight.data[:] = torch.cat((filters, -filters))
+    layer.weight.data[:] = torch.cat((filters, -filters))
 
 
 def orthogonal(gradient: Tensor) -> Tensor:
@@ -102,7 +102,7 @@ def train_plain_airbench(images: Tensor, labels: Tensor, seed: int) -> PlainAirb
     torch.manual_seed(seed)
     net = PlainAirbench().to(images.device)
     net.to(memory_format=torch.channels_last)
-    init_whitening(net, normalised(images[:5000]))
+    init_whitening(net.whiten, normalised(images[:5000]))
     steps_per_epoch = len(images) // BATCH_SIZE
     steps, whitening_steps = EPOCHS * steps_per_epoch, WHITENING_EPOCHS * steps_per_epoch
     filters = [p for p in net.parameters() if p.dim() == 4 and p.requires_grad]
@@ -149,7 +149,7 @@ def train_plain_airbench(images: Tensor, labels: Tensor, seed: int) -> PlainAirb
 
 
 @torch.inference_mode()
-def predict_plain_airbench(net: PlainAirbench, images: Tensor) -> Tensor:
+def predict_plain(net: nn.Module, images: Tensor) -> Tensor:
     """Return logits, the mean over mirrored and shifted views, as published (tta_level 2)."""
     net.eval()
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from chapter import ROOT, classify_ours, prepare, train_ours
-from fast_recipe import summary
+from published_recipes import summary
 
 from imagepipe.configuration import load_configuration
 from imagepipe.device import device_name

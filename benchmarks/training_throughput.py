@@ -6,9 +6,10 @@ first. For each batch size, rounds of the plain loop (float32), of ours in the p
 picks, and of ours in float32 take turns; the best round of each counts. The share of time outside
 the network is that of an epoch of ours beyond the same number of steps on one prepared batch.
 
-    benchmarks/training_throughput.py [--images 512] [--rounds 4] [--workers 0]
+    benchmarks/training_throughput.py [--images 512] [--rounds 4] [--workers 0] [--sample FOLDER]
 
-About eight minutes on two cores. On a GPU give more images, and the plain loop its workers.
+About eight minutes on two cores. On a GPU give more images, and the plain loop its workers; without
+Snakemake there, give the folder in which `snakemake pack` was called elsewhere.
 """
 
 import argparse
@@ -25,6 +26,8 @@ from typing import Any
 import numpy as np
 import torch
 from plain_training import DEVIATIONS, MEANS, plain_epoch, plain_loader, plain_resnet18
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
@@ -37,7 +40,7 @@ from imagepipe.mixing import Mixed  # noqa: E402
 from imagepipe.packed_images import read_classes, read_packed  # noqa: E402
 from imagepipe.progress import counter  # noqa: E402
 from imagepipe.saving import Checkpoints, Saver  # noqa: E402
-from imagepipe.training import train_epoch, train_step  # noqa: E402
+from imagepipe.training import learn, train_epoch  # noqa: E402
 from imagepipe.training_runs import training_data  # noqa: E402
 from imagepipe.training_state import Training, TrainingData, begin  # noqa: E402
 
@@ -93,7 +96,8 @@ def steps_of(training: Training) -> Callable[[], object]:
     def run() -> None:
         training.model.train()
         for step in range(training.steps):
-            train_step(training, batch, Mixed(training.labels[rows]), step)
+            training.set_rates(step)
+            learn(training, batch, Mixed(training.labels[rows]), len(rows))
 
     return run
 
@@ -119,12 +123,14 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--workers", type=int, default=0, help="of the plain loop's DataLoader")
+    parser.add_argument("--sample", type=Path, help="folder in which the sample is packed already")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        work = Path(folder)
-        snakemake = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
-        where = ["--cores", "all", "--directory", str(work), "--quiet", "all"]
-        subprocess.run([*snakemake, "pack", *where], check=True, capture_output=True)
+        work = arguments.sample or Path(folder)
+        if arguments.sample is None:
+            snakemake = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
+            where = ["--cores", "all", "--directory", str(work), "--quiet", "all"]
+            subprocess.run([*snakemake, "pack", *where], check=True, capture_output=True)
         with chosen_device("auto", gpus=1) as device:
             measure(work / "data" / "sample", device, arguments)
 
@@ -157,7 +163,7 @@ def measure(folder: Path, device: torch.device, arguments: argparse.Namespace) -
         trainer = torch.optim.SGD(net.parameters(), lr=2e-4, momentum=0.9, weight_decay=5e-4)
         loader = plain_loader(tree, batch_size, arguments.workers, arguments.images)
         ways = {
-            "plain, fp32": Rounds(lambda: plain_epoch(net, trainer, loader, device)),  # noqa: B023
+            "plain, fp32": Rounds(lambda: plain_round(net, trainer, loader, device)),  # noqa: B023
             f"ours, {auto}": Rounds(epoch_of(training("d2l", batch_size, auto))),
             "ours, fp32": Rounds(epoch_of(training("d2l", batch_size, "fp32"))),
         }
@@ -171,6 +177,9 @@ def measure(folder: Path, device: torch.device, arguments: argparse.Namespace) -
                 flush=True,
             )
 
+    if device.type != "cpu":
+        # There the steps of an epoch are one graph, and those of one batch are not.
+        return
     for title, recipe, batch_size in (
         ("ResNet-18", "d2l", 128),
         ("ResNet-18", "d2l", 32),
@@ -184,6 +193,19 @@ def measure(folder: Path, device: torch.device, arguments: argparse.Namespace) -
             f"{1 - network.best / whole.best:.1%} of an epoch is outside the network",
             flush=True,
         )
+
+
+def plain_round(
+    net: nn.Module,
+    trainer: torch.optim.Optimizer,
+    loader: "DataLoader[tuple[Tensor, Tensor]]",
+    device: torch.device,
+) -> None:
+    """Train an epoch of the plain loop, with PyTorch's own settings for a GPU."""
+    torch.use_deterministic_algorithms(False)
+    with torch.backends.cudnn.flags(enabled=True, benchmark=False, allow_tf32=True):
+        plain_epoch(net, trainer, loader, device)
+    torch.use_deterministic_algorithms(True)
 
 
 def take_turns(ways: list[Rounds], rounds: int) -> None:

@@ -1,5 +1,6 @@
 """The engine on a CUDA GPU: as exact as on the CPU, and never waited for."""
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,18 +10,20 @@ import pytest
 import torch
 
 from imagepipe import device as device_module
-from imagepipe import training
+from imagepipe import training, training_state
 from imagepipe.device import chosen_device
 from imagepipe.errors import UserError
 from imagepipe.interruption import StopRequest
+from imagepipe.processes import ALONE
 from imagepipe.progress import counter
 from imagepipe.saving import Checkpoints, Saver
 from imagepipe.training import train_epoch
 from imagepipe.training_runs import train_or_explain
-from imagepipe.training_state import begin
+from imagepipe.training_state import TrainingData, begin
 from training_builders import (
     CPU,
     assert_same_weights,
+    coloured,
     complete_recipe,
     train_in,
     training_data,
@@ -39,12 +42,21 @@ AUGMENTATION = {
 
 
 def recipe(**sections: Any) -> dict[str, Any]:
-    return complete_recipe(augmentation=AUGMENTATION, **sections)
+    return complete_recipe(**{"augmentation": AUGMENTATION} | sections)
 
 
 def train_on_gpu(folder: Path, precision: str, **options: Any) -> training.Trained:
     sections = options.pop("sections", {})
     return train_in(folder, recipe(**sections), precision=precision, device=GPU, **options)
+
+
+def data_of(sections: dict[str, Any]) -> TrainingData:
+    """Return 60 images, large enough for the network, so that an epoch has `STEPS` steps."""
+    images, labels = coloured(72, 32 if "model" in sections else 8)
+    rows = np.arange(72)
+    return TrainingData(
+        images.numpy(), labels.numpy(), rows[:60], rows[60:], 3, [0.5] * 3, [0.25] * 3
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -55,27 +67,113 @@ def settings_as_before() -> Any:
     torch.cuda.set_per_process_memory_fraction(1.0)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
-@pytest.mark.parametrize("step", [2, 5])
+MUON = {
+    "model": {"name": "airbench", "widths": [16, 32, 32]},
+    "optimizer": {"name": "muon", "lr": 0.1, "momentum": 0.6},
+    "progressive_resizing": [{"until": 0.4, "scale": 0.875}],
+    "schedule": {"name": "linear"},
+    "freeze": [{"parameters": "whitening", "after": 0.5}],
+    "averaging": {"name": "lookahead", "every": 2},
+    "test_time_augmentation": "flip_and_shift",
+}
+ADAMW = {"optimizer": {"name": "adamw", "lr": 1e-3}, "averaging": {"name": "ema"}}
+# Steps of an epoch, of which the last has too few images to be a graph.
+STEPS = 8
+
+
+@pytest.mark.parametrize(
+    ("precision", "sections"),
+    [("fp32", {}), ("bf16", {}), ("fp16", {}), ("bf16", MUON), ("fp32", ADAMW)],
+    ids=["fp32", "bf16", "fp16", "muon", "adamw"],
+)
+@pytest.mark.parametrize("step", [2, 5, STEPS + 6])
 def test_a_training_repeats_itself_bit_for_bit_and_after_a_kill(
-    precision: str, step: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    precision: str,
+    sections: dict[str, Any],
+    step: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    whole = train_on_gpu(tmp_path / "whole", precision)
-    train_step, done = training.train_step, []
+    data = data_of(sections)
+    whole = train_on_gpu(tmp_path / "whole", precision, sections=sections, data=data)
+    take_step, done = training.take_step, []
 
     def mortal(*args: Any) -> torch.Tensor:
         done.append(1)
         if len(done) == step:
             raise KeyboardInterrupt
-        return train_step(*args)
+        return take_step(*args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(training, "train_step", mortal)
+        patch.setattr(training, "take_step", mortal)
         with pytest.raises(KeyboardInterrupt):
-            train_on_gpu(tmp_path / "resumed", precision, seconds_between=0.0)
-    resumed = train_on_gpu(tmp_path / "resumed", precision)
+            train_on_gpu(
+                tmp_path / "resumed", precision, sections=sections, data=data, seconds_between=0.0
+            )
+    resumed = train_on_gpu(tmp_path / "resumed", precision, sections=sections, data=data)
     assert_same_weights(resumed.model, whole.model)
     assert without_times(resumed.history) == without_times(whole.history)
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [{}, MUON, ADAMW, {"augmentation": AUGMENTATION | {"cutmix": 1.0}}, {"deterministic": False}],
+    ids=["sgd", "muon", "adamw", "cutmix", "fastest kernels"],
+)
+def test_steps_as_graphs_compute_what_they_compute_one_by_one(
+    sections: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, replays = data_of(sections), []
+    replay = torch.cuda.CUDAGraph.replay
+
+    def counted(graph: torch.cuda.CUDAGraph) -> None:
+        replays.append(graph)
+        replay(graph)
+
+    monkeypatch.setattr(torch.cuda.CUDAGraph, "replay", counted)
+    graphs = train_on_gpu(tmp_path / "graphs", "bf16", sections=sections, data=data)
+    assert replays
+    monkeypatch.setattr(training_state, "can_be_graphs", lambda *_: False)
+    one_by_one = train_on_gpu(tmp_path / "one by one", "bf16", sections=sections, data=data)
+    if "deterministic" in sections:
+        losses = [[row["train_loss"] for row in run.history] for run in (graphs, one_by_one)]
+        assert losses[0] == pytest.approx(losses[1], rel=0.05)
+    else:
+        assert_same_weights(graphs.model, one_by_one.model)
+        assert without_times(graphs.history) == without_times(one_by_one.history)
+
+
+def test_a_network_that_draws_random_numbers_draws_them_in_graphs_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = training_state.create_model
+
+    def with_dropout(*args: Any) -> torch.nn.Module:
+        return torch.nn.Sequential(torch.nn.Dropout(0.3), create(*args))
+
+    monkeypatch.setattr(training_state, "create_model", with_dropout)
+    graphs = train_on_gpu(tmp_path / "graphs", "bf16", data=data_of({}))
+    monkeypatch.setattr(training_state, "can_be_graphs", lambda *_: False)
+    one_by_one = train_on_gpu(tmp_path / "one by one", "bf16", data=data_of({}))
+    assert_same_weights(graphs.model, one_by_one.model)
+
+
+def test_a_network_that_waits_for_the_gpu_is_trained_step_by_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Waiting(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            assert x.mean().item() < 100
+            return x
+
+    create = training_state.create_model
+    monkeypatch.setattr(
+        training_state, "create_model", lambda *args: torch.nn.Sequential(Waiting(), create(*args))
+    )
+    with caplog.at_level(logging.INFO):
+        trained = train_on_gpu(tmp_path, "bf16", data=data_of({}))
+    assert "each kernel of a step is launched by itself" in caplog.text
+    assert len(trained.history) == 3
 
 
 def test_a_memory_map_gives_the_same_training(
@@ -99,17 +197,18 @@ def test_no_step_waits_for_the_gpu(
         monkeypatch.setattr(device_module, "free_memory", lambda _: 0)
     monkeypatch.setattr(training, "SECONDS_BETWEEN_LOOKS", 0.0)
     subject = begin(training_data(80), recipe(), 0, GPU, precision)
-    train_step = training.train_step
+    take_step = training.take_step
 
     def watched(*args: Any) -> torch.Tensor:
-        # From the first step on: the epoch's order and draws are on the device by then.
-        torch.cuda.set_sync_debug_mode("error")
-        result = train_step(*args)
+        # From the first step on, as the epoch's order and draws are on the device by then; making
+        # a graph, with the third step, does wait.
+        torch.cuda.set_sync_debug_mode("default" if subject.step == 2 else "error")
+        result = take_step(*args)
         if subject.step == subject.steps - 1:
             torch.cuda.set_sync_debug_mode("default")
         return result
 
-    monkeypatch.setattr(training, "train_step", watched)
+    monkeypatch.setattr(training, "take_step", watched)
     saver = Saver(subject, Checkpoints(Path("nowhere"), ""), StopRequest())
     with counter(total=None, description="", unit="images") as bar:
         train_epoch(subject, saver, bar)
@@ -133,11 +232,11 @@ def test_the_batch_size_that_is_proposed_for_a_full_memory_fits(tmp_path: Path) 
     with pytest.raises(
         UserError, match=r"is full at a batch size of 4096; (\d+) fits: set"
     ) as told:
-        train_or_explain(data, options, GPU, "fp32", tmp_path / "history.csv", checkpoints)
+        train_or_explain(data, options, GPU, "fp32", tmp_path / "history.csv", checkpoints, ALONE)
     fits = int(str(told.value).split("; ")[1].split(" fits")[0])
     torch.cuda.empty_cache()
     options["recipe"] = recipe(**wide, batch_size=fits)
-    train_or_explain(data, options, GPU, "fp32", tmp_path / "history.csv", checkpoints)
+    train_or_explain(data, options, GPU, "fp32", tmp_path / "history.csv", checkpoints, ALONE)
 
 
 def test_auto_takes_the_gpu_and_no_gpus_the_cpu() -> None:

@@ -59,7 +59,7 @@ def filters(seed: int = 0) -> nn.Parameter:
     return nn.Parameter(values.to(memory_format=torch.channels_last))
 
 
-def muon(parameters: list[nn.Parameter], lr: float, momentum: float = 0.0) -> Muon:
+def muon(parameters: list[nn.Parameter], lr: float | torch.Tensor, momentum: float = 0.0) -> Muon:
     group = {"params": parameters, "lr": lr, "momentum": momentum, "orthogonal": True}
     return Muon([group], 3, torch.float32)
 
@@ -96,12 +96,21 @@ def test_momentum_remembers_earlier_gradients() -> None:
     assert not torch.allclose(plain, heavy)
 
 
-def test_a_group_at_rate_zero_is_left_as_it_is() -> None:
+def test_a_parameter_at_rest_is_left_as_it_is() -> None:
     parameter = filters()
     before = parameter.detach().clone()
     parameter.grad = filters(seed=1).detach().clone()
-    muon([parameter], lr=0.0).step()
+    parameter.requires_grad_(False)
+    muon([parameter], lr=0.1).step()
     assert torch.equal(parameter, before)
+
+
+def test_a_rate_may_be_a_tensor() -> None:
+    parameters = [filters(), filters()]
+    for parameter, rate in zip(parameters, (0.1, torch.tensor(0.1)), strict=True):
+        parameter.grad = filters(seed=1).detach().clone()
+        muon([parameter], lr=rate).step()
+    assert torch.equal(*parameters)
 
 
 def test_its_state_is_all_that_another_one_needs_to_go_on() -> None:

@@ -433,15 +433,15 @@ def dies_after_saving(epoch: int, patch: pytest.MonkeyPatch) -> None:
 
 
 def dies_in_the_middle(epoch: int, patch: pytest.MonkeyPatch) -> None:
-    train_step = training.train_step
+    take_step = training.take_step
 
     def step_or_death(*args: Any) -> torch.Tensor:
         interrupted, *_, step = args
         if (len(interrupted.history), step) == (epoch, 2):
             raise KeyboardInterrupt
-        return train_step(*args)
+        return take_step(*args)
 
-    patch.setattr(training, "train_step", step_or_death)
+    patch.setattr(training, "take_step", step_or_death)
 
 
 WITH_MUON = {
@@ -495,14 +495,14 @@ class Steps:
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.count = 0
         self.before: dict[int, Callable[[], None]] = {}
-        train_step = training.train_step
+        take_step = training.take_step
 
         def counted(*args: Any) -> torch.Tensor:
             self.before.get(self.count, lambda: None)()
             self.count += 1
-            return train_step(*args)
+            return take_step(*args)
 
-        patch.setattr(training, "train_step", counted)
+        patch.setattr(training, "take_step", counted)
 
 
 def die() -> None:
@@ -873,14 +873,14 @@ def test_a_loss_that_is_not_finite_is_a_user_error_with_advice(
 def test_the_first_step_whose_loss_is_not_finite_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    train_step, done = training.train_step, []
+    take_step, done = training.take_step, []
 
     def poisoned(*args: Any) -> torch.Tensor:
         done.append(1)
-        figures = train_step(*args)
+        figures = take_step(*args)
         return figures * math.nan if len(done) >= STEPS_OF_EPOCH + 2 else figures
 
-    monkeypatch.setattr(training, "train_step", poisoned)
+    monkeypatch.setattr(training, "take_step", poisoned)
     with pytest.raises(UserError, match=r"not finite in epoch 2, step 2, at a learning rate of"):
         train_in(tmp_path, complete_recipe(), seconds_between=0.0)
     state = checkpoint.load(tmp_path / "checkpoint", "fingerprint")

@@ -324,7 +324,7 @@ def test_what_the_recipe_can_avoid_is_a_user_error(
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(training, "train_step", fail)
+    monkeypatch.setattr(training, "take_step", fail)
     monkeypatch.setattr(torch, "compile", lambda model, **_: model)
     with pytest.raises(UserError, match=message):
         run(packed, tmp_path / "run", run_options(recipe=complete_recipe(**options)))
@@ -336,7 +336,7 @@ def test_other_errors_are_not_explained_away(
     def fail(*_: object) -> None:
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
-    monkeypatch.setattr(training, "train_step", fail)
+    monkeypatch.setattr(training, "take_step", fail)
     with pytest.raises(RuntimeError, match="mat1 and mat2"):
         run(packed, tmp_path / "run")
 

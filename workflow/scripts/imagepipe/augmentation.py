@@ -45,11 +45,15 @@ class Draws:
 
     def to(self, device: torch.device) -> "Draws":
         """Return the same draws on a device."""
-        return Draws(*(getattr(self, field.name).to(device) for field in fields(self)))
+        return Draws(*(tensor.to(device) for tensor in self.tensors()))
 
-    def of(self, rows: Tensor) -> "Draws":
+    def of(self, rows: Tensor | slice) -> "Draws":
         """Return the draws of some of the images; `rows` is on the same device."""
-        return Draws(*(getattr(self, field.name)[rows] for field in fields(self)))
+        return Draws(*(tensor[rows] for tensor in self.tensors()))
+
+    def tensors(self) -> list[Tensor]:
+        """Return the tensors, in the order in which they make another one."""
+        return [getattr(self, field.name) for field in fields(self)]
 
 
 def draw(options: dict[str, Any], images: int, image_size: int, seed: int, epoch: int) -> Draws:

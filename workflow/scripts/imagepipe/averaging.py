@@ -38,10 +38,11 @@ class WeightAverage:
         else:
             done = (step + 1) / total
             kept = self.options["decay"] ** self.options["every"] * done**3
-        for name, tensor in self.tensors.items():
-            tensor.lerp_(current[name], 1 - kept)
-            if self.options["name"] == "lookahead":
-                current[name].copy_(tensor)
+        averages = list(self.tensors.values())
+        networks = [current[name] for name in self.tensors]
+        torch._foreach_lerp_(averages, networks, 1 - kept)
+        if self.options["name"] == "lookahead":
+            torch._foreach_copy_(networks, averages)
 
     def state(self) -> dict[str, Any]:
         return {"tensors": self.tensors, "updates": self.updates}

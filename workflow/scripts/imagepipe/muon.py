@@ -20,10 +20,11 @@ COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 class Muon:
     """Muon for the parameter groups with `orthogonal: True`, Nesterov's SGD for the others.
 
-    Each group has `params`, `lr`, and may have `momentum`, `weight_decay` (of SGD: times the
-    parameter, added to its gradient) and `orthogonal`. A group whose `lr` is 0 is left as it is.
-    The matrix of a filter [out, in, height, width] is [out, in · height · width]. Matrices of the
-    same shape go through the iteration together, in `dtype`.
+    Each group has `params`, `lr` (a number, or a tensor of one on the parameters' device), and may
+    have `momentum`, `weight_decay` (of SGD: times the parameter, added to its gradient) and
+    `orthogonal`. A parameter that requires no gradient is left as it is. The matrix of a filter
+    [out, in, height, width] is [out, in · height · width]. Matrices of the same shape go through
+    the iteration together, in `dtype`.
 
     It has what a training uses of a torch.optim.Optimizer, and is none: the first call of that
     class imports PyTorch's compiler, which takes longer than a short training's epoch.
@@ -43,11 +44,12 @@ class Muon:
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients, or set them to zero where they are."""
-        for parameter in self.velocities:
-            if set_to_none:
+        gradients = [p.grad for p in self.velocities if p.grad is not None]
+        if set_to_none:
+            for parameter in self.velocities:
                 parameter.grad = None
-            elif parameter.grad is not None:
-                parameter.grad.zero_()
+        elif gradients:
+            torch._foreach_zero_(gradients)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the velocities, in the order of the parameters."""
@@ -59,12 +61,12 @@ class Muon:
 
     @torch.no_grad()
     def step(self) -> None:
-        """Change all parameters that have a gradient."""
+        """Change all parameters that require a gradient and have one."""
         for group in self.param_groups:
-            parameters = [p for p in group["params"] if p.grad is not None]
-            if group["lr"] == 0 or not parameters:
+            pairs = [(p, p.grad) for p in group["params"] if p.requires_grad and p.grad is not None]
+            if not pairs:
                 continue
-            gradients = [p.grad for p in parameters]
+            parameters, gradients = (list(tensors) for tensors in zip(*pairs, strict=True))
             if group["weight_decay"]:
                 decay = group["weight_decay"]
                 gradients = list(torch._foreach_add(gradients, parameters, alpha=decay))
@@ -74,7 +76,9 @@ class Muon:
                 for parameter, norm in zip(parameters, norms, strict=True):
                     parameter.mul_(len(parameter) ** 0.5 / norm)
                 updates = self._orthogonalised(updates)
-            torch._foreach_add_(parameters, updates, alpha=-group["lr"])
+            rate = torch.as_tensor(group["lr"], device=parameters[0].device)
+            for parameter, update in zip(parameters, updates, strict=True):
+                parameter.addcmul_(update, rate, value=-1)
 
     def _nesterov(
         self, parameters: list[Tensor], gradients: list[Tensor], momentum: float
@@ -113,16 +117,16 @@ def orthogonalise(matrices: Tensor, iterations: int, dtype: torch.dtype) -> Tens
     tall = matrices.shape[1] > matrices.shape[2]
     values = (matrices / norms).to(dtype)
     values = values.mT if tall else values
-    square = (values @ values.mT).float()
-    identity = torch.eye(square.shape[-1], device=square.device)
+    square = torch.bmm(values, values.mT).float()
+    first = a * torch.eye(square.shape[-1], device=square.device)
 
     def polynomial(square: Tensor) -> Tensor:
-        return a * identity + b * square + c * square @ square
+        return torch.baddbmm(torch.add(first, square, alpha=b), square, square, alpha=c)
 
     product = factor = polynomial(square)
     for _ in range(iterations - 1):
-        square = factor @ square @ factor
+        square = torch.bmm(torch.bmm(factor, square), factor)
         factor = polynomial(square)
-        product = factor @ product
-    result: Tensor = product.to(dtype) @ values
+        product = torch.bmm(factor, product)
+    result = torch.bmm(product.to(dtype), values)
     return (result.mT if tall else result).float()

@@ -41,6 +41,16 @@ def create_optimizer(
     raise ValueError(f"unknown optimizer {options['name']!r}")
 
 
+def keep_rates_on(device: torch.device, optimizer: Muon | torch.optim.Optimizer) -> None:
+    """On a GPU, let each group's `lr` be a tensor there, which a CUDA graph of a step reads."""
+    if device.type != "cuda":
+        return
+    for group in optimizer.param_groups:
+        group["lr"] = torch.zeros((), device=device)
+        if "capturable" in group:
+            group["capturable"] = True
+
+
 def parameter_groups(
     model: nn.Module, options: dict[str, Any], freeze: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ import logging
 import math
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from imagepipe import checkpoint
-from imagepipe.augmentation import augment, draw
+from imagepipe.augmentation import Draws, augment, draw
 from imagepipe.device import autocast, device_name
 from imagepipe.history import epoch_line, write_history
 from imagepipe.interruption import stop_requests
@@ -146,21 +147,17 @@ def train_epoch(training: Training, saver: Saver, bar: Counter) -> tuple[float, 
     places = order.to(device)
     rows = train_rows[order]
     labels = training.labels[rows.to(device)]
-    rows = rows.to(training.images.device)
+    inputs = [rows.to(training.images.device), labels, *draws.of(places).tensors()]
 
     training.model.train()
     earlier, start = training.seconds, time.perf_counter()
     look, looked_at = Look(training.figures), -math.inf
     for step in range(training.step, training.steps):
         part = slice(ends[step], ends[step + 1])
-        batch = to_device(training.images[rows[part]], device)
-        of_batch = draws.of(places[part])
-        batch = augment(
-            batch, recipe["augmentation"], of_batch, training.standardisation, training.scale
-        )
-        batch, mixed = mix(batch, labels[part], recipe["augmentation"], of_batch)
         seed_layers(device, seed, "layers", epoch, step, *training.processes.distinction)
-        training.figures[step] = train_step(training, batch, mixed, step)
+        training.set_rates(step)
+        training.figures[step] = take_step(training, [tensor[part] for tensor in inputs], step)
+        training.average_weights(step)
         training.processes.add_up(training.figures[step])
         training.step = step + 1
         training.seconds = earlier + time.perf_counter() - start
@@ -182,17 +179,41 @@ def try_steps(
     data: TrainingData, recipe: dict[str, Any], seed: int, device: torch.device, precision: str
 ) -> None:
     """Train two steps and forget them: what they need is what a whole training needs."""
-    training = begin(data, recipe, seed, device, precision)
-    images, labels = training.images, training.labels
+    at_full_size = recipe | {"progressive_resizing": []}
+    training = begin(data, at_full_size, seed, device, precision)
+    images = training.images
     draws = draw(recipe["augmentation"], len(images), images.shape[1], seed, epoch=0).to(device)
     rows = torch.arange(training.batch_size) % len(images)
+    places = rows.to(device)
+    inputs = [rows.to(images.device), training.labels[places], *draws.of(places).tensors()]
     for step in range(2):
-        places = rows.to(device)
-        batch = to_device(images[rows.to(images.device)], device)
-        of_batch = draws.of(places)
-        batch = augment(batch, recipe["augmentation"], of_batch, training.standardisation)
-        batch, mixed = mix(batch, labels[places], recipe["augmentation"], of_batch)
-        train_step(training, batch, mixed, step)
+        training.set_rates(step)
+        train_step(training, training.batch_size, *inputs)
+
+
+def take_step(training: Training, inputs: list[Tensor], step: int) -> Tensor:
+    """Make a step of the current epoch (see `train_step`), on a GPU as part of a graph."""
+    images = training.batch_images(step)
+    function = partial(train_step, training, images)
+    if training.graphs is None or images < training.batch_size:
+        return function(*inputs)
+    return training.graphs.take(function, inputs, (training.scale, training.parameters_at_rest()))
+
+
+def train_step(
+    training: Training, images: int, rows: Tensor, labels: Tensor, *draws: Tensor
+) -> Tensor:
+    """Augment some images and train on them; return the sum of losses and the right answers.
+
+    rows: int64 [B], those of the images in this process's part of a batch of `images` in all.
+    labels: int64 [B]. draws: the tensors of their `Draws`. The result is float32 [2], on the
+    device. Right is what is the image's own label, whatever it is mixed with.
+    """
+    options, drawn = training.recipe["augmentation"], Draws(*draws)
+    batch = to_device(training.images[rows], training.device)
+    batch = augment(batch, options, drawn, training.standardisation, training.scale)
+    batch, mixed = mix(batch, labels, options, drawn)
+    return learn(training, batch, mixed, images)
 
 
 def to_device(batch: Tensor, device: torch.device) -> Tensor:
@@ -226,27 +247,24 @@ class Look:
         return earlier
 
 
-def train_step(training: Training, batch: Tensor, mixed: Mixed, step: int) -> Tensor:
-    """Make a step of the current epoch; return the sum of losses and the number of right answers.
+def learn(training: Training, batch: Tensor, mixed: Mixed, images: int) -> Tensor:
+    """Train on a batch; the result is that of `train_step`.
 
-    batch: float [B, 3, H, W], augmented, standardised and mixed. Right is what is the image's own
-    label, whatever it is mixed with. The result is float32 [2], on the device.
+    batch: float [B, 3, H, W], augmented, standardised and mixed.
     """
     options, optimizer, scaler = training.recipe["loss"], training.optimizer, training.scaler
-    training.set_rates(step)
     with autocast(training.device, training.precision):
         logits = training.network(batch)
     losses = loss_of_each(logits.float(), mixed, options)
     # Of several processes' gradients the mean is taken, and the batch is that of all of them.
     loss = losses.sum() * training.processes.count
     if options["reduction"] == "mean":
-        loss = loss / training.batch_images(step)
+        loss = loss / images
     # Gradients keep their place in memory: new ones in every step would leave gaps in it.
     optimizer.zero_grad(set_to_none=False)
     scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
     scaler.step(optimizer)  # type: ignore[arg-type]
     scaler.update()
-    training.average_weights(step)
     right = (logits.detach().argmax(dim=1) == mixed.labels).sum()
     return torch.stack((losses.detach().sum(), right))
 

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from imagepipe.averaging import WeightAverage
 from imagepipe.device import set_arithmetic, whole_or_mapped
 from imagepipe.errors import UserError
+from imagepipe.graphed_steps import GraphedSteps
 from imagepipe.models import Airbench, create_model
 from imagepipe.muon import Muon
-from imagepipe.optimisation import create_optimizer, rate_factor
+from imagepipe.optimisation import create_optimizer, keep_rates_on, rate_factor
 from imagepipe.processes import ALONE, Processes
 from imagepipe.randomness import derived_seed
 from imagepipe.standardisation import Standardisation
@@ -48,10 +49,11 @@ class Training:
 
     images: uint8 [N, H, W, 3], on the device or in a memory map on the CPU. labels: int64 [N] on
     the device. network: the model, or a form of it that has the same weights: compiled, or sharing
-    its gradients with other processes. average: None where the recipe averages nothing. batch_size:
-    of all batches but an epoch's last, over all processes. figures: float32 [steps, 2] on the
-    device, each step's sum of losses and number of right answers, of which the first `step` are of
-    the current epoch; `seconds` are those that it has taken so far.
+    its gradients with other processes. average: None where the recipe averages nothing. graphs:
+    None where the kernels of a step are launched one by one. batch_size: of all batches but an
+    epoch's last, over all processes. figures: float32 [steps, 2] on the device, each step's sum of
+    losses and number of right answers, of which the first `step` are of the current epoch;
+    `seconds` are those that it has taken so far.
     """
 
     data: TrainingData
@@ -67,6 +69,7 @@ class Training:
     optimizer: Muon | torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     average: WeightAverage | None
+    graphs: GraphedSteps | None
     processes: Processes
     batch_size: int
     figures: Tensor
@@ -125,9 +128,18 @@ class Training:
     def set_rates(self, step: int) -> None:
         """Give each group of parameters its rate for a step, and no gradient to those at rest."""
         for group in self.optimizer.param_groups:
-            group["lr"] = group["initial_lr"] * self.factor(step, group["trained_part"])
+            rate = group["initial_lr"] * self.factor(step, group["trained_part"])
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
             for parameter in group["params"]:
-                parameter.requires_grad_(group["lr"] > 0)
+                parameter.requires_grad_(rate > 0)
+
+    def parameters_at_rest(self) -> int:
+        """Return how many of the optimiser's parameters get no gradient now."""
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        return sum(not parameter.requires_grad for parameter in parameters)
 
     def evaluated_model(self) -> nn.Module:
         """Return the network that is validated and kept: of the averaged weights, if there are."""
@@ -180,6 +192,7 @@ class Training:
         """Go on from a state. Randomness has none: each step's numbers are drawn for themselves."""
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
+        keep_rates_on(self.device, self.optimizer)
         self.scaler.load_state_dict(state["scaler"])
         if self.average is not None:
             self.average.restore(state["average"])
@@ -213,25 +226,37 @@ def begin(
     whole_batches = recipe["drop_last"] and images >= batch_size
     steps = images // batch_size if whole_batches else math.ceil(images / batch_size)
     averaging = recipe["averaging"]
+    images_there = whole_or_mapped(data.images, device)
+    optimizer = create_optimizer(model, recipe, precision)
+    keep_rates_on(device, optimizer)
     return Training(
         data=data,
         recipe=recipe,
         seed=seed,
         device=device,
         precision=precision,
-        images=whole_or_mapped(data.images, device),
+        images=images_there,
         labels=torch.tensor(data.labels, device=device),
         standardisation=Standardisation.of(data.channel_means, data.channel_deviations, device),
         model=model,
         network=processes.share_gradients(network, some_at_rest=bool(recipe["freeze"])),
-        optimizer=create_optimizer(model, recipe, precision),
+        optimizer=optimizer,
         scaler=torch.amp.GradScaler(device.type, enabled=precision == "fp16"),
         average=None if averaging["name"] == "none" else WeightAverage(model, averaging),
+        graphs=GraphedSteps() if can_be_graphs(images_there, precision, processes) else None,
         processes=processes,
         batch_size=batch_size,
         figures=torch.zeros(steps, 2, device=device),
         history=[],
     )
+
+
+def can_be_graphs(images: Tensor, precision: str, processes: Processes) -> bool:
+    """Say whether a step is launched as one: nothing in it waits for a GPU or another process.
+
+    The scaling of fp16's losses does wait, and so do images that come from the CPU.
+    """
+    return images.is_cuda and precision != "fp16" and processes.count == 1
 
 
 def fitting_batch_size(recipe: dict[str, Any], images: int) -> int:
