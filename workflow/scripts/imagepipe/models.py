@@ -109,8 +109,18 @@ class SmallCNN(nn.Module):
         self.classifier = nn.Linear(in_channels, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.classifier(torch.amax(self.features(x), dim=(2, 3)))
+        logits: Tensor = self.classifier(largest_of_channels(self.features(x)))
         return logits
+
+
+def largest_of_channels(features: Tensor) -> Tensor:
+    """Return each channel's largest value, [B, C], of features [B, C, H, W].
+
+    The gradient goes to the place where it was found. That of torch.amax looks for the place again,
+    and is NaN where a compiled network has lost it: PyTorch leaves rounding to bf16 out between
+    operations that it fuses.
+    """
+    return F.max_pool2d(features, features.shape[2:]).flatten(1)
 
 
 class Airbench(nn.Module):
@@ -139,7 +149,7 @@ class Airbench(nn.Module):
             self.classifier.weight /= self.classifier.weight.std()
 
     def forward(self, x: Tensor) -> Tensor:
-        features = torch.amax(self.groups(F.gelu(self.whitening(x))), dim=(2, 3))
+        features = largest_of_channels(self.groups(F.gelu(self.whitening(x))))
         logits: Tensor = self.classifier(features) / features.shape[1]
         return logits
 
