@@ -214,11 +214,11 @@ def begin(
     set_arithmetic(device, tf32=recipe["tf32"], deterministic=recipe["deterministic"])
     torch.manual_seed(derived_seed(seed, "weights"))
     model = create_model(recipe["model"], data.num_classes)
-    if isinstance(model, Airbench):
-        some = torch.from_numpy(data.images[data.train_rows[:IMAGES_FOR_WHITENING]])
-        on_cpu = Standardisation.of(data.channel_means, data.channel_deviations, some.device)
-        whiten(model.whitening, on_cpu.apply(some.permute(0, 3, 1, 2)))
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    standardisation = Standardisation.of(data.channel_means, data.channel_deviations, device)
+    if isinstance(model, Airbench):
+        some = torch.from_numpy(data.images[data.train_rows[:IMAGES_FOR_WHITENING]]).to(device)
+        whiten(model.whitening, standardisation.apply(some.permute(0, 3, 1, 2)))
     model = processes.share_statistics(model)
     network = compiled(model) if recipe["compile"] else model
     batch_size = fitting_batch_size(recipe, len(data.train_rows))
@@ -237,7 +237,7 @@ def begin(
         precision=precision,
         images=images_there,
         labels=torch.tensor(data.labels, device=device),
-        standardisation=Standardisation.of(data.channel_means, data.channel_deviations, device),
+        standardisation=standardisation,
         model=model,
         network=processes.share_gradients(network, some_at_rest=bool(recipe["freeze"])),
         optimizer=optimizer,

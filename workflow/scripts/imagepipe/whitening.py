@@ -20,15 +20,19 @@ def whiten(convolution: nn.Conv2d, images: Tensor) -> None:
     root of its eigenvalue, and then their negatives, so the convolution has twice as many outputs
     as a patch has numbers. images: standardised, float [N, 3, H, W], on any device.
     """
-    size = convolution.kernel_size[0]
-    numbers = convolution.in_channels * size**2
-    moment = torch.zeros(numbers, numbers, dtype=torch.float64)
-    count = 0
-    for start in range(0, len(images), IMAGES_AT_ONCE):
-        part = images[start : start + IMAGES_AT_ONCE].cpu()
-        patches = nn.functional.unfold(part, size).transpose(1, 2).reshape(-1, numbers)
-        moment += (patches.T @ patches).double()
-        count += len(patches)
-    values, vectors = torch.linalg.eigh(moment / count)
+    channels, size = convolution.in_channels, convolution.kernel_size[0]
+    height, width = images.shape[2] - size + 1, images.shape[3] - size + 1
+    corners = [(row, column) for row in range(size) for column in range(size)]
+    moment = torch.zeros(channels * size**2, channels * size**2, dtype=torch.float64)
+    for part in torch.split(images, IMAGES_AT_ONCE):
+        planes = part.transpose(0, 1).contiguous()
+        shifted = [
+            planes[:, :, row : row + height, column : column + width].reshape(channels, -1)
+            for row, column in corners
+        ]
+        numbers = torch.stack(shifted, dim=1).reshape(len(moment), -1)
+        moment += (numbers @ numbers.T).double().cpu()
+    moment /= len(images) * height * width
+    values, vectors = torch.linalg.eigh(moment)
     filters = (vectors / (values + EPSILON).sqrt()).T.reshape(-1, *convolution.weight.shape[1:])
     convolution.weight.copy_(torch.cat((filters, -filters)))
