@@ -1,8 +1,10 @@
-"""A real Slurm on this machine: a controller and two nodes, on ports of the loopback interface.
+"""A real Slurm on this machine: a controller and four nodes, on ports of the loopback interface.
 
 Debian's packages slurm-wlm and munge are all that it needs. Slurm's own commands, and the jobs of
 Snakemake's executor, look for the configuration in /etc/slurm, so it is put there for as long as
 the tests run.
+
+Two of the nodes are for what a cluster does to its jobs: the jobs on the others do not notice.
 """
 
 import os
@@ -23,6 +25,10 @@ CONFIGURATION = Path("/etc/slurm/slurm.conf")
 RESOURCES = Path("/etc/slurm/gres.conf")
 CLUSTER = "imagepipe-tests"
 NODES = ("n1", "n2")
+# The partition of the nodes on which tests disturb jobs, and one whose jobs take these nodes first.
+TROUBLED, URGENT = "troubled", "urgent"
+TROUBLED_NODES = ("n3", "n4")
+ALL_NODES = (*NODES, *TROUBLED_NODES)
 CORES_PER_NODE = 8
 GPUS_OF_A_NODE = ("/dev/null", "/dev/zero")
 OURS = "# Of a test of imagepipe, and to be removed at its end.\n"
@@ -81,18 +87,18 @@ class LocalSlurm:
         RESOURCES.write_text(gpus)
         (self.folder / "state").mkdir()
         self.start_controller()
-        for node in NODES:
+        for node in ALL_NODES:
             (self.folder / f"spool-{node}").mkdir()
             subprocess.run(["slurmd", "-N", node], check=True)
-        wait_until(lambda: call("sinfo", "-h", "-o", "%T %D") == f"idle {len(NODES)}", 60)
+        wait_until(lambda: call("sinfo", "-h", "-o", "%T %D") == f"idle {len(ALL_NODES)}", 60)
 
     def configuration(self) -> str:
         host = socket.gethostname()
-        ports = free_ports(1 + len(NODES))
+        ports = free_ports(1 + len(ALL_NODES))
         nodes = "".join(
             f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} "
             f"CPUs={CORES_PER_NODE} RealMemory=20000 Gres=gpu:{len(GPUS_OF_A_NODE)}\n"
-            for node, port in zip(NODES, ports[1:], strict=True)
+            for node, port in zip(ALL_NODES, ports[1:], strict=True)
         )
         return f"""\
 {OURS}ClusterName={CLUSTER}
@@ -124,8 +130,9 @@ ReturnToService=1
 KillWait=10
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
-{nodes}PartitionName=main Nodes=ALL Default=YES MaxTime=600 PriorityTier=1 LLN=YES
-PartitionName=urgent Nodes=ALL MaxTime=600 PriorityTier=2
+{nodes}PartitionName=main Nodes={",".join(NODES)} Default=YES MaxTime=600 LLN=YES
+PartitionName={TROUBLED} Nodes={",".join(TROUBLED_NODES)} MaxTime=600 PriorityTier=1 LLN=YES
+PartitionName={URGENT} Nodes={",".join(TROUBLED_NODES)} MaxTime=600 PriorityTier=2
 """
 
     def start_controller(self) -> None:
@@ -148,7 +155,7 @@ PartitionName=urgent Nodes=ALL MaxTime=600 PriorityTier=2
     def stop(self) -> None:
         if (self.folder / "slurmctld.pid").exists():
             subprocess.run(["scancel", "--user=root"], check=False)
-        for daemon in (*(f"slurmd-{node}" for node in NODES), "slurmctld", "munged"):
+        for daemon in (*(f"slurmd-{node}" for node in ALL_NODES), "slurmctld", "munged"):
             self.end(daemon)
         # proctrack/linuxproc overlooks some processes of a job whose node was said to be down.
         for process in psutil.process_iter(["environ"]):
@@ -157,9 +164,10 @@ PartitionName=urgent Nodes=ALL MaxTime=600 PriorityTier=2
         for path in (CONFIGURATION, RESOURCES):
             path.unlink(missing_ok=True)
 
-    def running(self, rule: str) -> list[int]:
-        """Return the numbers of the running jobs of a rule."""
-        lines = call("squeue", "-h", "-t", "RUNNING", "-o", "%A %k").splitlines()
+    def running(self, rule: str, partition: str) -> list[int]:
+        """Return the numbers of the running jobs of a rule in a partition."""
+        jobs = ("squeue", "-h", "-p", partition, "-t", "RUNNING", "-o", "%A %k")
+        lines = call(*jobs).splitlines()
         return [int(line.split()[0]) for line in lines if f"rule_{rule}" in line]
 
     def node_of(self, number: int) -> str:

@@ -8,9 +8,8 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,7 @@ from PIL import Image
 
 from builders import make_competition, make_kaggle, write_archive, write_csv
 from imagepipe import checkpoint
-from local_slurm import LocalSlurm, call
+from local_slurm import TROUBLED, URGENT, LocalSlurm, call
 from project import Project, kill_group, text_since, wait_until
 from training_builders import CLASSES, coloured
 
@@ -60,15 +59,30 @@ def override(epochs: int) -> str:
 
 @dataclass(frozen=True)
 class Way:
-    """A call of the whole way that has been started, and what it is called with."""
+    """A call of snakemake that has been started, and what it is called with."""
 
     project: Project
     config: tuple[str, ...]
     process: "subprocess.Popen[bytes]"
 
+    @classmethod
+    def start(cls, project: Project, *arguments: str, config: tuple[str, ...]) -> "Way":
+        return cls(project, config, project.start(*arguments, config=config))
+
+    @classmethod
+    def submit(cls, project: Project, *arguments: str, config: tuple[str, ...]) -> "Way":
+        """Start one whose jobs are Slurm's."""
+        process = project.start(*arguments, *PROFILE, config=config)
+        return cls(project, config, process)
+
     def wait(self) -> None:
         code = self.process.wait(timeout=400)
         assert code == 0, self.output
+
+    def end(self) -> None:
+        """End a call that a failed test has left."""
+        if self.process.poll() is None:
+            kill_group(self.process, signal.SIGKILL)
 
     @property
     def output(self) -> str:
@@ -85,118 +99,49 @@ class Way:
 
 @pytest.fixture(scope="module")
 def ways(slurm: LocalSlurm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Way]]:
-    """Four calls at once, as a cluster is there for many; most of their time is waiting."""
+    """Four calls at once, as a cluster is there for many; most of their time is waiting.
 
-    def start(name: str, *config: str, targets: Sequence[str] = ("submission.csv",)) -> Way:
-        project = projects[name]
-        process = project.start(*targets, *PROFILE, config=(*ONE_THREAD, *config))
-        return Way(project, (*ONE_THREAD, *config), process)
-
+    In it, three of them are made on this machine, too: "sample here" is the same as "sample".
+    """
     folder = tmp_path_factory.mktemp("ways")
-    names = ["sample", "two nodes", "members"]
     real_data = os.environ.get("IMAGEPIPE_REAL_DATA")
-    projects = {name: Project.copy_to(folder / name) for name in [*names, "real"]}
-    write_coloured(projects["two nodes"].directory / "kaggle")
-    make_competition(projects["members"].directory / "kaggle", train=400, test=20)
+    names = ("sample", "two nodes", "members", *(("real",) if real_data else ()))
+    projects = {name: Project.copy_to(folder / name) for name in names}
+    archives = {name: project.directory / "kaggle" for name, project in projects.items()}
+    write_coloured(archives["two nodes"])
+    make_competition(archives["members"], train=400, test=20)
     # A node has two GPUs for Slurm, and none for PyTorch. Members without can run five at once.
-    without_gpus = (*KAGGLE, override(epochs=8), "device=cpu", "members=5")
-    models = [f"{RESULTS}/seed{seed}/final/model.safetensors" for seed in range(5)]
-    ways = {
-        "sample": start("sample", "override={epochs: 1}"),
-        "two nodes": start("two nodes", *KAGGLE, SMOOTH, "nodes_per_run=2"),
-        "members": start("members", *without_gpus, targets=models),
+    configs = {
+        "sample": ("override={epochs: 1}",),
+        "two nodes": (*KAGGLE, SMOOTH, "nodes_per_run=2"),
+        "members": (*KAGGLE, override(epochs=8), "device=cpu", "members=5"),
+        "real": (*KAGGLE, override(epochs=1), "device=cpu"),
     }
     if real_data:
-        archives = folder / "archives"
-        make_kaggle(Path(real_data), archives, "--train", "2000", "--test", "500")
-        config = ("dataset=cifar10", f"raw_dir={archives}", override(epochs=1), "device=cpu")
-        ways["real"] = start("real", *config)
-    yield ways
-    for way in ways.values():
-        end(way.process)
-
-
-def end(process: "subprocess.Popen[bytes]") -> None:
-    """End a call that a failed test has left."""
-    if process.poll() is None:
-        kill_group(process, signal.SIGKILL)
-
-
-def run_here(way: Way, parent: Path, *without: str) -> Project:
-    """Do on this machine what has been done on the cluster, less some of its config."""
-    project = Project.copy_to(parent)
-    archives = way.project.directory / "kaggle"
-    if archives.exists():
-        shutil.copytree(archives, project.directory / "kaggle")
-    config = tuple(item for item in way.config if item not in without)
-    result = project.run("submission.csv", config=config)
-    assert result.code == 0, result.output
-    return project
+        make_kaggle(Path(real_data), archives["real"], "--train", "2000", "--test", "500")
+    models = [f"{RESULTS}/seed{seed}/final/model.safetensors" for seed in range(5)]
+    ways: dict[str, Way] = {}
+    try:
+        for name, project in projects.items():
+            targets = models if name == "members" else ["submission.csv"]
+            config = (*ONE_THREAD, *configs[name])
+            ways[name] = Way.submit(project, *targets, config=config)
+        for name in set(names) - {"members"}:
+            here = Project.copy_to(folder / f"{name} here")
+            if archives[name].exists():
+                shutil.copytree(archives[name], here.directory / "kaggle")
+            config = tuple(item for item in ways[name].config if item != "nodes_per_run=2")
+            ways[f"{name} here"] = Way.start(here, "submission.csv", config=config)
+        yield ways
+    finally:
+        for way in ways.values():
+            way.end()
 
 
 def assert_same_bytes(one: Project, other: Project, results: str) -> None:
     models = [f"{results}/{stage}/model.safetensors" for stage in ("train", "final")]
     for path in ("submission.csv", *models):
         assert one.read(path) == other.read(path), path
-
-
-def test_the_whole_way_gives_the_bytes_of_the_local_run(
-    ways: dict[str, Way], tmp_path: Path
-) -> None:
-    way = ways["sample"]
-    here = run_here(way, tmp_path)
-    way.wait()
-    assert way.output.count("submitted with SLURM jobid") == 4  # data, train, retrain, predict
-    assert_same_bytes(here, way.project, "results/sample/fast/seed0")
-    again = way.project.run("submission.csv", *PROFILE, config=way.config, cores=None)
-    assert "Nothing to be done" in again.output
-
-
-@pytest.mark.realdata
-def test_real_images_give_the_bytes_of_the_local_run(ways: dict[str, Way], tmp_path: Path) -> None:
-    here = run_here(ways["real"], tmp_path)
-    ways["real"].wait()
-    assert_same_bytes(here, ways["real"].project, f"{RESULTS}/seed0")
-    assert len(rows(here.directory / "submission.csv")) == 500
-
-
-def test_five_members_run_side_by_side_on_two_nodes(
-    slurm: LocalSlurm, ways: dict[str, Way]
-) -> None:
-    way = ways["members"]
-    way.wait()
-    numbers = way.submitted("Train fast, seed ., on all")
-    assert len(numbers) == 5
-    jobs = [job for job in slurm.finished() if job.number in numbers]
-    assert [job.state for job in jobs] == ["COMPLETED"] * 5
-    assert max(job.start for job in jobs) < min(job.end for job in jobs)
-    assert {job.nodes for job in jobs} == {"n1", "n2"}
-
-
-def test_a_training_on_two_nodes_comes_to_the_same_as_on_one(
-    slurm: LocalSlurm, ways: dict[str, Way], tmp_path: Path
-) -> None:
-    way = ways["two nodes"]
-    one = run_here(way, tmp_path, "nodes_per_run=2").directory
-    way.wait()
-    two = way.project.directory
-    numbers = way.submitted("Train")
-    jobs = [job for job in slurm.finished() if job.number in numbers]
-    assert [job.nodes for job in jobs] == ["n[1-2]"] * 2
-    log = two / "logs/cifar10/fast/seed0/train.log"
-    assert "1 threads in each of 2 processes" in log.read_text()
-    for stage in ("train", "final"):
-        history = f"{RESULTS}/seed0/{stage}/history.csv"
-        for alone, together in zip(rows(one / history), rows(two / history), strict=True):
-            loss = float(alone["train_loss"])
-            assert float(together["train_loss"]) == pytest.approx(loss, rel=1e-4)
-    answers = [rows(folder / "submission.csv") for folder in (one, two)]
-    same = [a == b for a, b in zip(*answers, strict=True)]
-    assert len(same) == 1000
-    assert sum(same) >= 999
-    # They are not the same because nothing was learned.
-    assert {row["label"] for row in answers[1]} == set(CLASSES)
-    assert float(rows(two / f"{RESULTS}/seed0/final/history.csv")[-1]["train_accuracy"]) > 0.9
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -209,11 +154,13 @@ def log_text(log: Path) -> str:
 
 
 def test_whatever_the_cluster_does_the_bytes_are_the_same(
-    slurm: LocalSlurm, tmp_path: Path, request: pytest.FixtureRequest
+    slurm: LocalSlurm, ways: dict[str, Way], tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
+    # The first of the tests: while it waits, the others' calls come to their ends.
     undisturbed, project = (Project.copy_to(tmp_path / name) for name in ("one", "other"))
     for each in (undisturbed, project):
         make_competition(each.directory / "kaggle", train=400, test=20)
+    trouble = ("--set-resources", f"train:slurm_partition={TROUBLED}")
     config = (*ONE_THREAD, *KAGGLE, "checkpoint_minutes=0.005", override(epochs=280))
     outputs = [
         f"{RESULTS}/seed0/train/{name}" for name in ("model.safetensors", "valid_logits.npz")
@@ -225,18 +172,18 @@ def test_whatever_the_cluster_does_the_bytes_are_the_same(
         """Wait until a training saves from now on, and return the number of its job."""
         since = time.time() + 1
         wait_until(lambda: saved.is_file() and saved.stat().st_mtime > since, 180)
-        (job,) = slurm.running("train")
+        (job,) = slurm.running("train", TROUBLED)
         return job
 
-    undisturbed_run = undisturbed.start(outputs[0], config=config)
-    process = project.start(outputs[0], *PROFILE, config=config)
-    for each_run in (undisturbed_run, process):
-        request.addfinalizer(partial(end, each_run))
+    undisturbed_way = Way.start(undisturbed, outputs[0], config=config)
+    way = Way.submit(project, outputs[0], *trouble, config=config)
+    for each_way in (undisturbed_way, way):
+        request.addfinalizer(each_way.end)
     first = training_job()
 
     # A job that is cancelled is submitted anew.
     call("scancel", str(first))
-    wait_until(lambda: not slurm.running("train"), 60)
+    wait_until(lambda: not slurm.running("train", TROUBLED), 60)
     second = training_job()
     assert second != first
     assert "carry on after epoch" in log.read_text()
@@ -251,9 +198,9 @@ def test_whatever_the_cluster_does_the_bytes_are_the_same(
     call("scontrol", "update", f"nodename={node}", "state=resume")
 
     # One that makes room for more urgent work begins again when there is room.
-    urgent = ("sbatch", "--parsable", "-p", "urgent", "-N2", "--exclusive", "-o", "/dev/null")
+    urgent = ("sbatch", "--parsable", "-p", URGENT, "-N2", "--exclusive", "-o", "/dev/null")
     call(*urgent, "--wrap", "sleep 3")
-    wait_until(lambda: not slurm.running("train"), 60)
+    wait_until(lambda: not slurm.running("train", TROUBLED), 60)
     assert training_job() == second
     assert "carry on after epoch" in log.read_text()
 
@@ -272,25 +219,84 @@ def test_whatever_the_cluster_does_the_bytes_are_the_same(
 
     # One that Slurm itself has ended for its time is submitted anew.
     call("scontrol", "update", f"jobid={third}", "endtime=now")
-    wait_until(lambda: third not in slurm.running("train"), 90)
+    wait_until(lambda: third not in slurm.running("train", TROUBLED), 90)
     assert [job.state for job in slurm.finished() if job.number == third] == ["TIMEOUT"]
     fourth = training_job()
     assert fourth != third
     assert "carry on after epoch" in log.read_text()
-    assert process.poll() is None
+    assert way.process.poll() is None
 
     # And when all are gone, the next call carries on.
-    kill_group(process, signal.SIGKILL)
-    call("scancel", "--user=root")
-    wait_until(lambda: call("squeue", "-h") == "", 60)
+    kill_group(way.process, signal.SIGKILL)
+    call("scancel", f"--partition={TROUBLED}")
+    wait_until(lambda: call("squeue", "-h", "-p", TROUBLED) == "", 60)
     assert not (project.directory / outputs[0]).exists()
     assert project.run("--unlock", config=config).code == 0
-    result = project.run(outputs[0], *PROFILE, config=config, cores=None)
-    assert result.code == 0, result.output
+    way = Way.submit(project, outputs[0], *trouble, config=config)
+    request.addfinalizer(way.end)
+    way.wait()
     assert "carry on after epoch" in log.read_text()
-    assert undisturbed_run.wait(timeout=60) == 0
+    undisturbed_way.wait()
     for output in outputs:
         assert project.read(output) == undisturbed.read(output), output
+
+
+def test_the_whole_way_gives_the_bytes_of_the_local_run(ways: dict[str, Way]) -> None:
+    way, here = ways["sample"], ways["sample here"]
+    way.wait()
+    here.wait()
+    assert way.output.count("submitted with SLURM jobid") == 4  # data, train, retrain, predict
+    assert_same_bytes(here.project, way.project, "results/sample/fast/seed0")
+    again = way.project.run("submission.csv", *PROFILE, config=way.config, cores=None)
+    assert "Nothing to be done" in again.output
+
+
+@pytest.mark.realdata
+def test_real_images_give_the_bytes_of_the_local_run(ways: dict[str, Way]) -> None:
+    way, here = ways["real"], ways["real here"]
+    way.wait()
+    here.wait()
+    assert_same_bytes(here.project, way.project, f"{RESULTS}/seed0")
+    assert len(rows(here.project.directory / "submission.csv")) == 500
+
+
+def test_five_members_run_side_by_side_on_two_nodes(
+    slurm: LocalSlurm, ways: dict[str, Way]
+) -> None:
+    way = ways["members"]
+    way.wait()
+    numbers = way.submitted("Train fast, seed ., on all")
+    assert len(numbers) == 5
+    jobs = [job for job in slurm.finished() if job.number in numbers]
+    assert [job.state for job in jobs] == ["COMPLETED"] * 5
+    assert max(job.start for job in jobs) < min(job.end for job in jobs)
+    assert {job.nodes for job in jobs} == {"n1", "n2"}
+
+
+def test_a_training_on_two_nodes_comes_to_the_same_as_on_one(
+    slurm: LocalSlurm, ways: dict[str, Way]
+) -> None:
+    way, here = ways["two nodes"], ways["two nodes here"]
+    way.wait()
+    here.wait()
+    one, two = (each.project.directory for each in (here, way))
+    numbers = way.submitted("Train")
+    jobs = [job for job in slurm.finished() if job.number in numbers]
+    assert [job.nodes for job in jobs] == ["n[1-2]"] * 2
+    log = two / "logs/cifar10/fast/seed0/train.log"
+    assert "1 threads in each of 2 processes" in log.read_text()
+    for stage in ("train", "final"):
+        history = f"{RESULTS}/seed0/{stage}/history.csv"
+        for alone, together in zip(rows(one / history), rows(two / history), strict=True):
+            loss = float(alone["train_loss"])
+            assert float(together["train_loss"]) == pytest.approx(loss, rel=1e-4)
+    answers = [rows(folder / "submission.csv") for folder in (one, two)]
+    same = [a == b for a, b in zip(*answers, strict=True)]
+    assert len(same) == 1000
+    assert sum(same) >= 999
+    # They are not the same because nothing was learned.
+    assert {row["label"] for row in answers[1]} == set(CLASSES)
+    assert float(rows(two / f"{RESULTS}/seed0/final/history.csv")[-1]["train_accuracy"]) > 0.9
 
 
 def write_coloured(folder: Path) -> None:
