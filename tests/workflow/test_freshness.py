@@ -198,6 +198,7 @@ MODULE_TABLE: dict[str, set[str]] = {
     "files": EVERY_RULE,
     "first_use": {"fetch"},
     "gpu_claims": {"train", "retrain", "predict"},
+    "graphed_steps": {"train", "retrain"},
     "history": {"train", "retrain"},
     "image_sources": {"extract"},
     "interruption": {"fetch", "train", "retrain"},
