@@ -285,6 +285,37 @@ def test_batches_are_smaller_where_an_epoch_would_have_too_few(
     assert training.images_per_epoch == sum(batches)
 
 
+@pytest.mark.parametrize("reduction", ["sum", "mean"])
+@pytest.mark.parametrize("cutmix", [0.0, 1.0])
+def test_a_batch_in_parts_is_learnt_as_a_whole_one(
+    reduction: str, cutmix: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = []
+
+    def without_batch_normalisation(*_: Any) -> nn.Module:
+        model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 3))
+        model.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+        return model
+
+    monkeypatch.setattr(training_state, "create_model", without_batch_normalisation)
+    sections = {
+        "loss": {"reduction": reduction},
+        "augmentation": {"cutmix": cutmix},
+        "optimizer": {"lr": 1e-3, "momentum": 0.9},
+    }
+    whole = train_in(tmp_path / "whole", complete_recipe(**sections))
+    assert sizes[:4] == [8, 8, 8, 8]
+    sizes.clear()
+    parts = train_in(tmp_path / "parts", complete_recipe(**sections, micro_batch_size=3))
+    # As few and as equal parts as can be.
+    assert sizes[:6] == [2, 3, 3, 2, 3, 3]
+    for name, tensor in parts.model.state_dict().items():
+        torch.testing.assert_close(tensor, whole.model.state_dict()[name], rtol=1e-4, atol=1e-6)
+    for one, other in zip(parts.history, whole.history, strict=True):
+        assert one["train_loss"] == pytest.approx(other["train_loss"], rel=1e-4)
+        assert one["train_accuracy"] == other["train_accuracy"]
+
+
 def test_labels_of_validation_images_are_never_learnt(tmp_path: Path) -> None:
     data = training_data()
     other = data.labels.copy()

@@ -270,8 +270,21 @@ def test_a_recipe_that_does_not_suit_itself_or_the_images_is_a_user_error(
             run(packed, tmp_path / "run", run_options(recipe=recipe))
 
 
+@pytest.mark.parametrize(
+    ("sizes", "answer", "attempts"),
+    [
+        # Both steps of the last attempt are made, as it is the second that needs the most.
+        ({}, "batch_size: 2", [8, 4, 2, 2]),
+        ({"micro_batch_size": 4}, "micro_batch_size: 2", [4, *[2] * 8]),
+    ],
+)
 def test_a_full_memory_is_answered_with_the_batch_size_that_fits(
-    packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sizes: dict[str, int],
+    answer: str,
+    attempts: list[int],
+    packed: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """On a network whose activations fill the memory at 3 images a batch."""
     create_model, tried = training_state.create_model, []
@@ -288,12 +301,11 @@ def test_a_full_memory_is_answered_with_the_batch_size_that_fits(
 
     monkeypatch.setattr(training_state, "create_model", greedy)
     with pytest.raises(UserError) as raised:
-        run(packed, tmp_path / "run")
+        run(packed, tmp_path / "run", run_options(recipe=complete_recipe(**sizes)))
     assert str(raised.value) == (
-        "the memory of cpu is full at a batch size of 8; 2 fits: set override='{batch_size: 2}'"
+        f"the memory of cpu is full at a batch size of 8; 2 fits: set override='{{{answer}}}'"
     )
-    # Both steps of the last attempt were made, as it is the second that needs the most.
-    assert tried == [8, 4, 2, 2]
+    assert tried == attempts
     assert not (tmp_path / "run" / "model.safetensors").exists()
 
 

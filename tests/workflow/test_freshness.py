@@ -96,6 +96,7 @@ RECIPE_TABLE: dict[str, str] = {
     "progressive_resizing.until": "[{until: 0.3, scale: 0.625}]",
     "progressive_resizing.scale": "[{until: 0.375, scale: 0.5}]",
     "batch_size": "5",
+    "micro_batch_size": "3",
     "least_steps_per_epoch": "2",
     "drop_last": "false",
     "epochs": "3",

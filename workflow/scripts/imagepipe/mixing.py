@@ -25,6 +25,13 @@ class Mixed:
     partner_labels: Tensor | None = None
     share: Tensor | None = None
 
+    def of(self, part: slice) -> "Mixed":
+        """Return what the labels of some of the images are."""
+        tensors = (self.labels, self.partner_labels, self.share)
+        labels, *others = (None if tensor is None else tensor[part] for tensor in tensors)
+        assert labels is not None
+        return Mixed(labels, *others)
+
 
 def mix(
     images: Tensor, labels: Tensor, options: dict[str, Any], draws: Draws

@@ -250,23 +250,30 @@ class Look:
 def learn(training: Training, batch: Tensor, mixed: Mixed, images: int) -> Tensor:
     """Train on a batch; the result is that of `train_step`.
 
-    batch: float [B, 3, H, W], augmented, standardised and mixed.
+    batch: float [B, 3, H, W], augmented, standardised and mixed. It goes through the network in as
+    few and as equal parts as the recipe's `micro_batch_size` allows, whose gradients are added up.
     """
     options, optimizer, scaler = training.recipe["loss"], training.optimizer, training.scaler
-    with autocast(training.device, training.precision):
-        logits = training.network(batch)
-    losses = loss_of_each(logits.float(), mixed, options)
-    # Of several processes' gradients the mean is taken, and the batch is that of all of them.
-    loss = losses.sum() * training.processes.count
-    if options["reduction"] == "mean":
-        loss = loss / images
     # Gradients keep their place in memory: new ones in every step would leave gaps in it.
     optimizer.zero_grad(set_to_none=False)
-    scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+    figures = torch.zeros(2, device=batch.device)
+    parts = math.ceil(len(batch) / (training.recipe["micro_batch_size"] or len(batch)))
+    ends = [len(batch) * part // parts for part in range(parts + 1)]
+    for part in itertools.starmap(slice, itertools.pairwise(ends)):
+        labels = mixed.of(part)
+        with autocast(training.device, training.precision):
+            logits = training.network(batch[part])
+        losses = loss_of_each(logits.float(), labels, options)
+        # Of several processes' gradients the mean is taken, and the batch is that of all of them.
+        loss = losses.sum() * training.processes.count
+        if options["reduction"] == "mean":
+            loss = loss / images
+        scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        right = (logits.detach().argmax(dim=1) == labels.labels).sum()
+        figures += torch.stack((losses.detach().sum(), right))
     scaler.step(optimizer)  # type: ignore[arg-type]
     scaler.update()
-    right = (logits.detach().argmax(dim=1) == mixed.labels).sum()
-    return torch.stack((losses.detach().sum(), right))
+    return figures
 
 
 def validate(training: Training, saver: Saver) -> tuple[float | None, np.ndarray | None]:

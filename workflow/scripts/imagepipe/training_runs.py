@@ -205,11 +205,12 @@ def train_or_explain(
             f"the memory of {device_name(device)} is full at a batch size of {batch_size} over "
             f"{processes.count} processes; make batch_size smaller, or take more GPUs"
         )
+    name = "batch_size" if recipe["micro_batch_size"] is None else "micro_batch_size"
     fits = largest_that_fits(
-        lambda size: try_steps(data, recipe | {"batch_size": size}, seed, device, precision),
-        batch_size,
+        lambda size: try_steps(data, recipe | {name: size}, seed, device, precision),
+        min(batch_size, recipe[name]),
     )
-    key = "override='{{batch_size: {}}}'"
+    key = f"override='{{{{{name}: {{}}}}}}'"
     raise UserError(full_memory_message(device_name(device), key, batch_size, fits))
 
 
