@@ -582,6 +582,21 @@ def test_a_checkpoint_within_an_epoch_is_carried_on_from_the_very_step(
         assert f"carry on after epoch {epochs} of 2 and step {rest} of 4 of the next" in caplog.text
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_a_checkpoint_of_a_gpu_is_carried_on_by_the_cpu(optimizer: str) -> None:
+    recipe = complete_recipe(optimizer={"name": optimizer, "lr": 0.01})
+    one, other = (begin(training_data(), recipe, 0, CPU, "fp32") for _ in range(2))
+    state = one.state()
+    for group in state["optimizer"]["param_groups"]:
+        group["lr"] = torch.tensor(0.3)
+        if "capturable" in group:
+            group["capturable"] = True
+    other.restore(state)
+    trained = [train_one_epoch(subject) for subject in (one, other)]
+    assert trained[0] == trained[1]
+    assert_same_weights(one.model, other.model)
+
+
 def test_checkpoints_within_an_epoch_keep_their_distance(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

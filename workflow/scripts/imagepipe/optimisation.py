@@ -43,13 +43,15 @@ def create_optimizer(
 
 
 def keep_rates_on(device: torch.device, optimizer: Muon | torch.optim.Optimizer) -> None:
-    """On a GPU, let each group's `lr` be a tensor there, which a CUDA graph of a step reads."""
-    if device.type != "cuda":
-        return
+    """Make each group's `lr` a tensor on a GPU, which a CUDA graph of a step reads, else a number.
+
+    Call it before the first step, and after a state was loaded, which may be of another device.
+    """
+    on_gpu = device.type == "cuda"
     for group in optimizer.param_groups:
-        group["lr"] = torch.zeros((), device=device)
+        group["lr"] = torch.zeros((), device=device) if on_gpu else 0.0
         if "capturable" in group:
-            group["capturable"] = True
+            group["capturable"] = on_gpu
 
 
 def parameter_groups(

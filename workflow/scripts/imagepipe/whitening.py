@@ -31,7 +31,7 @@ def whiten(convolution: nn.Conv2d, images: Tensor) -> None:
             for row, column in corners
         ]
         numbers = torch.stack(shifted, dim=1).reshape(len(moment), -1)
-        moment += (numbers @ numbers.T).double().cpu()
+        moment += (numbers @ numbers.T).cpu().double()
     moment /= len(images) * height * width
     values, vectors = torch.linalg.eigh(moment)
     filters = (vectors / (values + EPSILON).sqrt()).T.reshape(-1, *convolution.weight.shape[1:])
