@@ -24,10 +24,19 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 
 IMAGES, VALID = 50_000, 5_000
-CASES = (("d2l-full", "auto"), ("d2l-full", "fp32"), ("d2l", "auto"), ("fast", "auto"))
+# Recipe, precision, and the largest part of a batch that goes through the network at once.
+CASES = (
+    ("d2l-full", "auto", None),
+    ("d2l-full", "fp32", None),
+    ("d2l-full", "fp32", 64),
+    ("d2l", "auto", None),
+    ("fast", "auto", None),
+)
 
 
-def measure(recipe_name: str, precision: str, steps: int, folder: Path) -> None:
+def measure(
+    recipe_name: str, precision: str, micro_batch_size: int | None, steps: int, folder: Path
+) -> None:
     """Train in this process, and print what it took."""
     import pandas as pd
     import torch
@@ -41,6 +50,7 @@ def measure(recipe_name: str, precision: str, steps: int, folder: Path) -> None:
 
     # Images of the full size, which a recipe may come to in later epochs only.
     override = {"precision": precision, "epochs": 1, "progressive_resizing": []}
+    override |= {"micro_batch_size": micro_batch_size}
     settings = {"recipe": recipe_name, "override": override}
     recipe = load_configuration(settings, ROOT / "workflow").recipe
     images = np.load(folder / "images.npy", mmap_mode="c")
@@ -58,9 +68,10 @@ def measure(recipe_name: str, precision: str, steps: int, folder: Path) -> None:
         train(data, recipe, 0, device, chosen, folder / "history.csv", checkpoints)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         gpu = f", GPU {torch.cuda.max_memory_allocated() / 1e9:.2f} GB" if device.index == 0 else ""
+        parts = f" in parts of {micro_batch_size}" if micro_batch_size else ""
         print(
-            f"{recipe_name}, batch {recipe['batch_size']}, {chosen}, on {device_name(device)}: "
-            f"{peak / 1e9:.2f} GB{gpu}",
+            f"{recipe_name}, batch {recipe['batch_size']}{parts}, {chosen}, "
+            f"on {device_name(device)}: {peak / 1e9:.2f} GB{gpu}",
             flush=True,
         )
 
@@ -68,11 +79,12 @@ def measure(recipe_name: str, precision: str, steps: int, folder: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--case", nargs=3, metavar=("RECIPE", "PRECISION", "FOLDER"))
+    parser.add_argument("--case", nargs=4, metavar=("RECIPE", "PRECISION", "PART", "FOLDER"))
     arguments = parser.parse_args()
     if arguments.case:
-        recipe, precision, folder = arguments.case
-        measure(recipe, precision, arguments.steps, Path(folder))
+        recipe, precision, part, folder = arguments.case
+        micro_batch_size = None if part == "None" else int(part)
+        measure(recipe, precision, micro_batch_size, arguments.steps, Path(folder))
         return
     with tempfile.TemporaryDirectory() as folder:
         generator = np.random.default_rng(0)
@@ -81,7 +93,9 @@ def main() -> None:
         del images
         for case in CASES:
             command = [sys.executable, __file__, "--steps", str(arguments.steps), "--case"]
-            subprocess.run([*command, *case, folder], check=True, stderr=subprocess.DEVNULL)
+            subprocess.run(
+                [*command, *map(str, case), folder], check=True, stderr=subprocess.DEVNULL
+            )
 
 
 if __name__ == "__main__":
