@@ -9,6 +9,7 @@ to step where the step that it was made of had it, and computes the same bits.
 import functools
 import logging
 from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -19,13 +20,22 @@ logger = logging.getLogger(__name__)
 
 # Steps of a kind that are launched as they are, so that all that is done once is done: memory for
 # gradients, the compiler's work, cuDNN's choice of kernels.
-STEPS_BEFORE_CAPTURE = 2
+STEPS_BEFORE_RECORDING = 2
 
 
 @functools.cache
 def stream_of_graphs() -> torch.cuda.Stream:
     """Return the one stream of this process for them: cuBLAS keeps 32 MiB for each stream."""
     return torch.cuda.Stream()  # type: ignore[no-untyped-call]
+
+
+@dataclass(frozen=True)
+class RecordedStep:
+    """A graph, and the tensors that it reads and writes in every replay."""
+
+    graph: torch.cuda.CUDAGraph
+    inputs: list[Tensor]
+    result: Tensor
 
 
 class GraphedSteps:
@@ -42,7 +52,7 @@ class GraphedSteps:
 
     def _begin(self, kind: Hashable) -> None:
         self.kind = kind
-        self.graph: torch.cuda.CUDAGraph | None = None
+        self.recorded: RecordedStep | None = None
         self.steps_as_they_are = 0
 
     def take(self, step: Callable[..., Tensor], inputs: list[Tensor], kind: Hashable) -> Tensor:
@@ -53,16 +63,16 @@ class GraphedSteps:
         """
         if kind != self.kind:
             self._begin(kind)
-        if self.can_be_graphs and self.graph is None:
-            if self.steps_as_they_are == STEPS_BEFORE_CAPTURE:
-                self._capture(step, inputs)
+        if self.can_be_graphs and self.recorded is None:
+            if self.steps_as_they_are == STEPS_BEFORE_RECORDING:
+                self._record(step, inputs)
             else:
                 self.steps_as_they_are += 1
-        if self.graph is None:
+        if self.recorded is None:
             return self._as_it_is(step, inputs)
-        torch._foreach_copy_(self.inputs, inputs)
-        self.graph.replay()
-        return self.result
+        torch._foreach_copy_(self.recorded.inputs, inputs)
+        self.recorded.graph.replay()
+        return self.recorded.result
 
     def _as_it_is(self, step: Callable[..., Tensor], inputs: list[Tensor]) -> Tensor:
         """Call a function on the stream that graphs are made on, as PyTorch's notes ask for."""
@@ -73,7 +83,7 @@ class GraphedSteps:
         current.wait_stream(self.stream)
         return result
 
-    def _capture(self, step: Callable[..., Tensor], inputs: list[Tensor]) -> None:
+    def _record(self, step: Callable[..., Tensor], inputs: list[Tensor]) -> None:
         """Make a graph, with inputs of its own; nothing is computed."""
         graph, inputs = torch.cuda.CUDAGraph(), [tensor.clone() for tensor in inputs]
         try:
@@ -86,4 +96,4 @@ class GraphedSteps:
             detail = " ".join(str(error).split())[:200]
             logger.info("each kernel of a step is launched by itself (%s)", detail)
             return
-        self.graph, self.inputs, self.result = graph, inputs, result
+        self.recorded = RecordedStep(graph, inputs, result)
