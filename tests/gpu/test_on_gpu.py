@@ -118,8 +118,16 @@ def test_a_training_repeats_itself_bit_for_bit_and_after_a_kill(
 
 @pytest.mark.parametrize(
     "sections",
-    [{}, MUON, ADAMW, {"augmentation": AUGMENTATION | {"cutmix": 1.0}}, {"deterministic": False}],
-    ids=["sgd", "muon", "adamw", "cutmix", "fastest kernels"],
+    [
+        {},
+        MUON,
+        ADAMW,
+        {"augmentation": AUGMENTATION | {"cutmix": 1.0}},
+        {"deterministic": False},
+        {"drop_last": False},
+        {"micro_batch_size": 3},
+    ],
+    ids=["sgd", "muon", "adamw", "cutmix", "fastest kernels", "a smaller last batch", "in parts"],
 )
 def test_steps_as_graphs_compute_what_they_compute_one_by_one(
     sections: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

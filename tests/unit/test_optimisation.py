@@ -187,3 +187,11 @@ def test_the_loss_of_each_image_is_the_smoothed_cross_entropy(smoothing: float) 
     logs = logits.log_softmax(dim=1)
     target = torch.eye(4)[labels] * (1 - smoothing) + smoothing / 4
     torch.testing.assert_close(losses, -(logs * target).sum(dim=1))
+
+
+def test_sgd_leaves_to_the_scaling_of_fp16_which_steps_are_left_out() -> None:
+    # The fused one says that it does so itself, and keeps their momentum, on a GPU.
+    model = nn.Linear(2, 2)
+    for precision, scales_itself in (("fp16", False), ("bf16", True)):
+        optimizer = create_optimizer(model, complete_recipe(), precision)
+        assert getattr(optimizer, "_step_supports_amp_scaling", False) is scales_itself

@@ -27,10 +27,10 @@ class Mixed:
 
     def of(self, part: slice) -> "Mixed":
         """Return what the labels of some of the images are."""
-        tensors = (self.labels, self.partner_labels, self.share)
-        labels, *others = (None if tensor is None else tensor[part] for tensor in tensors)
-        assert labels is not None
-        return Mixed(labels, *others)
+        others = (self.partner_labels, self.share)
+        return Mixed(
+            self.labels[part], *(None if tensor is None else tensor[part] for tensor in others)
+        )
 
 
 def mix(

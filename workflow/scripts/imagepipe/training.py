@@ -129,7 +129,7 @@ def train(
 def train_epoch(training: Training, saver: Saver, bar: Counter) -> tuple[float, float]:
     """Train from the current step to the end of the epoch; return the epoch's loss and accuracy.
 
-    Until the last step, nothing is done that waits for a GPU.
+    Until the last step, nothing waits for a GPU but the making of a graph, and fp16's scaling.
     """
     recipe, device, seed = training.recipe, training.device, training.seed
     epoch = len(training.history)
@@ -144,10 +144,7 @@ def train_epoch(training: Training, saver: Saver, bar: Counter) -> tuple[float, 
     ]
     ends = [0, *itertools.accumulate(map(len, shares))]
     order = order[torch.cat(shares)]
-    places = order.to(device)
-    rows = train_rows[order]
-    labels = training.labels[rows.to(device)]
-    inputs = [rows.to(training.images.device), labels, *draws.of(places).tensors()]
+    inputs = inputs_of(training, train_rows[order], draws.of(order.to(device)))
 
     training.model.train()
     earlier, start = training.seconds, time.perf_counter()
@@ -184,11 +181,16 @@ def try_steps(
     images = training.images
     draws = draw(recipe["augmentation"], len(images), images.shape[1], seed, epoch=0).to(device)
     rows = torch.arange(training.batch_size) % len(images)
-    places = rows.to(device)
-    inputs = [rows.to(images.device), training.labels[places], *draws.of(places).tensors()]
+    inputs = inputs_of(training, rows, draws.of(rows.to(device)))
     for step in range(2):
         training.set_rates(step)
         train_step(training, training.batch_size, *inputs)
+
+
+def inputs_of(training: Training, rows: Tensor, draws: Draws) -> list[Tensor]:
+    """Return what `train_step` takes of images: `rows` int64 [B] on the CPU, and their draws."""
+    labels = training.labels[rows.to(training.device)]
+    return [rows.to(training.images.device), labels, *draws.tensors()]
 
 
 def take_step(training: Training, inputs: list[Tensor], step: int) -> Tensor:
