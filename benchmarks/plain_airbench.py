@@ -86,6 +86,14 @@ def normalised(images: Tensor) -> Tensor:
     return ((images / 255 - means) / deviations).permute(0, 3, 1, 2)
 
 
+def half_mirrored(images: Tensor, padding: int) -> Tensor:
+    """Normalise images, mirror half of them, and let each be reflected at its edges."""
+    whole = normalised(images)
+    mirrored = torch.rand(len(whole), device=whole.device) < 0.5
+    whole = torch.where(mirrored[:, None, None, None], whole.flip(-1), whole)
+    return F.pad(whole, (padding,) * 4, "reflect")
+
+
 def shifted(padded: Tensor) -> Tensor:
     """Cut 32×32 pixels out of images of 36×36, each somewhere else."""
     shifts = torch.randint(0, 5, (len(padded), 2), device=padded.device)
@@ -118,10 +126,7 @@ def train_plain_airbench(images: Tensor, labels: Tensor, seed: int) -> PlainAirb
     ]
     sgd = torch.optim.SGD(groups, momentum=0.85, nesterov=True, fused=True)
     rates = [BIAS_LR, BIAS_LR, HEAD_LR]
-    whole = normalised(images)
-    mirrored = torch.rand(len(whole), device=whole.device) < 0.5
-    whole = torch.where(mirrored[:, None, None, None], whole.flip(-1), whole)
-    padded = F.pad(whole, (2, 2, 2, 2), "reflect")
+    padded = half_mirrored(images, padding=2)
     step = 0
     for epoch in range(EPOCHS):
         augmented = shifted(padded)

@@ -8,7 +8,7 @@ things, in bfloat16 by autocast where the program has halves. Nothing of imagepi
 import math
 
 import torch
-from plain_airbench import convolution, init_whitening, normalised
+from plain_airbench import convolution, half_mirrored, init_whitening, normalised
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -98,10 +98,7 @@ def train_plain_airbench96(images: Tensor, labels: Tensor, seed: int) -> PlainAi
 
     scheduler = torch.optim.lr_scheduler.LambdaLR(sgd, rate)
     average = {name: tensor.clone() for name, tensor in net.state_dict().items()}
-    whole = normalised(images)
-    mirrored = torch.rand(len(whole), device=whole.device) < 0.5
-    whole = torch.where(mirrored[:, None, None, None], whole.flip(-1), whole)
-    padded = F.pad(whole, (PADDING,) * 4, "reflect")
+    padded = half_mirrored(images, PADDING)
     assert net.whiten.bias is not None
     step = 0
     for epoch in range(EPOCHS):

@@ -202,10 +202,11 @@ def plain_round(
     device: torch.device,
 ) -> None:
     """Train an epoch of the plain loop, with PyTorch's own settings for a GPU."""
+    ours = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(False)
     with torch.backends.cudnn.flags(enabled=True, benchmark=False, allow_tf32=True):
         plain_epoch(net, trainer, loader, device)
-    torch.use_deterministic_algorithms(True)
+    torch.use_deterministic_algorithms(ours)
 
 
 def take_turns(ways: list[Rounds], rounds: int) -> None:
