@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+from collections.abc import Iterator
 
 import pytest
 
@@ -19,6 +20,15 @@ def test_a_signal_is_noted_instead_of_ending_the_process(number: signal.Signals)
     assert [signal.getsignal(each) for each in STOP_SIGNALS] == before
 
 
+@pytest.fixture
+def ctrl_c_as_on_a_terminal() -> Iterator[None]:
+    """A shell lets what it starts in the background ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c_as_on_a_terminal")
 def test_the_second_ctrl_c_is_not_held_back() -> None:
     with stop_requests() as request:
         os.kill(os.getpid(), signal.SIGINT)
