@@ -17,13 +17,14 @@ from builders import make_competition
 from imagepipe import checkpoint
 from project import Project, kill_group, text_since
 
-# Long enough that twenty stops find it under way.
+STOPS = int(os.environ.get("IMAGEPIPE_STOPS", "20"))
+# Long enough that so many stops find the training under way.
 EPOCHS = 10
+IMAGES = 200 + 50 * STOPS
 OVERRIDE = (
     f"override={{epochs: {EPOCHS}, batch_size: 10, test_time_augmentation: none, "
     "least_steps_per_epoch: 1, freeze: [], model: {name: small_cnn, width: 8}}"
 )
-STOPS = int(os.environ.get("IMAGEPIPE_STOPS", "20"))
 CHECKPOINT_SECONDS = 0.5
 CONFIG = (
     "dataset=cifar10",
@@ -45,7 +46,7 @@ STAGES = (("train", "train"), ("final", "retrain"))
 TIMES = ("seconds", "examples_per_second")
 
 
-def prepared(parent: Path, train: int = 1200) -> Project:
+def prepared(parent: Path, train: int = IMAGES) -> Project:
     project = Project.copy_to(parent)
     raw = project.directory / "kaggle"
     raw.mkdir()
