@@ -93,6 +93,25 @@ def test_d2l_resnet18_computes_what_the_books_does(ours: nn.Module, books: nn.Mo
         torch.testing.assert_close(ours(images), books(images), rtol=1e-4, atol=1e-4)
 
 
+def test_d2l_resnet18_does_without_those_gradients_of_the_books_that_are_zero() -> None:
+    models = [book_resnet18(num_classes=10), create_model({"name": "d2l_resnet18"}, num_classes=10)]
+    weights = [tensor.clone() for tensor in models[0].double().state_dict().values()]
+    models[1].double().load_state_dict(dict(zip(models[1].state_dict(), weights, strict=True)))
+    images = torch.randn(8, 3, 16, 16, dtype=torch.float64)
+    for model in models:
+        F.cross_entropy(model(images), torch.arange(8)).backward()
+    untrained = 0
+    for books, ours in zip(*(model.parameters() for model in models), strict=True):
+        assert books.grad is not None
+        if ours.requires_grad:
+            torch.testing.assert_close(ours.grad, books.grad)
+            assert books.grad.abs().max() > 1e-6
+        else:
+            untrained += 1
+            assert books.grad.abs().max() < 1e-12
+    assert untrained == 1 + 2 * 8
+
+
 @pytest.mark.parametrize(("size", "classes"), [(32, 10), (33, 2), (7, 37), (1, 3)])
 def test_small_cnn_takes_images_of_any_size_and_any_number_of_classes(
     size: int, classes: int

@@ -43,8 +43,8 @@ class Residual(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1, stride=stride)
-        self.conv2 = nn.Conv2d(out_channels, out_channels, kernel_size=3, padding=1)
+        self.conv1 = convolution_to_normalise(in_channels, out_channels, stride)
+        self.conv2 = convolution_to_normalise(out_channels, out_channels)
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or in_channels != out_channels:
             self.shortcut = nn.Conv2d(in_channels, out_channels, kernel_size=1, stride=stride)
@@ -67,9 +67,7 @@ class D2LResNet18(nn.Module):
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
-        self.stem = nn.Sequential(
-            nn.Conv2d(3, 64, kernel_size=3, padding=1), nn.BatchNorm2d(64), nn.ReLU()
-        )
+        self.stem = nn.Sequential(convolution_to_normalise(3, 64), nn.BatchNorm2d(64), nn.ReLU())
         stages: list[nn.Module] = []
         in_channels = 64
         for number, out_channels in enumerate((64, 128, 256, 512)):
@@ -83,6 +81,18 @@ class D2LResNet18(nn.Module):
         features: Tensor = self.stages(self.stem(x))
         logits: Tensor = self.classifier(features.mean(dim=(2, 3)))
         return logits
+
+
+def convolution_to_normalise(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
+    """Return a 3×3 convolution that a batch normalisation follows; its bias is not trained.
+
+    Batch normalisation subtracts the mean of each channel, and the bias with it. So the gradient of
+    the bias is zero but for rounding, and takes a pass over all that the convolution gives.
+    """
+    convolution = nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1, stride=stride)
+    assert convolution.bias is not None
+    convolution.bias.requires_grad = False
+    return convolution
 
 
 class SmallCNN(nn.Module):

@@ -256,8 +256,9 @@ def learn(training: Training, batch: Tensor, mixed: Mixed, images: int) -> Tenso
     few and as equal parts as the recipe's `micro_batch_size` allows, whose gradients are added up.
     """
     options, optimizer, scaler = training.recipe["loss"], training.optimizer, training.scaler
-    # Gradients keep their place in memory: new ones in every step would leave gaps in it.
-    optimizer.zero_grad(set_to_none=False)
+    # On a CPU gradients keep their place in memory: new ones in every step would leave gaps in it.
+    # PyTorch's memory of a GPU gets none, and new ones need no zeros, and no addition to them.
+    optimizer.zero_grad(set_to_none=training.device.type == "cuda")
     figures = torch.zeros(2, device=batch.device)
     parts = math.ceil(len(batch) / (training.recipe["micro_batch_size"] or len(batch)))
     ends = [len(batch) * part // parts for part in range(parts + 1)]
