@@ -37,8 +37,9 @@ def create_model(options: dict[str, Any], num_classes: int) -> nn.Module:
 class Residual(nn.Module):
     """Two 3×3 convolutions and a shortcut, which is a 1×1 convolution where the shape changes.
 
-    Dive into Deep Learning, section 8.6. As there, all convolutions have a bias, and there is no
-    batch normalisation on the shortcut.
+    Dive into Deep Learning, section 8.6. As there, all convolutions have a bias (of which only the
+    shortcut's is trained, see `convolution_to_normalise`), and there is no batch normalisation on
+    the shortcut.
     """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:

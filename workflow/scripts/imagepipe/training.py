@@ -257,7 +257,7 @@ def learn(training: Training, batch: Tensor, mixed: Mixed, images: int) -> Tenso
     """
     options, optimizer, scaler = training.recipe["loss"], training.optimizer, training.scaler
     # On a CPU gradients keep their place in memory: new ones in every step would leave gaps in it.
-    # PyTorch's memory of a GPU gets none, and new ones need no zeros, and no addition to them.
+    # On a GPU, whose memory PyTorch keeps and hands out itself, new ones spare zeros and additions.
     optimizer.zero_grad(set_to_none=training.device.type == "cuda")
     figures = torch.zeros(2, device=batch.device)
     parts = math.ceil(len(batch) / (training.recipe["micro_batch_size"] or len(batch)))
