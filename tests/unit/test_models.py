@@ -1,5 +1,7 @@
 """The networks: the book's, number for number, airbench's, the wide one and the small one."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import nn
@@ -174,6 +176,30 @@ def test_airbench_has_a_shortcut_with_three_convolutions() -> None:
     images = torch.randn(2, 24, 8, 8)
     first = F.gelu(F.max_pool2d(group.get_submodule("convolutions.0")(images), 2))
     torch.testing.assert_close(group(images), F.gelu(first), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(("name", "function"), [("gelu", F.gelu), ("silu", F.silu)])
+def test_the_activation_of_airbench_is_that_of_its_groups(
+    name: str, function: Callable[[torch.Tensor], torch.Tensor]
+) -> None:
+    model = airbench(activation=name, widths=[4, 6, 8]).eval()
+    images = torch.randn(2, 24, 8, 8)
+    group = model.get_submodule("groups.0")
+    first = function(F.max_pool2d(group.get_submodule("convolutions.0")(images), 2))
+    expected = function(group.get_submodule("convolutions.1")(first))
+    torch.testing.assert_close(group(images), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_airbench_can_add_the_mean_of_a_channel_to_its_largest_value() -> None:
+    images, planes = torch.randn(2, 3, 32, 32), []
+    models = {pooling: airbench(pooling=pooling).eval() for pooling in ("max", "max_plus_mean")}
+    groups = models["max"].get_submodule("groups")
+    groups.register_forward_hook(lambda _, __, output: planes.append(output))
+    logits = {pooling: model(images) for pooling, model in models.items()}
+    classifier = models["max"].get_submodule("classifier")
+    of_means = classifier(planes[0].mean(dim=(2, 3))) / 256
+    assert of_means.abs().min() > 0
+    torch.testing.assert_close(logits["max_plus_mean"], logits["max"] + of_means)
 
 
 def test_airbenchs_logits_begin_small() -> None:

@@ -397,9 +397,12 @@ def test_frozen_parameters_change_no_more_and_cost_no_gradients() -> None:
     assert {name for name, p in parameters.items() if not p.requires_grad} == resting
 
 
-def test_the_first_convolution_of_airbench_whitens_the_training_images() -> None:
+@pytest.mark.parametrize(("epsilon", "square"), [(5e-4, 1.0), (1e4, 0.0)])
+def test_the_first_convolution_of_airbench_whitens_the_training_images(
+    epsilon: float, square: float
+) -> None:
     """Of training rows alone: the validation images are not looked at."""
-    model = {"name": "airbench", "widths": [4, 4, 4]}
+    model = {"name": "airbench", "widths": [4, 4, 4], "whitening_epsilon": epsilon}
     images = torch.cat((noise(40, 16) // 4, 255 * torch.ones(40, 16, 16, 3, dtype=torch.uint8)))
     data = replace(
         training_data(train_images=40, valid_images=40),
@@ -412,7 +415,7 @@ def test_the_first_convolution_of_airbench_whitens_the_training_images() -> None
     with torch.no_grad():
         outputs = training.model.get_submodule("whitening")(standardised)
         outputs -= training.model.get_parameter("whitening.bias")[:, None, None]
-    assert outputs.square().mean(dim=(0, 2, 3)).tolist() == pytest.approx([1.0] * 24, abs=0.05)
+    assert outputs.square().mean(dim=(0, 2, 3)).tolist() == pytest.approx([square] * 24, abs=0.05)
 
 
 def test_what_is_kept_is_the_average_of_the_weights(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The networks. Each maps float images [N, 3, H, W] to logits [N, classes]."""
 
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from imagepipe.named_models import create_library_model
 from imagepipe.wide_resnet import WideResNet
 
 LIBRARIES = ("torchvision", "timm")
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "silu": F.silu}
 # Of airbench: one pixel is lost to the first convolution, and three times half of the rest.
 SMALLEST_IMAGE = 9
 
@@ -26,7 +28,8 @@ def create_model(options: dict[str, Any], num_classes: int) -> nn.Module:
     if options["name"] == "small_cnn":
         return SmallCNN(num_classes, options["width"])
     if options["name"] == "airbench":
-        return Airbench(num_classes, options["widths"], options["convolutions"])
+        names = ("widths", "convolutions", "activation", "pooling")
+        return Airbench(num_classes, *(options[name] for name in names))
     if options["name"] == "wide_resnet":
         return WideResNet(num_classes, options["depth"], options["widening_factor"])
     if options["name"] in LIBRARIES:
@@ -138,20 +141,23 @@ class Airbench(nn.Module):
     """The network of Keller Jordan's airbench (arXiv 2404.00498), which learns CIFAR-10 in seconds.
 
     A 2×2 convolution to 24 channels whose weights are made from the training images
-    (`whitening.whiten`) and not trained; three groups of `widths` channels, of two or three
-    convolutions each; the largest value of each channel over the image; a linear layer without
-    bias, whose logits are divided by the number of its inputs. Images need `SMALLEST_IMAGE` pixels
-    at least.
+    (`whitening.whiten`) and not trained, and GELU; three groups of `widths` channels, of two or
+    three convolutions each; the largest value of each channel over the image, to which its mean is
+    added with the pooling `max_plus_mean`; a linear layer without bias, whose logits are divided by
+    the number of its inputs. Images need `SMALLEST_IMAGE` pixels at least.
     """
 
-    def __init__(self, num_classes: int, widths: list[int], convolutions: int) -> None:
+    def __init__(
+        self, num_classes: int, widths: list[int], convolutions: int, activation: str, pooling: str
+    ) -> None:
         super().__init__()
+        self.adds_mean = pooling == "max_plus_mean"
         self.whitening = nn.Conv2d(3, 24, kernel_size=2)
         self.whitening.weight.requires_grad = False
         channels = (self.whitening.out_channels, *widths)
         self.groups = nn.Sequential(
             *(
-                AirbenchGroup(before, after, convolutions)
+                AirbenchGroup(before, after, convolutions, ACTIVATIONS[activation])
                 for before, after in itertools.pairwise(channels)
             )
         )
@@ -160,7 +166,10 @@ class Airbench(nn.Module):
             self.classifier.weight /= self.classifier.weight.std()
 
     def forward(self, x: Tensor) -> Tensor:
-        features = largest_of_channels(self.groups(F.gelu(self.whitening(x))))
+        planes = self.groups(F.gelu(self.whitening(x)))
+        features = largest_of_channels(planes)
+        if self.adds_mean:
+            features = features + planes.mean(dim=(2, 3))
         logits: Tensor = self.classifier(features) / features.shape[1]
         return logits
 
@@ -169,11 +178,19 @@ class AirbenchGroup(nn.Module):
     """Two or three 3×3 convolutions, with a max pooling by 2 after the first.
 
     Each is followed by a batch normalisation, which has a trained bias and no trained scale, and
-    GELU. With three, what the first gives is added to what the third gives, before its GELU.
+    the activation. With three, what the first gives is added to what the third gives, before its
+    activation.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, convolutions: int) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        convolutions: int,
+        activation: Callable[[Tensor], Tensor],
+    ) -> None:
         super().__init__()
+        self.activation = activation
         pairs = [(in_channels, out_channels), *[(out_channels, out_channels)] * (convolutions - 1)]
         self.convolutions = nn.ModuleList(passing_convolution(*pair) for pair in pairs)
         # The statistics forget fast, as the network changes fast.
@@ -184,10 +201,10 @@ class AirbenchGroup(nn.Module):
             norm.weight.requires_grad = False
 
     def forward(self, x: Tensor) -> Tensor:
-        first = F.gelu(self.norms[0](F.max_pool2d(self.convolutions[0](x), 2)))
-        x = F.gelu(self.norms[1](self.convolutions[1](first)))
+        first = self.activation(self.norms[0](F.max_pool2d(self.convolutions[0](x), 2)))
+        x = self.activation(self.norms[1](self.convolutions[1](first)))
         if len(self.convolutions) == 3:
-            x = F.gelu(self.norms[2](self.convolutions[2](x)) + first)
+            x = self.activation(self.norms[2](self.convolutions[2](x)) + first)
         return x
 
 

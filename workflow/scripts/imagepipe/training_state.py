@@ -218,7 +218,8 @@ def begin(
     standardisation = Standardisation.of(data.channel_means, data.channel_deviations, device)
     if isinstance(model, Airbench):
         some = torch.from_numpy(data.images[data.train_rows[:IMAGES_FOR_WHITENING]]).to(device)
-        whiten(model.whitening, standardisation.apply(some.permute(0, 3, 1, 2)))
+        some = standardisation.apply(some.permute(0, 3, 1, 2))
+        whiten(model.whitening, some, recipe["model"]["whitening_epsilon"])
     model = processes.share_statistics(model)
     network = compiled(model) if recipe["compile"] else model
     batch_size = fitting_batch_size(recipe, len(data.train_rows))

@@ -7,18 +7,17 @@ As in airbench (Keller Jordan, arXiv 2404.00498, section 3.2), after Page's ResN
 import torch
 from torch import Tensor, nn
 
-# Added to the eigenvalues, so that directions which hardly occur are not blown up.
-EPSILON = 5e-4
 IMAGES_AT_ONCE = 500
 
 
 @torch.no_grad()
-def whiten(convolution: nn.Conv2d, images: Tensor) -> None:
+def whiten(convolution: nn.Conv2d, images: Tensor, epsilon: float) -> None:
     """Set a convolution's weights so that it whitens the patches of `images`.
 
     The filters are the eigenvectors of the patches' uncentred second moment, each divided by the
     root of its eigenvalue, and then their negatives, so the convolution has twice as many outputs
-    as a patch has numbers. images: standardised, float [N, 3, H, W], on any device.
+    as a patch has numbers. images: standardised, float [N, 3, H, W], on any device. epsilon: added
+    to the eigenvalues, so that directions which hardly occur are not blown up, above 0.
     """
     channels, size = convolution.in_channels, convolution.kernel_size[0]
     height, width = images.shape[2] - size + 1, images.shape[3] - size + 1
@@ -34,5 +33,5 @@ def whiten(convolution: nn.Conv2d, images: Tensor) -> None:
         moment += (numbers @ numbers.T).cpu().double()
     moment /= len(images) * height * width
     values, vectors = torch.linalg.eigh(moment)
-    filters = (vectors / (values + EPSILON).sqrt()).T.reshape(-1, *convolution.weight.shape[1:])
+    filters = (vectors / (values + epsilon).sqrt()).T.reshape(-1, *convolution.weight.shape[1:])
     convolution.weight.copy_(torch.cat((filters, -filters)))
