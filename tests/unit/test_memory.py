@@ -1,9 +1,48 @@
 """A full memory: which batch size fits, and how the user is told."""
 
+import ctypes
+import subprocess
+import sys
+
 import pytest
 import torch
 
 from imagepipe.memory import full_memory_message, largest_that_fits, memory_is_full
+
+# Prints how many pages the system hands out in the last two thirds of a training's steps.
+PAGES_OF_STEPS = """
+import resource, sys
+import numpy as np, torch
+from imagepipe import training_state
+from imagepipe.training import try_steps
+from training_builders import complete_recipe
+
+if sys.argv[1] == "given back":
+    training_state.keep_freed_memory = lambda: None
+torch.set_num_threads(1)
+images, rows = np.zeros((100, 32, 32, 3), np.uint8), np.arange(100)
+data = training_state.TrainingData(
+    images, rows % 10, rows, rows[:0], 10, [0.5] * 3, [0.25] * 3
+)
+recipe = complete_recipe(model={"name": "small_cnn", "width": 32}, batch_size=100)
+pages = []
+for _ in range(6):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    try_steps(data, recipe, 0, torch.device("cpu"), "fp32")
+    pages.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+print(sum(pages[2:]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="the C library is not glibc")
+def test_a_training_is_handed_out_again_what_it_has_freed() -> None:
+    pages = {}
+    for how in ("given back", "kept"):
+        command = [sys.executable, "-c", PAGES_OF_STEPS, how]
+        paths = {"PYTHONPATH": ":".join(sys.path)}
+        run = subprocess.run(command, capture_output=True, text=True, check=True, env=paths)
+        pages[how] = int(run.stdout)
+    assert pages["given back"] > 3 * pages["kept"]
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,29 @@
-"""When a batch does not fit into the memory: which one does."""
+"""Memory: a CPU's is kept for what comes next; and if a batch does not fit, which one does."""
 
+import ctypes
 from collections.abc import Callable
 
 import torch
 
 # PyTorch's own words, for a GPU and for the CPU.
 FULL = ("out of memory", "can't allocate memory")
+
+# Of glibc's malloc.h, and the most that mallopt(3) takes for each.
+M_TRIM_THRESHOLD, MOST_KEPT = -1, 2**31 - 1
+M_MMAP_THRESHOLD, LARGEST_KEPT = -3, 2**25
+
+
+def keep_freed_memory() -> None:
+    """Have glibc keep what this process frees, and hand it out again: blocks up to 32 MiB.
+
+    By default most of what a step frees goes back to the system, which fills it with zeros, page by
+    page, when the next step asks for as much: a tenth of a training's time on a CPU. Another C
+    library is left as it is.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(M_TRIM_THRESHOLD, MOST_KEPT)
+        mallopt(M_MMAP_THRESHOLD, LARGEST_KEPT)
 
 
 def memory_is_full(error: RuntimeError) -> bool:

@@ -18,7 +18,12 @@ from imagepipe.device import (
 )
 from imagepipe.errors import UserError
 from imagepipe.logits import Predictions, write_predictions
-from imagepipe.memory import full_memory_message, largest_that_fits, memory_is_full
+from imagepipe.memory import (
+    full_memory_message,
+    keep_freed_memory,
+    largest_that_fits,
+    memory_is_full,
+)
 from imagepipe.model_files import load_model
 from imagepipe.packed_images import read_packed
 from imagepipe.progress import progress
@@ -126,6 +131,7 @@ def predict_test(
     fit into the device's memory.
     """
     torch.set_num_threads(threads)
+    keep_freed_memory()
     model, description = load_model(model_file)
     packed = read_packed(images, table)
     if packed.images.shape[1:3] != (description.image_size,) * 2:

@@ -13,6 +13,7 @@ from imagepipe.averaging import WeightAverage
 from imagepipe.device import set_arithmetic, whole_or_mapped
 from imagepipe.errors import UserError
 from imagepipe.graphed_steps import GraphedSteps
+from imagepipe.memory import keep_freed_memory
 from imagepipe.models import Airbench, create_model
 from imagepipe.muon import Muon
 from imagepipe.optimisation import create_optimizer, keep_rates_on, rate_factor
@@ -210,7 +211,11 @@ def begin(
     precision: str,
     processes: Processes = ALONE,
 ) -> Training:
-    """Return a training before its first step, with its data on the device."""
+    """Return a training before its first step, with its data on the device.
+
+    What is set for all of the process: how a GPU computes, and that memory is kept.
+    """
+    keep_freed_memory()
     set_arithmetic(device, tf32=recipe["tf32"], deterministic=recipe["deterministic"])
     torch.manual_seed(derived_seed(seed, "weights"))
     model = create_model(recipe["model"], data.num_classes)
