@@ -1,4 +1,4 @@
-"""A full memory: which batch size fits, and how the user is told."""
+"""Memory: what is freed is kept; of a full one, which batch size fits, and how the user is told."""
 
 import ctypes
 import subprocess
