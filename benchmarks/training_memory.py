@@ -24,7 +24,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 
 IMAGES, VALID = 50_000, 5_000
-# Recipe, precision, and the largest part of a batch that goes through the network at once.
+# Recipe, precision, and the largest part of a batch that goes through the network at once, if it is
+# not to be the recipe's.
 CASES = (
     ("d2l-full", "auto", None),
     ("d2l-full", "fp32", None),
@@ -50,7 +51,8 @@ def measure(
 
     # Images of the full size, which a recipe may come to in later epochs only.
     override = {"precision": precision, "epochs": 1, "progressive_resizing": []}
-    override |= {"micro_batch_size": micro_batch_size}
+    if micro_batch_size is not None:
+        override |= {"micro_batch_size": micro_batch_size}
     settings = {"recipe": recipe_name, "override": override}
     recipe = load_configuration(settings, ROOT / "workflow").recipe
     images = np.load(folder / "images.npy", mmap_mode="c")
@@ -68,7 +70,8 @@ def measure(
         train(data, recipe, 0, device, chosen, folder / "history.csv", checkpoints)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         gpu = f", GPU {torch.cuda.max_memory_allocated() / 1e9:.2f} GB" if device.index == 0 else ""
-        parts = f" in parts of {micro_batch_size}" if micro_batch_size else ""
+        part = recipe["micro_batch_size"]
+        parts = f" in parts of {part}" if part else ""
         print(
             f"{recipe_name}, batch {recipe['batch_size']}{parts}, {chosen}, "
             f"on {device_name(device)}: {peak / 1e9:.2f} GB{gpu}",
