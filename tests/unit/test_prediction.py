@@ -149,6 +149,21 @@ def predict_files(folder: Path, images: torch.Tensor, augmentation: str) -> Path
     return folder / "logits.npz"
 
 
+def test_freed_memory_is_kept_before_a_prediction(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = []
+
+    def predict(*args: Any, **options: Any) -> torch.Tensor:
+        done.append("predicted")
+        return predict_logits(*args, **options)
+
+    monkeypatch.setattr(prediction, "keep_freed_memory", lambda: done.append("kept"))
+    monkeypatch.setattr(prediction, "predict_logits", predict)
+    predict_files(tmp_path, noise(5), "none")
+    assert done == ["kept", "predicted"]
+
+
 @pytest.mark.parametrize("augmentation", ["none", "flip"])
 def test_test_images_are_predicted_as_the_model_file_says(
     augmentation: str, tmp_path: Path

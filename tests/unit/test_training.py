@@ -777,7 +777,8 @@ def test_a_compiled_network_learns_the_same_and_repeats_itself(tmp_path: Path) -
     # In bf16, in which PyTorch rounds less often between operations that it compiles into one.
     images, labels = coloured(45, SMALLEST_IMAGE)
     data = replace(training_data(), images=images.numpy(), labels=labels.numpy())
-    sections = {"model": {"name": "airbench", "widths": [4, 8, 8]}, "epochs": 2}
+    model = {"activation": "silu", "pooling": "max_plus_mean"}
+    sections = {"model": {"name": "airbench", "widths": [4, 8, 8], **model}, "epochs": 2}
     plain = train_in(tmp_path / "plain", complete_recipe(**sections), data, precision="bf16")
     recipe = complete_recipe(**sections, compile=True)
     one, other = (
@@ -787,6 +788,13 @@ def test_a_compiled_network_learns_the_same_and_repeats_itself(tmp_path: Path) -
     assert one.model.state_dict().keys() == plain.model.state_dict().keys()
     losses = [[row["train_loss"] for row in run.history] for run in (one, plain)]
     assert losses[0] == pytest.approx(losses[1], rel=0.1)
+
+
+def test_freed_memory_is_kept_from_the_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = []
+    monkeypatch.setattr(training_state, "keep_freed_memory", lambda: done.append("kept"))
+    begin(training_data(), complete_recipe(), 0, CPU, "fp32")
+    assert done == ["kept"]
 
 
 def test_compiling_is_asked_for_with_a_fixed_shape(monkeypatch: pytest.MonkeyPatch) -> None:

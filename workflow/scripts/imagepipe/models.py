@@ -28,8 +28,13 @@ def create_model(options: dict[str, Any], num_classes: int) -> nn.Module:
     if options["name"] == "small_cnn":
         return SmallCNN(num_classes, options["width"])
     if options["name"] == "airbench":
-        names = ("widths", "convolutions", "activation", "pooling")
-        return Airbench(num_classes, *(options[name] for name in names))
+        return Airbench(
+            num_classes,
+            options["widths"],
+            options["convolutions"],
+            activation=options["activation"],
+            pooling=options["pooling"],
+        )
     if options["name"] == "wide_resnet":
         return WideResNet(num_classes, options["depth"], options["widening_factor"])
     if options["name"] in LIBRARIES:
