@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from imagepipe.cpu_precision import faster_precision
 from imagepipe.errors import UserError
 from imagepipe.gpu_claims import claimed_gpu
 
@@ -67,10 +68,11 @@ def device_name(device: torch.device) -> str:
 
 
 def choose_precision(name: str, device: torch.device) -> tuple[str, str]:
-    """Return fp32, bf16 or fp16, and why; for `auto`, bf16 where the hardware multiplies in it.
+    """Return fp32, bf16 or fp16, and why; for `auto`, bf16 where the hardware is faster in it.
 
-    On processors without AMX or AVX-512-BF16, bf16 is emulated and slower than fp32. Raises
-    `UserError` for fp16 on a CPU, where most of PyTorch's fp16 is far slower than fp32.
+    On processors without AMX or AVX-512-BF16, bf16 is emulated and slower than fp32; of the others,
+    some are and some are not. Raises `UserError` for fp16 on a CPU, where most of PyTorch's fp16 is
+    far slower than fp32.
     """
     if name == "fp16" and device.type == "cpu":
         raise UserError("precision: fp16 is for GPUs; on the CPU, set override='{precision: auto}'")
@@ -82,9 +84,8 @@ def choose_precision(name: str, device: torch.device) -> tuple[str, str]:
         return "fp32", "the GPU does not compute in bf16; precision: fp16 may be faster"
     if device.type == "cpu":
         capabilities = torch.cpu.get_capabilities()
-        for feature, title in (("amx_bf16", "AMX"), ("avx512_bf16", "AVX-512-BF16")):
-            if capabilities.get(feature):
-                return "bf16", f"the processor has {title}"
+        if any(capabilities.get(feature) for feature in ("amx_bf16", "avx512_bf16")):
+            return faster_precision()
         return "fp32", "the processor has neither AMX nor AVX-512-BF16"
     return "fp32", "it is the safe choice on this device"
 

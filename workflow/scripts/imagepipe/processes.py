@@ -1,6 +1,8 @@
 """The processes that share one training: what each of them takes, and what they add up."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -65,6 +67,16 @@ class Processes:
         parts: list[Tensor] = [torch.empty(0)] * self.count
         dist.all_gather_object(parts, part)
         return torch.cat(parts)
+
+    def of_first(self, values: Callable[[], tuple[str, ...]]) -> tuple[str, ...]:
+        """Return what `values` gives in the first process, which alone calls it.
+
+        All must call this.
+        """
+        found: list[Any] = [values() if self.is_first else None]
+        if self.count > 1:
+            dist.broadcast_object_list(found, src=0, device=torch.device("cpu"))
+        return tuple(found[0])
 
     def share_gradients(self, network: nn.Module, *, some_at_rest: bool) -> nn.Module:
         """Return the network in a form whose backward pass gives all processes the mean gradient.
