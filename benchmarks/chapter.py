@@ -90,9 +90,8 @@ def train_ours(
     override = override or {}
     folder = work / "-".join([recipe_name, *map(str, override.values())]) / f"seed{seed}"
     data = work / "data" / "cifar10_tiny"
-    outputs = Outputs(
-        folder / "model.safetensors", folder / "history.csv", folder / "metrics.json", None
-    )
+    names = ("model.safetensors", "history.csv", "metrics.json", "run.yaml")
+    outputs = Outputs(*(folder / name for name in names))
     settings = {"recipe": recipe_name, "override": override}
     recipe = load_configuration(settings, ROOT / "workflow").recipe
     options = {"recipe": recipe, "seed": seed}
@@ -101,7 +100,9 @@ def train_ours(
         data / "packed" / "labelled.npy", data / "packed" / "labelled.csv", data / "classes.txt"
     )
     machine = Machine("auto", 1, torch.get_num_threads(), checkpoint_minutes=5.0)
-    train_run(Run(inputs, outputs, options, "", folder / ".checkpoint", machine))
+    train_run(
+        Run(folder.parent.name, inputs, outputs, options, "", folder / ".checkpoint", machine)
+    )
     return outputs.model, pd.read_json(outputs.metrics, typ="series")["examples_per_second"]
 
 
@@ -134,11 +135,11 @@ def accuracy_ours(
 
 
 def pack(data: Path, work: Path) -> None:
-    """Take the book's small sample as far as the workflow's rule `pack`, in the folder `work`."""
+    """Take the book's small sample as far as the rules `pack` and `reorganise`, in `work`."""
     snakemake = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
     config = ["dataset=cifar10_tiny", f"raw_dir={data.resolve()}"]
     where = ["--cores", "all", "--directory", str(work), "--quiet", "all"]
-    subprocess.run([*snakemake, "pack", *where, "--config", *config], check=True)
+    subprocess.run([*snakemake, "pack", "reorganise", *where, "--config", *config], check=True)
 
 
 def read_test_images(archive: Path, classes: list[str]) -> tuple[np.ndarray, np.ndarray]:

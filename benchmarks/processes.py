@@ -37,8 +37,8 @@ def write_images(folder: Path, count: int) -> Inputs:
     """Write what rule `pack` writes, of random images in ten classes."""
     images = np.random.default_rng(0).integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
     np.save(folder / "labelled.npy", images)
-    lines = [f"{row},{row},{row % 10},train" for row in range(count)]
-    (folder / "labelled.csv").write_text("\n".join(["row,id,label,split", *lines]) + "\n")
+    lines = [f"{row},{row},{row % 10}" for row in range(count)]
+    (folder / "labelled.csv").write_text("\n".join(["row,id,label", *lines]) + "\n")
     (folder / "classes.txt").write_text("".join(f"{number}\n" for number in range(10)))
     return Inputs(folder / "labelled.npy", folder / "labelled.csv", folder / "classes.txt")
 
@@ -52,8 +52,11 @@ def images_per_second(inputs: Inputs, recipe_name: str, processes: int, threads:
         folder = Path(name)
         run_training(
             Run(
+                recipe_name,
                 inputs,
-                Outputs(folder / "model", folder / "history.csv", folder / "metrics.json", None),
+                Outputs(
+                    *(folder / name for name in ("model", "history.csv", "metrics.json", "run"))
+                ),
                 {
                     "recipe": recipe,
                     "seed": 0,

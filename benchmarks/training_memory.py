@@ -58,10 +58,10 @@ def measure(
     images = np.load(folder / "images.npy", mmap_mode="c")
     splits = np.where(np.arange(len(images)) < IMAGES, "train", "valid")
     labels = (np.arange(len(images)) % 10).astype(str)
-    table = pd.DataFrame({"label": labels, "split": splits})
+    table = pd.DataFrame({"label": labels})
     options = {"channel_means": [0.5] * 3, "channel_deviations": [0.25] * 3}
     classes = [str(number) for number in range(10)]
-    data = training_data(PackedImages(images, table), classes, options, hold_out=True)
+    data = training_data(PackedImages(images, table), classes, options, list(splits))
     few = data.train_rows[: steps * recipe["batch_size"]]
     with chosen_device("auto", gpus=1) as device:
         chosen, _ = choose_precision(precision, device)

@@ -9,7 +9,7 @@ the network is that of an epoch of ours beyond the same number of steps on one p
     benchmarks/training_throughput.py [--images 512] [--rounds 4] [--workers 0] [--sample FOLDER]
 
 About eight minutes on two cores. On a GPU give more images, and the plain loop its workers; without
-Snakemake there, give the folder in which `snakemake pack` was called elsewhere.
+Snakemake there, give the folder in which `snakemake pack reorganise` was called elsewhere.
 """
 
 import argparse
@@ -130,7 +130,8 @@ def main() -> None:
         if arguments.sample is None:
             snakemake = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
             where = ["--cores", "all", "--directory", str(work), "--quiet", "all"]
-            subprocess.run([*snakemake, "pack", *where], check=True, capture_output=True)
+            call = [*snakemake, "pack", "reorganise", *where]
+            subprocess.run(call, check=True, capture_output=True)
         with chosen_device("auto", gpus=1) as device:
             measure(work / "data" / "sample", device, arguments)
 
@@ -140,7 +141,7 @@ def measure(folder: Path, device: torch.device, arguments: argparse.Namespace) -
     packed = read_packed(folder / "packed" / "labelled.npy", folder / "packed" / "labelled.csv")
     classes = read_classes(folder / "classes.txt")
     options: dict[str, Any] = {"channel_means": MEANS, "channel_deviations": DEVIATIONS}
-    data = training_data(packed, classes, options, hold_out=False)
+    data = training_data(packed, classes, options)
     auto, reason = choose_precision("auto", device)
     print(
         f"PyTorch {torch.__version__}, {device_name(device)}, {torch.get_num_threads()} threads, "

@@ -335,7 +335,7 @@ def make_extracted(
 
 
 def make_packed(folder: Path, rows: Sequence[tuple[str, str, str, int]]) -> None:
-    """Write what the rules `labels` and `pack` make: the arrays, tables and notes in `folder`.
+    """Write what the rules `labels`, `split` and `pack` make into `folder`.
 
     A row is an image's id, label, split (train, valid or test) and the seed of its `pixels`.
     """
@@ -345,8 +345,9 @@ def make_packed(folder: Path, rows: Sequence[tuple[str, str, str, int]]) -> None
     for name, part in (("labelled", labelled), ("test", test)):
         images = np.array([pixels(seed) for *_, seed in part], dtype=np.uint8)
         np.save(folder / f"packed/{name}.npy", images.reshape(len(part), 32, 32, 3))
-        table = ((number, *row[:3]) for number, row in enumerate(part))
-        write_csv(folder / f"packed/{name}.csv", ("row", "id", "label", "split"), table)
+        table = ((number, *row[:2]) for number, row in enumerate(part))
+        write_csv(folder / f"packed/{name}.csv", ("row", "id", "label"), table)
+    write_csv(folder / "split.csv", ("id", "label", "split"), (row[:3] for row in labelled))
     decoded = {
         name: {"formats": {"PNG RGB 32×32": len(part)}, "undecodable": []}
         for name, part in (("labelled", labelled), ("test", test))

@@ -20,7 +20,7 @@ from builders import SCRIPTS
 from job import run
 from project import Project
 
-RULES = ("fetch", "extract", "labels", "split", "reorganise", "pack")
+RULES = ("fetch", "extract", "tables", "labels", "split", "reorganise", "pack")
 # What snakemake is to find of the dataset cifar10, before it asks any rule for more.
 RAW_FILES = ("train.7z", "test.7z", "trainLabels.csv", "sampleSubmission.csv")
 # Stands for job.py: notes what the rule gives its script, and does none of its work.
@@ -66,7 +66,7 @@ class Outcome:
 
 
 def recorded_jobs(parent: Path, layout: str) -> list[Job]:
-    """Return the jobs up to `pack` of the dataset cifar10, whose files are in the folder kaggle."""
+    """Return the jobs that prepare the dataset cifar10, whose files are in the folder kaggle."""
     project = Project.copy_to(parent)
     (project.folder / "workflow/scripts/job.py").write_text(RECORDER)
     raw = project.directory / "kaggle"
@@ -74,7 +74,8 @@ def recorded_jobs(parent: Path, layout: str) -> list[Job]:
     for name in RAW_FILES:
         (raw / name).touch()
     config = ("dataset=cifar10", "raw_dir=kaggle", f"layout={layout}")
-    result = project.run("pack", config=config)
+    last = "reorganise" if layout == "folders" else "split"
+    result = project.run("pack", last, config=config)
     assert result.code == 0, result.output
     jobs: list[Job] = []
     for rule in RULES:

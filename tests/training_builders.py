@@ -9,6 +9,7 @@ import torch
 import yaml
 
 from imagepipe.configuration import check
+from imagepipe.files import write_rows
 from imagepipe.saving import Checkpoints
 from imagepipe.training import Trained, train
 from imagepipe.training_state import TrainingData
@@ -104,10 +105,11 @@ def without_times(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def write_packed(folder: Path, images: np.ndarray, labels: list[str], splits: list[str]) -> None:
-    """Write what the rule `pack` leaves: labelled.npy, labelled.csv; and classes.txt."""
+    """Write what the rules `pack` and `split` leave, and classes.txt."""
     folder.mkdir(parents=True, exist_ok=True)
     np.save(folder / "labelled.npy", images)
-    rows = zip(labels, splits, strict=True)
-    lines = [f"{row},id{row + 1},{label},{split}" for row, (label, split) in enumerate(rows)]
-    (folder / "labelled.csv").write_text("\n".join(["row,id,label,split", *lines]) + "\n")
+    rows = [(row, f"id{row + 1}", label) for row, label in enumerate(labels)]
+    write_rows(folder / "labelled.csv", ("row", "id", "label"), rows)
+    split_rows = [(*row[1:], split) for row, split in zip(rows, splits, strict=True)]
+    write_rows(folder / "split.csv", ("id", "label", "split"), split_rows)
     (folder / "classes.txt").write_text("".join(f"{name}\n" for name in CLASSES))

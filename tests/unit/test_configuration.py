@@ -92,7 +92,7 @@ def test_shipped_dataset_is_accepted(path: Path) -> None:
 @pytest.mark.parametrize("path", sorted((WORKFLOW / "recipes").glob("*.yaml")), ids=str)
 def test_shipped_recipe_is_accepted(path: Path) -> None:
     loaded = load(recipe=path.stem)
-    assert loaded.recipe_name == path.stem
+    assert loaded.run_name == path.stem
     assert set(loaded.recipe) == set(SCHEMAS["recipe"]["properties"])
 
 
@@ -209,14 +209,15 @@ def test_missing_sections_are_filled_with_defaults(tmp_path: Path) -> None:
     assert recipe["loss"] == {"reduction": "mean", "label_smoothing": 0.0}
 
 
-def test_users_own_files_are_found_by_path_and_named_by_their_stem(
+def test_users_own_files_are_found_by_path_and_named_by_their_stems(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "birds.yaml").write_text((WORKFLOW / "datasets/sample.yaml").read_text())
     (tmp_path / "slow.yml").write_text("epochs: 3\n")
     monkeypatch.chdir(tmp_path)
     loaded = load(dataset=str(tmp_path / "birds.yaml"), recipe="slow.yml")
-    assert (loaded.dataset_name, loaded.recipe_name) == ("birds", "slow")
+    assert loaded.dataset_name == "birds"
+    assert loaded.run_name.startswith("slow-")
     assert loaded.recipe["epochs"] == 3
 
 

@@ -42,6 +42,7 @@ def look(
     check_data(
         Inputs(
             packed=folder / "packed",
+            split=folder / "split.csv",
             duplicates=folder / "duplicates.json",
             classes=folder / "classes.txt",
             unmatched=folder / "unmatched.csv",

@@ -1,4 +1,4 @@
-"""Equal images: found within and between the splits, and only if every pixel is the same."""
+"""Equal images: found among labelled and test images, and only if every pixel is the same."""
 
 import json
 from pathlib import Path
@@ -25,9 +25,9 @@ ROWS = [
     ("5", "unknown", "test", 8),
 ]
 GROUPS = [
-    Duplicates(train=["1", "4"], test=["4"]),
-    Duplicates(valid=["2"], test=["1"]),
-    Duplicates(train=["3"], valid=["5"]),
+    Duplicates(labelled=["1", "4"], test=["4"]),
+    Duplicates(labelled=["2"], test=["1"]),
+    Duplicates(labelled=["3", "5"]),
     Duplicates(test=["2", "3"]),
 ]
 
@@ -58,7 +58,7 @@ def test_images_that_all_differ_make_no_group(tmp_path: Path) -> None:
 
 
 def test_no_test_images_at_all(tmp_path: Path) -> None:
-    assert found(tmp_path, ROWS[:6]) == [Duplicates(train=["1", "4"]), GROUPS[2]]
+    assert found(tmp_path, ROWS[:6]) == [Duplicates(labelled=["1", "4"]), GROUPS[2]]
 
 
 def test_the_same_data_gives_the_same_bytes(tmp_path: Path) -> None:
@@ -98,12 +98,12 @@ def test_many_copies_are_one_group(tmp_path: Path) -> None:
 def test_ids_stay_text_and_come_from_the_tables(tmp_path: Path) -> None:
     names = ["007", "ünï 'code'", "a,b", "nan", "1e3"]
     rows = [(name, "cat", "train", 1) for name in names]
-    assert found(tmp_path, rows) == [Duplicates(train=names)]
+    assert found(tmp_path, rows) == [Duplicates(labelled=names)]
 
 
 def test_an_array_without_its_table_is_refused(tmp_path: Path) -> None:
     make_packed(tmp_path, ROWS)
-    write_csv(tmp_path / "packed/test.csv", ("row", "id", "label", "split"), [])
+    write_csv(tmp_path / "packed/test.csv", ("row", "id", "label"), [])
     with refused("test.npy", "--forcerun pack"):
         write_duplicates(tmp_path / "packed", tmp_path / "duplicates.json")
     assert not (tmp_path / "duplicates.json").exists()

@@ -16,14 +16,15 @@ from builders import (
     write_archive,
 )
 from imagepipe.dataset_files import table_names
-from imagepipe.extraction import extract
+from imagepipe.extraction import extract, extract_tables
 from imagepipe.manifests import read_manifest
 
 
 def extracted(raw: Path, dataset: dict, folder: Path) -> list[str]:
     """Extract, and return the names of all files below `folder`."""
     tables = {name: folder / name for name in table_names(dataset).values()}
-    extract(dataset, raw, folder, tables)
+    extract(dataset, raw, folder)
+    extract_tables(dataset, raw, tables)
     return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
 
 

@@ -33,7 +33,7 @@ from builders import (
 )
 from imagepipe.dataset_files import table_names
 from imagepipe.errors import UserError
-from imagepipe.extraction import extract
+from imagepipe.extraction import extract, extract_tables
 from imagepipe.labels import write_labels
 from imagepipe.packing import Options, pack, pack_archives
 from imagepipe.reorganising import reorganise
@@ -117,16 +117,17 @@ def go_all_the_way(
     """Go from archives to arrays, as the rules do, and read these without the library."""
     extracted = out / "extracted"
     tables = {name: extracted / name for name in table_names(dataset).values()}
-    extract(dataset, raw, extracted, tables, layout)
+    extract(dataset, raw, extracted, layout)
+    extract_tables(dataset, raw, tables)
     outputs = [out / name for name in ("labels.csv", "classes.txt", "unmatched.csv")]
     write_labels(dataset, extracted, *outputs, on_bad_image)
     write_split(out / "labels.csv", out / "split.csv", 0.1, 0)
     options = Options(SIZE, on_bad_image)
     if layout == "folders":
         reorganise(extracted, out / "split.csv", out / "tree")
-        pack(out / "tree", out / "packed", options)
+        pack(extracted, out / "labels.csv", out / "packed", options)
     else:
-        pack_archives(dataset, raw, extracted, out / "split.csv", out / "packed", options)
+        pack_archives(dataset, raw, extracted, out / "labels.csv", out / "packed", options)
     rows = {}
     for name in ("labelled", "test"):
         with (out / f"packed/{name}.csv").open(encoding="utf-8", newline="") as file:

@@ -20,7 +20,7 @@ from imagepipe import archive_parts
 from imagepipe.archive_parts import damage_in_one_line
 from imagepipe.archives import copy_from_zip, parts_of, read_members
 from imagepipe.dataset_files import table_names
-from imagepipe.extraction import extract
+from imagepipe.extraction import extract, extract_tables
 from imagepipe.packing import Options, pack_archives
 from odd_archives import Member, add_tar_header, misstate_last_of_zip, write_odd
 
@@ -171,7 +171,8 @@ def extracted(folder: Path, layout: str, files: dict[str, dict[str, bytes] | byt
     names = [{"name": name} for name in files]
     dataset = dataset_options("cifar10_tiny", files=names, labels={"file": "labels.csv"})
     tables = {name: folder / "out" / name for name in table_names(dataset).values()}
-    extract(dataset, folder / "raw", folder / "out", tables, layout)
+    extract(dataset, folder / "raw", folder / "out", layout)
+    extract_tables(dataset, folder / "raw", tables)
     return dataset
 
 

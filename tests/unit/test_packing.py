@@ -27,10 +27,9 @@ from builders import (
 from imagepipe import array_writing, extraction, packing
 from imagepipe.array_writing import Options
 from imagepipe.dataset_files import table_names
-from imagepipe.extraction import extract
+from imagepipe.extraction import extract, extract_tables
 from imagepipe.packed_images import read_packed
 from imagepipe.packing import pack, pack_archives
-from imagepipe.reorganising import reorganise
 
 LABELS = {str(number): label_of(number) for number in range(1, 13)}
 TEST_IDS = ("3", "10", "200")
@@ -39,20 +38,21 @@ OPTIONS = Options(image_size=32)
 
 
 @pytest.fixture
-def tree(tmp_path: Path) -> Path:
+def extracted(tmp_path: Path) -> Path:
     make_extracted(tmp_path / "extracted", LABELS, TEST_IDS)
-    rows = ((i, label, "valid" if i == "11" else "train") for i, label in LABELS.items())
-    write_csv(tmp_path / "split.csv", ("id", "label", "split"), rows)
-    reorganise(tmp_path / "extracted", tmp_path / "split.csv", tmp_path / "tree", "copy")
-    return tmp_path / "tree"
+    return tmp_path / "extracted"
+
+
+def pack_into(extracted: Path, folder: Path, options: Options = OPTIONS) -> None:
+    pack(extracted, extracted / "trainLabels.csv", folder, options)
 
 
 @pytest.mark.parametrize("images_per_task", [1000, 5])
 def test_row_of_the_array_is_the_image_of_the_same_row_of_the_table(
-    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, images_per_task: int
+    extracted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, images_per_task: int
 ) -> None:
     monkeypatch.setattr(packing, "IMAGES_PER_TASK", images_per_task)
-    pack(tree, tmp_path / "packed", OPTIONS)
+    pack_into(extracted, tmp_path / "packed", OPTIONS)
     for name, ids, first in (("labelled", list(LABELS), 0), ("test", list(TEST_IDS), 10**6)):
         read = read_packed(tmp_path / f"packed/{name}.npy", tmp_path / f"packed/{name}.csv")
         assert list(read.table["id"]) == ids
@@ -61,9 +61,8 @@ def test_row_of_the_array_is_the_image_of_the_same_row_of_the_table(
         for image, image_id in zip(read.images, ids, strict=True):
             assert np.array_equal(image, pixels(first + int(image_id)))
     lines = (tmp_path / "packed/labelled.csv").read_text().splitlines()
-    assert lines[:2] == ["row,id,label,split", "0,1,airplane,train"]
-    assert lines[11] == "10,11,airplane,valid"
-    assert (tmp_path / "packed/test.csv").read_text().splitlines()[1] == "0,3,unknown,test"
+    assert lines[:2] == ["row,id,label", "0,1,airplane"]
+    assert (tmp_path / "packed/test.csv").read_text().splitlines()[1] == "0,3,unknown"
 
 
 @pytest.fixture
@@ -75,47 +74,49 @@ def two_processes(monkeypatch: pytest.MonkeyPatch) -> Options:
 
 
 def test_two_processes_write_the_same_as_one(
-    tree: Path, tmp_path: Path, two_processes: Options
+    extracted: Path, tmp_path: Path, two_processes: Options
 ) -> None:
-    pack(tree, tmp_path / "1", OPTIONS)
-    pack(tree, tmp_path / "2", two_processes)
+    pack_into(extracted, tmp_path / "1", OPTIONS)
+    pack_into(extracted, tmp_path / "2", two_processes)
     for name in FILES:
         assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes()
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_bad_image_is_named_in_one_process_or_two(
-    tree: Path, tmp_path: Path, two_processes: Options, workers: int
+    extracted: Path, tmp_path: Path, two_processes: Options, workers: int
 ) -> None:
-    image = tree / "train/deer/5.png"
+    image = extracted / "train/5.png"
     image.write_bytes(b"x" * image.stat().st_size)
     with refused(str(image), "readable"):
-        pack(tree, tmp_path / "packed", two_processes if workers == 2 else OPTIONS)
+        pack_into(extracted, tmp_path / "packed", two_processes if workers == 2 else OPTIONS)
     assert not list((tmp_path / "packed").iterdir())
 
 
 @pytest.mark.parametrize("change", [b"short", b"", b"x" * 10_000, None])
 def test_image_that_has_changed_or_is_gone_is_named(
-    tree: Path, tmp_path: Path, change: bytes | None
+    extracted: Path, tmp_path: Path, change: bytes | None
 ) -> None:
-    image = tree / "train/deer/5.png"
+    image = extracted / "train/5.png"
     image.unlink()
     if change is not None:
         image.write_bytes(change)
-    with refused(str(image), "is gone" if change is None else "bytes", "--forcerun reorganise"):
-        pack(tree, tmp_path / "packed", OPTIONS)
+    with refused(str(image), "is gone" if change is None else "bytes", "--forcerun extract"):
+        pack_into(extracted, tmp_path / "packed", OPTIONS)
 
 
-def spoil(tree: Path, *paths: str) -> None:
+def spoil(extracted: Path, *paths: str) -> None:
     for path in paths:
-        (tree / path).write_bytes(b"x" * (tree / path).stat().st_size)
+        (extracted / path).write_bytes(b"x" * (extracted / path).stat().st_size)
 
 
-def test_bad_training_images_are_dropped_and_named_if_asked_for(tree: Path, tmp_path: Path) -> None:
-    spoil(tree, "train/deer/5.png", "train/airplane/1.png", "train/bird/3.png")
+def test_bad_training_images_are_dropped_and_named_if_asked_for(
+    extracted: Path, tmp_path: Path
+) -> None:
+    spoil(extracted, "train/5.png", "train/1.png", "train/3.png")
     with refused("1.png", "(2 more are bad, too)"):
-        pack(tree, tmp_path / "packed", OPTIONS)
-    pack(tree, tmp_path / "packed", Options(32, "drop"))
+        pack_into(extracted, tmp_path / "packed", OPTIONS)
+    pack_into(extracted, tmp_path / "packed", Options(32, "drop"))
     read = read_packed(tmp_path / "packed/labelled.npy", tmp_path / "packed/labelled.csv")
     kept = [image_id for image_id in LABELS if image_id not in ("1", "3", "5")]
     assert list(read.table["id"]) == kept
@@ -131,17 +132,18 @@ def test_bad_training_images_are_dropped_and_named_if_asked_for(tree: Path, tmp_
     assert {path.name for path in (tmp_path / "packed").iterdir()} == set(FILES)
 
 
-def test_bad_test_image_is_never_dropped(tree: Path, tmp_path: Path) -> None:
-    spoil(tree, "test/unknown/10.png")
+def test_bad_test_image_is_never_dropped(extracted: Path, tmp_path: Path) -> None:
+    spoil(extracted, "test/10.png")
     with refused("10.png"):
-        pack(tree, tmp_path / "packed", Options(32, "drop"))
+        pack_into(extracted, tmp_path / "packed", Options(32, "drop"))
 
 
-def test_nothing_is_left_of_a_dataset_whose_images_are_all_bad(tree: Path, tmp_path: Path) -> None:
-    spoil(tree, *(str(path.relative_to(tree)) for path in tree.glob("train/*/*.png")))
-    spoil(tree, *(str(path.relative_to(tree)) for path in tree.glob("valid/*/*.png")))
+def test_nothing_is_left_of_a_dataset_whose_images_are_all_bad(
+    extracted: Path, tmp_path: Path
+) -> None:
+    spoil(extracted, *(str(path.relative_to(extracted)) for path in extracted.glob("train/*.png")))
     with refused("no other labelled image can"):
-        pack(tree, tmp_path / "packed", Options(32, "drop"))
+        pack_into(extracted, tmp_path / "packed", Options(32, "drop"))
 
 
 def in_both_layouts(raw: Path, folder: Path, dataset: dict, options: Options = OPTIONS) -> None:
@@ -149,15 +151,13 @@ def in_both_layouts(raw: Path, folder: Path, dataset: dict, options: Options = O
     for layout in ("folders", "packed"):
         out = folder / layout
         tables = {name: out / name for name in table_names(dataset).values()}
-        extract(dataset, raw, out, tables, layout, options.workers)
-        lines = (out / dataset["labels"]["file"]).read_text().splitlines()[1:]
-        rows = ((*line.split(","), "train") for line in lines)
-        write_csv(out / "split.csv", ("id", "label", "split"), rows)
+        extract(dataset, raw, out, layout, options.workers)
+        extract_tables(dataset, raw, tables)
+        labels = out / dataset["labels"]["file"]
         if layout == "folders":
-            reorganise(out, out / "split.csv", out / "tree")
-            pack(out / "tree", out / "packed", options)
+            pack(out, labels, out / "packed", options)
         else:
-            pack_archives(dataset, raw, out, out / "split.csv", out / "packed", options)
+            pack_archives(dataset, raw, out, labels, out / "packed", options)
 
 
 def assert_layouts_equal(folder: Path) -> None:
@@ -219,7 +219,7 @@ def test_archive_that_has_lost_an_image_is_named(tmp_path: Path) -> None:
     out = tmp_path / "packed"
     with refused("train/30.png is gone", "--forcerun extract"):
         pack_archives(
-            dataset, tmp_path / "raw", out, out / "split.csv", tmp_path / "again", OPTIONS
+            dataset, tmp_path / "raw", out, out / "trainLabels.csv", tmp_path / "again", OPTIONS
         )
 
 
@@ -235,7 +235,7 @@ def test_archive_whose_images_are_others_than_were_listed_is_named(tmp_path: Pat
         write_archive(tmp_path / "raw/train.7z", members)
         with refused(*words, "--forcerun extract"):
             pack_archives(
-                dataset, tmp_path / "raw", out, out / "split.csv", tmp_path / "again", OPTIONS
+                dataset, tmp_path / "raw", out, out / "trainLabels.csv", tmp_path / "again", OPTIONS
             )
         assert not list((tmp_path / "again").iterdir())
 
@@ -245,14 +245,15 @@ PEAK = r"""
 import json, re, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from imagepipe.extraction import extract
+from imagepipe.extraction import extract, extract_tables
 from imagepipe.packing import Options, pack_archives
 raw, out = Path(sys.argv[2]), Path(sys.argv[3])
 dataset = json.loads(Path(sys.argv[4]).read_text())
 if sys.argv[5] == "extract":
-    extract(dataset, raw, out, {"labels.csv": out / "labels.csv"}, "packed")
+    extract(dataset, raw, out, "packed")
+    extract_tables(dataset, raw, {"labels.csv": out / "labels.csv"})
 else:
-    pack_archives(dataset, raw, out, out / "split.csv", out / "again", Options(32))
+    pack_archives(dataset, raw, out, out / "labels.csv", out / "again", Options(32))
 # Not getrusage: a process takes over what its parent had.
 print(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1])
 """
@@ -279,7 +280,6 @@ def peaks(folder: Path, kind: str, test: int) -> dict[str, int]:
     dataset = dataset_options("cifar10_tiny", files=files, labels={"file": "labels.csv"})
     (folder / "dataset.json").write_text(json.dumps(dataset))
     out.mkdir()
-    write_csv(out / "split.csv", ("id", "label", "split"), [(*row, "train") for row in rows])
     arguments = (str(SCRIPTS), str(raw), str(out), str(folder / "dataset.json"))
     found: dict[str, int] = {}
     for stage in ("extract", "pack"):
@@ -305,10 +305,10 @@ def test_array_and_table_that_do_not_belong_together_are_refused(
 ) -> None:
     array, table = tmp_path / "a.npy", tmp_path / "a.csv"
     np.save(array, np.zeros((3, 32, 32, 3), np.uint8))
-    write_csv(table, packing.PACKED_COLUMNS, [(row, row, "cat", "train") for row in range(3)])
+    write_csv(table, packing.PACKED_COLUMNS, [(row, row, "cat") for row in range(3)])
     assert len(read_packed(array, table).images) == 3
     if damage == "rows":
-        write_csv(table, packing.PACKED_COLUMNS, [(0, 0, "cat", "train")])
+        write_csv(table, packing.PACKED_COLUMNS, [(0, 0, "cat")])
     elif damage == "content":
         array.write_bytes(array.read_bytes()[:50])
     else:
@@ -320,7 +320,7 @@ def test_array_and_table_that_do_not_belong_together_are_refused(
 def test_ids_and_labels_stay_text(tmp_path: Path) -> None:
     """0012 is not 12, and a class may be called nan, null or 1."""
     np.save(tmp_path / "a.npy", np.zeros((3, 32, 32, 3), np.uint8))
-    rows = [(0, "0012", "nan", "train"), (1, "1e3", "null", "train"), (2, "NA", "1", "valid")]
+    rows = [(0, "0012", "nan"), (1, "1e3", "null"), (2, "NA", "1")]
     write_csv(tmp_path / "a.csv", packing.PACKED_COLUMNS, rows)
     table = read_packed(tmp_path / "a.npy", tmp_path / "a.csv").table
     assert list(table["id"]) == ["0012", "1e3", "NA"]

@@ -76,12 +76,18 @@ def packed(tmp_path: Path) -> Inputs:
     images, labels = coloured(45, size=12)
     splits = ["valid" if row % 5 == 0 else "train" for row in range(45)]
     write_packed(tmp_path, images.numpy(), [CLASSES[label] for label in labels], splits)
-    return Inputs(tmp_path / "labelled.npy", tmp_path / "labelled.csv", tmp_path / "classes.txt")
+    return inputs_in(tmp_path)
+
+
+def inputs_in(folder: Path) -> Inputs:
+    return Inputs(
+        *(folder / n for n in ("labelled.npy", "labelled.csv", "classes.txt", "split.csv"))
+    )
 
 
 def outputs_in(folder: Path) -> Outputs:
     folder.mkdir(exist_ok=True)
-    names = ("model.safetensors", "history.csv", "metrics.json", "valid_logits.npz")
+    names = ("model.safetensors", "history.csv", "metrics.json", "run.yaml", "valid_logits.npz")
     return Outputs(*(folder / name for name in names))
 
 
@@ -91,6 +97,7 @@ def train_by(
     """Train on the CPU, one thread for each process, with all that is written in `folder`."""
     run_training(
         Run(
+            "mine",
             packed,
             outputs_in(folder),
             {
@@ -173,10 +180,9 @@ TRAIN = """
 import json, sys
 from pathlib import Path
 from imagepipe.errors import Stopped, UserError
-from test_processes import train_by
-from imagepipe.training_runs import Inputs
+from test_processes import inputs_in, train_by
 folder, processes, recipe = Path(sys.argv[1]), int(sys.argv[2]), json.loads(sys.argv[3])
-packed = Inputs(*(folder / name for name in ("labelled.npy", "labelled.csv", "classes.txt")))
+packed = inputs_in(folder)
 try:
     train_by(processes, packed, folder / "run", recipe)
 except (Stopped, UserError) as error:

@@ -7,7 +7,8 @@ import pytest
 from torchvision.datasets import ImageFolder
 
 from builders import label_of, make_extracted, png_bytes, refused, write_csv
-from imagepipe.reorganising import read_tree, reorganise
+from imagepipe.files import read_rows
+from imagepipe.reorganising import TREE_COLUMNS, TreeImage, reorganise
 
 LABELS = {str(number): label_of(number) for number in range(1, 25)}
 VALID = {"2", "13", "20"}
@@ -109,7 +110,8 @@ def test_same_images_give_the_same_manifest(tmp_path: Path) -> None:
 
 def test_manifest_tells_id_label_and_split_of_every_image(tmp_path: Path) -> None:
     tree = reorganised(tmp_path)
-    images = list(read_tree(tree))
+    rows = (row for _, row in read_rows(tree / "manifest.tsv", TREE_COLUMNS, "\t"))
+    images = [TreeImage(*fields, size=int(size)) for *fields, size in rows]
     labelled = [image for image in images if image.split != "test"]
     assert [(i.id, i.label) for i in labelled] == list(LABELS.items())
     assert {i.id for i in labelled if i.split == "valid"} == VALID

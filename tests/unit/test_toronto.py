@@ -20,7 +20,7 @@ from builders import (
     toronto_batch,
 )
 from imagepipe.dataset_files import table_names
-from imagepipe.extraction import extract
+from imagepipe.extraction import extract, extract_tables
 
 ARCHIVE = "cifar-10-python.tar.gz"
 
@@ -28,7 +28,8 @@ ARCHIVE = "cifar-10-python.tar.gz"
 def extracted(tmp_path: Path) -> Path:
     dataset = dataset_options("cifar10_official")
     tables = {name: tmp_path / "out" / name for name in table_names(dataset).values()}
-    extract(dataset, tmp_path, tmp_path / "out", tables)
+    extract(dataset, tmp_path, tmp_path / "out")
+    extract_tables(dataset, tmp_path, tables)
     return tmp_path / "out"
 
 

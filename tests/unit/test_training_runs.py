@@ -1,9 +1,11 @@
 """One training from packed files to a model file."""
 
 import csv
+import hashlib
 import json
 import logging
 import math
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from imagepipe import checkpoint, saving, training, training_runs, training_state
 from imagepipe.errors import UserError
@@ -73,11 +76,18 @@ def run(
     """Train into the folder `target`, one thread, and return the folder."""
     train_run(
         Run(
-            Inputs(packed / "labelled.npy", packed / "labelled.csv", packed / "classes.txt"),
+            "mine@epochs=3",
+            Inputs(
+                packed / "labelled.npy",
+                packed / "labelled.csv",
+                packed / "classes.txt",
+                None if retrain else packed / "split.csv",
+            ),
             Outputs(
                 target / "model.safetensors",
                 target / "history.csv",
                 target / "metrics.json",
+                target / "run.yaml",
                 None if retrain else target / "valid_logits.npz",
             ),
             options or run_options(),
@@ -114,7 +124,7 @@ def model_bytes(folder: Path) -> bytes:
 
 def test_a_run_leaves_its_results_and_nothing_else(packed: Path, tmp_path: Path) -> None:
     folder = run(packed, tmp_path / "run")
-    names = ["history.csv", "metrics.json", "model.safetensors", "valid_logits.npz"]
+    names = ["history.csv", "metrics.json", "model.safetensors", "run.yaml", "valid_logits.npz"]
     assert sorted(path.name for path in folder.iterdir()) == names
     with (folder / "history.csv").open(encoding="utf-8", newline="") as file:
         assert len(list(csv.DictReader(file))) == 3
@@ -128,6 +138,7 @@ def test_a_run_leaves_its_results_and_nothing_else(packed: Path, tmp_path: Path)
         "epochs",
         "device",
         "precision",
+        "valid_images",
     }
     assert metrics["epochs"] == 3
 
@@ -157,14 +168,34 @@ def test_the_validation_logits_are_those_of_the_model_for_the_images_held_out(
     hits = written.logits.argmax(axis=1) == labels[VALID_ROWS].numpy()
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["valid_accuracy"] == pytest.approx(hits.mean())
+    assert metrics["valid_images"] == len(VALID_ROWS)
+
+
+def test_a_run_says_what_it_was(packed: Path, tmp_path: Path) -> None:
+    options = run_options()
+    split = hashlib.sha256((packed / "split.csv").read_bytes()).hexdigest()[:12]
+    for retrain, of_split in ((False, split), (True, None)):
+        folder = run(packed, tmp_path / str(retrain), options, retrain=retrain)
+        settings = yaml.safe_load((folder / "run.yaml").read_text())
+        assert settings == {"run": "mine@epochs=3", "split": of_split} | options
+
+
+def test_others_may_read_what_the_umask_lets_them(packed: Path, tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        folder = run(packed, tmp_path / "run")
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o640}
 
 
 def test_a_retraining_takes_the_validation_images_too(packed: Path, tmp_path: Path) -> None:
     folder = run(packed, tmp_path / "retrained", retrain=True)
-    names = ["history.csv", "metrics.json", "model.safetensors"]
+    names = ["history.csv", "metrics.json", "model.safetensors", "run.yaml"]
     assert sorted(path.name for path in folder.iterdir()) == names
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["valid_accuracy"] is None
+    assert metrics["valid_images"] == 0
     examples = metrics["examples_per_second"] * metrics["seconds"]
     assert examples == pytest.approx(3 * IMAGES)
 
@@ -197,10 +228,20 @@ def change_an_image(packed: Path) -> None:
     np.save(packed / "labelled.npy", images)
 
 
+def swap_two_splits(packed: Path) -> None:
+    split = packed / "split.csv"
+    text = split.read_text()
+    lines = text.splitlines()
+    lines[1] = lines[1].replace(",train", ",valid")
+    lines[3] = lines[3].replace(",valid", ",train")
+    assert len({len(text), len("\n".join(lines)) + 1}) == 1
+    split.write_text("\n".join(lines) + "\n")
+
+
 def swap_two_labels(packed: Path) -> None:
     table = packed / "labelled.csv"
     lines = table.read_text().splitlines()
-    lines[1] = lines[1].replace(",blue,", ",red,")
+    lines[1] = lines[1].replace(",blue", ",red")
     assert lines[1] not in table.read_text()
     table.write_text("\n".join(lines) + "\n")
 
@@ -214,8 +255,9 @@ def swap_two_labels(packed: Path) -> None:
         ({"options": run_options(channel_means=[0.1, 0.2, 0.3])}, None),
         ({}, change_an_image),
         ({}, swap_two_labels),
+        ({}, swap_two_splits),
     ],
-    ids=["code", "seed", "recipe", "channel means", "image", "label"],
+    ids=["code", "seed", "recipe", "channel means", "image", "label", "split"],
 )
 def test_a_run_with_something_else_starts_anew(
     options: dict[str, Any],
@@ -233,9 +275,9 @@ def test_a_run_with_something_else_starts_anew(
     assert not (after / "checkpoint").exists()
 
 
-def test_a_table_without_validation_images_is_a_user_error(packed: Path, tmp_path: Path) -> None:
-    table = packed / "labelled.csv"
-    table.write_text(table.read_text().replace(",valid", ",train"))
+def test_a_split_without_validation_images_is_a_user_error(packed: Path, tmp_path: Path) -> None:
+    split = packed / "split.csv"
+    split.write_text(split.read_text().replace(",valid", ",train"))
     with pytest.raises(UserError, match="no image of the split valid; run split again"):
         run(packed, tmp_path / "run")
 

@@ -39,7 +39,7 @@ def project(tmp_path: Path) -> Project:
 
 @pytest.fixture(scope="session")
 def jobs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], list[Job]]:
-    """The jobs up to `pack` of a layout, as the real Snakefile has them."""
+    """The jobs that prepare the data in a layout, as the real Snakefile has them."""
     return cache(lambda layout: recorded_jobs(tmp_path_factory.mktemp(layout), layout))
 
 

@@ -1,27 +1,37 @@
 """What reruns when something changes: nothing more, and nothing less, than what it concerns."""
 
+import csv
+import hashlib
+import json
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from imagepipe.source_hash import WITHOUT_EFFECT_ON_RESULTS, modules_of
 from project import QUICK, ROOT, Project
+from recipe_keys import OTHER_RECIPE_KEYS, RECIPE_TABLE, changed_recipe
+from snapshots import snapshot
 
 # For each rule, those that read what it writes.
 READERS = {
-    "fetch": ["extract"],
-    "extract": ["labels", "reorganise", "submission", "score"],
-    "labels": ["split", "check_data", "train", "retrain"],
-    "split": ["reorganise"],
-    "reorganise": ["pack"],
+    "fetch": ["extract", "tables", "true_labels"],
+    "extract": ["labels", "reorganise", "pack"],
+    "tables": ["labels", "submission"],
+    "true_labels": ["score"],
+    "labels": ["split", "pack", "check_data", "train", "retrain"],
+    "split": ["reorganise", "check_data", "train"],
+    "reorganise": ["publish"],
     "pack": ["compare", "check_data", "train", "retrain", "predict"],
     "compare": ["check_data", "train", "retrain"],
     "check_data": ["publish"],
-    "train": ["select", "plots"],
-    "select": ["retrain"],
+    "train": ["runs", "plots"],
+    "runs": ["publish"],
     "retrain": ["predict", "plots"],
     "predict": ["submission"],
     "submission": ["score", "publish"],
@@ -41,7 +51,8 @@ def onward(*rules: str) -> set[str]:
 
 
 NOTHING: set[str] = set()
-TRAINING = onward("train")
+TRAINING = onward("train", "retrain")
+IMAGES_AND_TABLES = onward("extract", "tables", "true_labels")
 ANOTHER_MEMBER = {"retrain", "predict", "submission", "score", "publish"}
 
 # key of config.yaml: (another value, what reruns)
@@ -50,7 +61,7 @@ CONFIG_TABLE: dict[str, tuple[str, set[str]]] = {
     "raw_dir": ("raw_dir=./kaggle/../kaggle", onward("fetch")),
     "recipe": ("recipe=d2l-plain", TRAINING),
     "override": (QUICK.replace("epochs: 1", "epochs: 2"), TRAINING),
-    "valid_ratio": ("valid_ratio=0.3", onward("split")),
+    "valid_ratio": ("valid_ratio=0.5", onward("split")),
     "split_seed": ("split_seed=1", onward("split")),
     "seed": ("seed=7", TRAINING),
     "members": ("members=2", ANOTHER_MEMBER),
@@ -71,68 +82,6 @@ CONFIG_TABLE: dict[str, tuple[str, set[str]]] = {
     "link_mode": ("link_mode=copy", onward("reorganise")),
 }
 
-# key of a recipe: another value than that of `fast` with QUICK. All of them concern the training.
-RECIPE_TABLE: dict[str, str] = {
-    "model.name": "d2l_resnet18",
-    "model.architecture": "resnet34",
-    "model.width": "3",
-    "model.widths": "[2, 2, 2]",
-    "model.convolutions": "3",
-    "model.activation": "gelu",
-    "model.pooling": "max",
-    "model.whitening_epsilon": "0.02",
-    "model.depth": "16",
-    "model.widening_factor": "2",
-    "augmentation.random_resized_crop.resize": "36",
-    "augmentation.random_resized_crop.min_area": "0.5",
-    "augmentation.random_resized_crop.max_area": "0.9",
-    "augmentation.random_crop_padding": "1",
-    "augmentation.horizontal_flip": "false",
-    "augmentation.alternating_flip": "false",
-    "augmentation.color_jitter.brightness": "0.1",
-    "augmentation.color_jitter.contrast": "0.1",
-    "augmentation.color_jitter.saturation": "0.1",
-    "augmentation.color_jitter.hue": "0.1",
-    "augmentation.cutout": "4",
-    "augmentation.mixup": "0.2",
-    "augmentation.cutmix": "1",
-    "progressive_resizing.until": "[{until: 0.3, scale: 0.625}]",
-    "progressive_resizing.scale": "[{until: 0.375, scale: 0.5}]",
-    "batch_size": "5",
-    "micro_batch_size": "3",
-    "least_steps_per_epoch": "2",
-    "drop_last": "false",
-    "epochs": "3",
-    "optimizer.name": "sgd",
-    "optimizer.lr": "0.011",
-    "optimizer.momentum": "0.8",
-    "optimizer.nesterov": "true",
-    "optimizer.weight_decay": "0.003",
-    "optimizer.iterations": "5",
-    "optimizer.rest.lr": "0.04",
-    "optimizer.rest.head_lr": "0.5",
-    "optimizer.rest.momentum": "0.8",
-    "schedule.name": "step",
-    "schedule.period": "2",
-    "schedule.decay": "0.7",
-    "schedule.warmup": "0.1",
-    "freeze.parameters": "[{parameters: features.0, after: 0.5}]",
-    "freeze.after": "[{parameters: features, after: 0.6}]",
-    "averaging.name": "ema",
-    "averaging.decay": "0.5",
-    "averaging.every": "3",
-    "loss.reduction": "mean",
-    "loss.label_smoothing": "0.3",
-    "precision": "fp32",
-    "tf32": "true",
-    "deterministic": "false",
-    "compile": "true",
-    "test_time_augmentation": "none",
-}
-OTHER_RECIPE_KEYS = {"title", "members"}
-# A list is given whole: the table has another one for each key of its items.
-RECIPE_LISTS = ("progressive_resizing", "freeze")
-
 # key of a dataset file: (change of the file's content, what reruns)
 Change = Callable[[dict[str, Any]], Any]
 DATASET_TABLE: dict[str, tuple[Change, set[str]]] = {
@@ -145,16 +94,22 @@ DATASET_TABLE: dict[str, tuple[Change, set[str]]] = {
     "files.checksum": (lambda d: d["files"][0].update(checksum="md5:" + 32 * "0"), onward("fetch")),
     "files.bytes": (lambda d: d["files"][0].update(bytes=7), onward("fetch")),
     "bundle": (lambda d: d.update(bundle="all.zip"), onward("fetch")),
-    "archive_format": (lambda d: d.update(archive_format="cifar_python"), onward("extract")),
+    "archive_format": (
+        lambda d: d.update(archive_format="cifar_python"),
+        IMAGES_AND_TABLES,
+    ),
     "image_extension": (lambda d: d.update(image_extension="jpg"), onward("extract")),
     "image_size": (lambda d: d.update(image_size=64), onward("pack")),
     "train_folder": (lambda d: d.update(train_folder="training"), onward("fetch")),
     "test_folder": (lambda d: d.update(test_folder="testing"), onward("fetch")),
-    "labels.file": (lambda d: d["labels"].update(file="other.csv"), onward("extract")),
+    "labels.file": (lambda d: d["labels"].update(file="other.csv"), onward("tables")),
     "labels.id_column": (lambda d: d["labels"].update(id_column="name"), onward("labels", "score")),
     "labels.label_column": (lambda d: d["labels"].update(label_column="c"), onward("labels")),
-    "sample_submission": (lambda d: d.update(sample_submission=None), onward("extract")),
-    "true_labels": (lambda d: d.update(true_labels=None), onward("extract") - {"score"}),
+    "sample_submission": (lambda d: d.update(sample_submission=None), onward("tables")),
+    "true_labels": (
+        lambda d: d.update(true_labels="trainLabels.csv"),
+        onward("true_labels"),
+    ),
     "submission.format": (
         lambda d: d.update(submission={"format": "probability"}),
         onward("submission"),
@@ -177,10 +132,11 @@ DATASET_TABLE: dict[str, tuple[Change, set[str]]] = {
     ),
 }
 
+TABLES = {"tables", "true_labels"}
 # module of the library: the rules whose scripts use it; what comes after them reruns as well
 MODULE_TABLE: dict[str, set[str]] = {
-    "archive_parts": {"fetch", "extract"},
-    "archives": {"fetch", "extract"},
+    "archive_parts": {"fetch", "extract", "pack"} | TABLES,
+    "archives": {"fetch", "extract", "pack"} | TABLES,
     "array_writing": {"pack"},
     "augmentation": {"train", "retrain"},
     "averaging": {"train", "retrain"},
@@ -188,33 +144,34 @@ MODULE_TABLE: dict[str, set[str]] = {
     "checkpoint": {"train", "retrain"},
     "colour": {"train", "retrain"},
     "configuration": NOTHING,
+    "cpu_precision": {"train", "retrain", "predict"},
     "data_check": {"check_data"},
     "data_report": {"check_data"},
-    "dataset_files": {"fetch", "extract"},
+    "dataset_files": {"fetch", "extract", "pack"} | TABLES,
     "decoding": {"pack"},
     "device": {"train", "retrain", "predict"},
     "documents": {"check_data"},
     "downloading": {"fetch"},
     "duplicates": {"compare", "check_data", "train", "retrain"},
     "errors": NOTHING,
-    "extraction": {"extract"},
+    "extraction": {"extract"} | TABLES,
     "fetching": {"fetch"},
     "files": EVERY_RULE,
     "first_use": {"fetch"},
     "gpu_claims": {"train", "retrain", "predict"},
     "graphed_steps": {"train", "retrain"},
     "history": {"train", "retrain"},
-    "image_sources": {"extract"},
+    "image_sources": {"extract", "pack"} | TABLES,
     "interruption": {"fetch", "train", "retrain"},
     "kaggle_command": {"fetch"},
-    "labels": {"labels", "split", "score"},
+    "labels": {"labels", "score"},
     "launcher_process": NOTHING,
     "launching": {"train", "retrain"},
     "leakage": NOTHING,
     "named_models": {"train", "retrain", "predict"},
     "logits": {"train", "retrain", "predict", "submission"},
     "memory": {"train", "retrain", "predict"},
-    "manifests": {"extract", "labels", "reorganise", "pack"},
+    "manifests": {"extract", "labels", "split", "reorganise", "pack", "score"} | TABLES,
     "model_files": {"train", "retrain", "predict"},
     "mixing": {"train", "retrain"},
     "models": {"train", "retrain", "predict"},
@@ -223,7 +180,8 @@ MODULE_TABLE: dict[str, set[str]] = {
     "packed_chunks": {"compare", "check_data", "train", "retrain", "predict"},
     "packed_images": {"check_data", "train", "retrain", "predict"},
     "packing": {"pack"},
-    "parallel": {"extract", "reorganise", "pack"},
+    "openmp": NOTHING,
+    "parallel": {"extract", "reorganise", "pack"} | TABLES,
     "plots": {"plots"},
     "prediction": {"predict", "train", "retrain"},
     "processes": {"train", "retrain"},
@@ -233,19 +191,20 @@ MODULE_TABLE: dict[str, set[str]] = {
     "sample_images": {"fetch"},
     "saving": {"train", "retrain"},
     "scoring": {"score"},
-    "selection": {"select"},
-    "seven_zip": {"fetch", "extract"},
-    "seven_zip_table": {"fetch", "extract"},
-    "sorted_lines": {"extract"},
+    "run_table": {"runs"},
+    "runs": {"runs"},
+    "seven_zip": {"fetch", "extract", "pack"} | TABLES,
+    "seven_zip_table": {"fetch", "extract", "pack"} | TABLES,
+    "sorted_lines": {"extract"} | TABLES,
     "source_hash": NOTHING,
-    "splitting": {"split"},
+    "splitting": {"split", "reorganise"},
     "standardisation": {"train", "retrain", "predict"},
     "submission": {"submission"},
     "submission_form": {"labels", "submission", "score"},
     "summary": NOTHING,
     "synchronised_norm": {"train", "retrain"},
-    "texts": {"fetch", "extract", "labels", "submission"},
-    "toronto": {"extract"},
+    "texts": {"fetch", "extract", "labels", "pack", "submission", "score"} | TABLES,
+    "toronto": {"extract", "pack"} | TABLES,
     "training": {"train", "retrain"},
     "training_process": NOTHING,
     "training_runs": {"train", "retrain"},
@@ -253,6 +212,22 @@ MODULE_TABLE: dict[str, set[str]] = {
     "whitening": {"train", "retrain"},
     "wide_resnet": {"train", "retrain", "predict"},
 }
+
+# The scripts of a rule that are not called as the rule is.
+SCRIPTS_OF = {
+    "pack": ("pack.py", "pack_archives.py"),
+    "tables": ("tables.py",),
+    "true_labels": ("tables.py",),
+}
+
+# Options with another value of which stages run again that read files as they were: which do, is
+# measured. A stage that runs because of its own option may write the same again, so that the last
+# ones, which copy a file and count right answers, run for nothing.
+REALLY_CHANGED = (
+    *("valid_ratio", "split_seed", "members", "prediction_batch_size", "link_mode"),
+    "channel_means",
+)
+LAST_ONES = {"score", "publish"}
 
 Finished = tuple[Project, tuple[str, ...]]
 
@@ -317,18 +292,33 @@ def test_a_config_key_reruns_what_it_concerns(finished: Finished, key: str) -> N
     assert project.stale(config=with_key(config, change)) == rules
 
 
-@pytest.mark.parametrize("key", RECIPE_TABLE)
-def test_a_recipe_key_reruns_the_training(finished: Finished, key: str) -> None:
+@pytest.mark.parametrize("key", ["optimizer.lr", "precision"])
+def test_a_recipe_key_is_another_run(finished: Finished, key: str) -> None:
+    """All keys make another name of the run (see tests/unit/test_runs.py)."""
     project, config = finished
-    override = yaml.safe_load(QUICK.partition("=")[2])
-    names = key.split(".")
-    *parents, last = names[:1] if names[0] in RECIPE_LISTS else names
-    section = override
-    for parent in parents:
-        section = section.setdefault(parent, {})
-    section[last] = yaml.safe_load(RECIPE_TABLE[key])
+    override = yaml.safe_load(QUICK.partition("=")[2]) | changed_recipe(key)
     change = "override=" + yaml.safe_dump(override, default_flow_style=True, width=10_000).strip()
     assert project.stale(config=with_key(config, change)) == TRAINING
+
+
+def test_results_of_another_setting_are_kept(finished: Finished) -> None:
+    project, config = finished
+    results = project.directory / "results/own"
+    (mine,) = results.glob("*/seed0")
+    before = snapshot(mine)
+    other = with_key(config, QUICK.replace("epochs: 1", "epochs: 2"))
+    try:
+        assert project.run(config=other).code == 0
+        assert snapshot(mine) == before
+        with (results / "runs.csv").open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert {row["epochs"] for row in rows} == {"1", "2"}
+        assert all(row["valid_images"] == "10" for row in rows)
+        assert all((results / row["run"] / "seed0/train/run.yaml").is_file() for row in rows)
+    finally:
+        # Back to the first one: nothing is trained.
+        assert project.stale(config=config).isdisjoint({"train", "retrain", "predict"})
+        assert project.run(config=config).code == 0
 
 
 def test_a_recipe_says_how_many_members_there_are_unless_the_config_does(
@@ -340,19 +330,17 @@ def test_a_recipe_says_how_many_members_there_are_unless_the_config_does(
     assert project.stale(config=with_key(two, "members=1")) == NOTHING
 
 
-def test_swapping_two_values_reruns_the_training(finished: Finished) -> None:
+def test_swapping_two_values_is_seen(finished: Finished) -> None:
+    """Params are compared as a set, without their names: so the options are one param."""
     project, config = finished
-    quick = QUICK.removeprefix("override={").removesuffix("}")
-    before, after = (
-        f"override={{{quick}, optimizer: {{lr: {lr}, weight_decay: {weight_decay}}}}}"
-        for lr, weight_decay in ((0.01, 0.02), (0.02, 0.01))
+    path = project.directory / "own.yaml"
+    dataset = yaml.safe_load(path.read_text())
+    dataset["channel_means"], dataset["channel_deviations"] = (
+        dataset["channel_deviations"],
+        dataset["channel_means"],
     )
-    assert project.run(config=with_key(config, before)).code == 0
-    try:
-        assert project.stale(config=with_key(config, before)) == NOTHING
-        assert project.stale(config=with_key(config, after)) == TRAINING
-    finally:
-        assert project.run(config=config).code == 0
+    with changed(path, yaml.safe_dump(dataset)):
+        assert project.stale(config=config) == TRAINING | {"check_data"}
 
 
 @pytest.mark.parametrize("key", DATASET_TABLE)
@@ -367,11 +355,78 @@ def test_a_dataset_key_reruns_what_it_concerns(finished: Finished, key: str) -> 
 
 
 @pytest.mark.parametrize("module", MODULE_TABLE)
+def test_a_module_is_hashed_by_the_rules_that_use_it(module: str) -> None:
+    scripts = ROOT / "workflow" / "scripts"
+    effective = frozenset({module}) - WITHOUT_EFFECT_ON_RESULTS
+    users = {
+        rule
+        for rule in EVERY_RULE
+        for script in SCRIPTS_OF.get(rule, (f"{rule}.py",))
+        if effective & modules_of(scripts / script, scripts / "imagepipe")
+    }
+    assert users == MODULE_TABLE[module]
+
+
+@pytest.mark.parametrize("module", ["decoding", "prediction", "progress"])
 def test_a_change_of_a_module_reruns_the_rules_that_use_it(finished: Finished, module: str) -> None:
     project, config = finished
     path = project.folder / "workflow" / "scripts" / "imagepipe" / f"{module}.py"
     with changed(path, path.read_text() + "\n# changed\n"):
         assert project.stale(config=config) == onward(*MODULE_TABLE[module])
+
+
+def content(path: Path) -> object:
+    """Return what a file, or what a folder holds, is to those who read it."""
+    if path.is_dir():
+        return {str(file.relative_to(path)): content(file) for file in sorted(path.rglob("*"))}
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+
+
+@dataclass(frozen=True)
+class Record:
+    """What Snakemake has noted of an output: its rule, when it was made, by what and from what."""
+
+    rule: str
+    time: float
+    params: tuple[str, ...]
+    inputs: tuple[tuple[str, object], ...]
+
+
+def records(project: Project) -> dict[str, Record]:
+    """Return the records of all outputs, by a name for each."""
+    found = {}
+    for file in (project.directory / ".snakemake/metadata").iterdir():
+        record = json.loads(file.read_text())
+        inputs = tuple((name, content(project.directory / name)) for name in record["input"])
+        params = tuple(sorted(record["params"]))
+        found[file.name] = Record(record["rule"], record["endtime"], params, inputs)
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("key", REALLY_CHANGED)
+def test_what_reruns_has_another_option_or_an_input_of_other_content(
+    finished: Finished, tmp_path: Path, key: str
+) -> None:
+    """Each option in turn, with the jobs really run: nothing is made for nothing."""
+    original, config = finished
+    shutil.copytree(original.directory, tmp_path / "work", symlinks=True)
+    project = Project(original.folder, tmp_path / "work")
+    before = records(project)
+    if key in CONFIG_TABLE:
+        config = with_key(config, CONFIG_TABLE[key][0])
+    else:
+        path = project.directory / "own.yaml"
+        dataset = yaml.safe_load(path.read_text())
+        DATASET_TABLE[key][0](dataset)
+        path.write_text(yaml.safe_dump(dataset))
+    result = project.run(config=config)
+    assert result.code == 0, result.output
+    after = records(project)
+    anew = [name for name, record in before.items() if after[name].time != record.time]
+    needless = {after[n].rule for n in anew if after[n] == replace(before[n], time=after[n].time)}
+    assert anew
+    assert needless <= LAST_ONES
 
 
 def test_a_comment_in_the_config_and_a_touched_script_rerun_nothing(finished: Finished) -> None:

@@ -39,6 +39,7 @@ rule check_data:
         test_table=rules.pack.output.test_table,
         decoded=rules.pack.output.decoded,
         duplicates=rules.compare.output.duplicates,
+        split=rules.split.output.split,
         classes=rules.labels.output.classes,
         unmatched=rules.labels.output.unmatched,
     output:

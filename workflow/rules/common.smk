@@ -11,6 +11,8 @@ sys.path.append(str(SCRIPTS))
 # this file.
 from imagepipe.configuration import canonical_json, load_configuration
 from imagepipe.errors import UserError
+from imagepipe.openmp import wait_briefly
+from imagepipe.runs import validated_runs
 from imagepipe.source_hash import code_hash
 from imagepipe.summary import last_words, summary
 
@@ -22,6 +24,9 @@ except UserError as error:
 # Scripts read the options on which no result depends, such as `device`, from here.
 config.update(CONFIGURATION.settings)
 
+# All jobs take it from the environment.
+wait_briefly()
+
 DATASET = CONFIGURATION.dataset
 # No training depends on its recipe's title, or on how many others there are.
 RECIPE = {
@@ -29,7 +34,7 @@ RECIPE = {
     for key, value in CONFIGURATION.recipe.items()
     if key not in ("title", "members")
 }
-RUN = CONFIGURATION.recipe_name
+RUN = CONFIGURATION.run_name
 MEMBERS = config["members"] or CONFIGURATION.recipe["members"]
 SEEDS = [config["seed"] + member for member in range(MEMBERS)]
 

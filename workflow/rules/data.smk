@@ -20,15 +20,17 @@ SOURCES = sources_in(RAW_DIR, DATASET) if RAW_DIR else []
 # Of such a file, size and time are an option instead.
 BRACED = [path for path in SOURCES if "{" in str(path)]
 # The true labels are kept apart: only `score` reads them.
-TABLES = {
-    table: f"{DATA}/{'true_labels' if table == 'true_labels' else 'extracted'}/{name}"
-    for table, name in table_names(DATASET).items()
+TABLE_NAMES = table_names(DATASET)
+TRUE_LABELS = {
+    key: TABLE_NAMES.pop(key) for key in ["true_labels"] if key in TABLE_NAMES
 }
+TABLES = {table: f"{DATA}/extracted/{name}" for table, name in TABLE_NAMES.items()}
 
 
 # On a cluster, `fetch` stays where there is a network; the stages after it are one job.
 localrules:
     fetch,
+    true_labels,
 
 
 rule fetch:
@@ -69,16 +71,19 @@ rule fetch:
         "../scripts/fetch.py"
 
 
-# What of a dataset file says where the images are in its files.
-IMAGES_IN_FILES = dict(
+# What of a dataset file says where images and tables are in its files.
+CONTENTS = dict(
     files=[{"name": file["name"]} for file in DATASET["files"]],
     **select(
         DATASET,
         "source",
         "archive_format",
-        "image_extension",
         "train_folder",
         "test_folder",
+    ),
+    # Image files have their size in themselves; the Toronto archive's rows have not.
+    image_size=(
+        DATASET["image_size"] if DATASET["archive_format"] == "cifar_python" else None
     ),
 )
 
@@ -88,7 +93,6 @@ rule extract:
         files=rules.fetch.output.files,
         sums=rules.fetch.output.sums,
     output:
-        **TABLES,
         images=(
             [directory(f"{DATA}/extracted/{split}") for split in ("train", "test")]
             if config["layout"] == "folders"
@@ -108,16 +112,9 @@ rule extract:
         **DATA_RESOURCES,
     params:
         options=options(
-            labels={"file": DATASET["labels"]["file"]},
-            **IMAGES_IN_FILES,
-            **select(DATASET, "sample_submission", "true_labels"),
+            **CONTENTS,
+            **select(DATASET, "image_extension"),
             **select(config, "layout"),
-            # Image files have their size in themselves; the Toronto archive's rows have not.
-            image_size=(
-                DATASET["image_size"]
-                if DATASET["archive_format"] == "cifar_python"
-                else None
-            ),
         ),
         code=code("extract.py"),
     message:
@@ -126,10 +123,56 @@ rule extract:
         "../scripts/extract.py"
 
 
+rule tables:
+    input:
+        files=rules.fetch.output.files,
+        sums=rules.fetch.output.sums,
+    output:
+        **TABLES,
+    log:
+        f"{LOGS}/tables.log",
+    group:
+        "data"
+    conda:
+        "../../envs/data.yaml"
+    resources:
+        **DATA_RESOURCES,
+    params:
+        options=options(tables=TABLE_NAMES, **CONTENTS),
+        code=code("tables.py"),
+    message:
+        "Take the tables from the files"
+    script:
+        "../scripts/tables.py"
+
+
+if TRUE_LABELS:
+
+    # A rule of its own: when the labels become known, or another file has them, only the score is
+    # new.
+    rule true_labels:
+        input:
+            files=rules.fetch.output.files,
+            sums=rules.fetch.output.sums,
+        output:
+            true_labels=f"{DATA}/true_labels/{TRUE_LABELS['true_labels']}",
+        log:
+            f"{LOGS}/true_labels.log",
+        conda:
+            "../../envs/data.yaml"
+        params:
+            options=options(tables=TRUE_LABELS, **CONTENTS),
+            code=code("tables.py"),
+        message:
+            "Take the true labels from the files"
+        script:
+            "../scripts/tables.py"
+
+
 rule labels:
     input:
         images=rules.extract.output.images,
-        tables=[path for table, path in TABLES.items() if table != "true_labels"],
+        tables=rules.tables.output,
         manifest=rules.extract.output.manifest,
     output:
         labels=f"{DATA}/labels.csv",
@@ -219,8 +262,9 @@ if config["layout"] == "folders":
 
     rule pack:
         input:
-            trees=rules.reorganise.output.trees,
-            manifest=rules.reorganise.output.manifest,
+            images=rules.extract.output.images,
+            manifest=rules.extract.output.manifest,
+            labels=rules.labels.output.labels,
         output:
             **PACKED,
         log:
@@ -252,7 +296,7 @@ else:
             files=rules.fetch.output.files,
             sums=rules.fetch.output.sums,
             manifest=rules.extract.output.manifest,
-            split=rules.split.output.split,
+            labels=rules.labels.output.labels,
         output:
             **PACKED,
         log:
@@ -268,8 +312,7 @@ else:
             **DATA_RESOURCES,
         params:
             options=options(
-                **IMAGES_IN_FILES,
-                **select(DATASET, "image_size"),
+                **CONTENTS | select(DATASET, "image_extension", "image_size"),
                 **select(config, "on_bad_image"),
             ),
             code=code("pack_archives.py"),

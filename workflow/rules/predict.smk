@@ -71,7 +71,7 @@ if DATASET["true_labels"]:
     rule score:
         input:
             submission=rules.submission.output.submission,
-            true_labels=TABLES["true_labels"],
+            true_labels=rules.true_labels.output.true_labels,
         output:
             score=report(
                 f"{RESULTS}/score.json",

@@ -44,6 +44,9 @@ rule publish:
             training=["train", "final"],
         ),
         rules.check_data.output,
+        rules.runs.output,
+        # The book's folders, for who looks into them: no stage reads them.
+        rules.reorganise.output.manifest if config["layout"] == "folders" else [],
         submission=rules.submission.output.submission,
     output:
         submission="submission.csv",

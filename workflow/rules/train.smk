@@ -16,7 +16,7 @@ if config["nodes_per_run"] > 1:
 
 
 localrules:
-    select,
+    runs,
 
 
 rule train:
@@ -24,16 +24,20 @@ rule train:
         images=rules.pack.output.labelled,
         table=rules.pack.output.labelled_table,
         classes=rules.labels.output.classes,
+        split=rules.split.output.split,
         duplicates=rules.compare.output.duplicates,
     output:
         model=f"{VALIDATED}/model.safetensors",
         history=f"{VALIDATED}/history.csv",
         metrics=f"{VALIDATED}/metrics.json",
+        settings=f"{VALIDATED}/run.yaml",
         valid_logits=f"{VALIDATED}/valid_logits.npz",
     log:
         f"{LOGS}/{{run}}/seed{{seed}}/train.log",
     benchmark:
         f"{LOGS}/{{run}}/seed{{seed}}/train.benchmark.tsv"
+    # Ahead of the training on all images: what is wrong with a recipe shows in its validation.
+    priority: 1
     conda:
         "../../envs/train.yaml"
     threads: TRAINING_THREADS
@@ -51,27 +55,30 @@ rule train:
         "../scripts/train.py"
 
 
-rule select:
+rule runs:
     input:
         metrics=expand(f"{VALIDATED}/metrics.json", run=RUN, seed=config["seed"]),
+        settings=expand(f"{VALIDATED}/run.yaml", run=RUN, seed=config["seed"]),
     output:
         table=report(
             f"{RESULTS}/runs.csv",
             category="Runs",
             caption="../report/runs.rst",
         ),
-        selected=f"{RESULTS}/selected.yaml",
     log:
-        f"{LOGS}/select.log",
+        f"{LOGS}/runs.log",
     conda:
         "../../envs/data.yaml"
     params:
-        options=options(runs=[{"run": RUN, "seed": config["seed"]}]),
-        code=code("select_run.py"),
+        # Those of other calls are no inputs: this call is not to train them again.
+        options=options(
+            runs=sorted({(RUN, config["seed"]), *validated_runs(Path(RESULTS))})
+        ),
+        code=code("runs.py"),
     message:
-        "Choose the best run"
+        "List the runs"
     script:
-        "../scripts/select_run.py"
+        "../scripts/runs.py"
 
 
 rule retrain:
@@ -80,11 +87,11 @@ rule retrain:
         table=rules.pack.output.labelled_table,
         classes=rules.labels.output.classes,
         duplicates=rules.compare.output.duplicates,
-        selected=rules.select.output.selected,
     output:
         model=f"{FINAL}/model.safetensors",
         history=f"{FINAL}/history.csv",
         metrics=f"{FINAL}/metrics.json",
+        settings=f"{FINAL}/run.yaml",
     log:
         f"{LOGS}/{{run}}/seed{{seed}}/retrain.log",
     benchmark:

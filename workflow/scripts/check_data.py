@@ -11,6 +11,7 @@ def main(snakemake) -> None:
     check_data(
         Inputs(
             packed=Path(snakemake.input.labelled).parent,
+            split=Path(snakemake.input.split),
             duplicates=Path(snakemake.input.duplicates),
             classes=Path(snakemake.input.classes),
             unmatched=Path(snakemake.input.unmatched),

@@ -1,19 +1,16 @@
-"""Rule `extract`: the images in the archives, unpacked and listed, or only listed, and tables."""
+"""Rule `extract`: the images in the archives, unpacked and listed, or only listed."""
 
 import json
 from pathlib import Path
 
-from imagepipe.dataset_files import table_names
 from imagepipe.extraction import extract
 from job import run
 
 
 def main(snakemake) -> None:
     dataset = json.loads(snakemake.params.options)
-    extracted = Path(snakemake.output.manifest).parent
-    tables = {name: Path(snakemake.output[role]) for role, name in table_names(dataset).items()}
-    raw = Path(snakemake.input.sums).parent
-    extract(dataset, raw, extracted, tables, dataset["layout"], workers=snakemake.threads)
+    raw, extracted = Path(snakemake.input.sums).parent, Path(snakemake.output.manifest).parent
+    extract(dataset, raw, extracted, dataset["layout"], workers=snakemake.threads)
 
 
 if __name__ == "__main__":

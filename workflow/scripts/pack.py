@@ -12,6 +12,7 @@ def main(snakemake) -> None:
     options = json.loads(snakemake.params.options)
     pack(
         Path(snakemake.input.manifest).parent,
+        Path(snakemake.input.labels),
         Path(snakemake.output.labelled).parent,
         Options(options["image_size"], options["on_bad_image"], snakemake.threads),
     )

@@ -14,7 +14,7 @@ def main(snakemake) -> None:
         dataset,
         Path(snakemake.input.sums).parent,
         Path(snakemake.input.manifest).parent,
-        Path(snakemake.input.split),
+        Path(snakemake.input.labels),
         Path(snakemake.output.labelled).parent,
         Options(dataset["image_size"], dataset["on_bad_image"], snakemake.threads),
     )

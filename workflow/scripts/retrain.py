@@ -16,6 +16,7 @@ def main(snakemake) -> None:
     )
     run_training(
         Run(
+            snakemake.wildcards.run,
             Inputs(
                 images=Path(snakemake.input.images),
                 table=Path(snakemake.input.table),
@@ -25,7 +26,7 @@ def main(snakemake) -> None:
                 model=Path(snakemake.output.model),
                 history=Path(snakemake.output.history),
                 metrics=Path(snakemake.output.metrics),
-                valid_logits=None,
+                settings=Path(snakemake.output.settings),
             ),
             json.loads(snakemake.params.options),
             snakemake.params.code,

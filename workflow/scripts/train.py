@@ -16,15 +16,18 @@ def main(snakemake) -> None:
     )
     run_training(
         Run(
+            snakemake.wildcards.run,
             Inputs(
                 images=Path(snakemake.input.images),
                 table=Path(snakemake.input.table),
                 classes=Path(snakemake.input.classes),
+                split=Path(snakemake.input.split),
             ),
             Outputs(
                 model=Path(snakemake.output.model),
                 history=Path(snakemake.output.history),
                 metrics=Path(snakemake.output.metrics),
+                settings=Path(snakemake.output.settings),
                 valid_logits=Path(snakemake.output.valid_logits),
             ),
             json.loads(snakemake.params.options),

@@ -17,6 +17,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from imagepipe.errors import UserError, nearest
+from imagepipe.runs import own_recipe_name, run_name
 
 Schema = Mapping[str, Any]
 Options = dict[str, Any]
@@ -34,13 +35,14 @@ class Configuration:
     """What a user asked for, checked and complete.
 
     `settings` are the keys of config.yaml, `dataset` and `recipe` the contents of the two files
-    that it names, the recipe with `override` applied; the names are the files' stems.
+    that it names, the recipe with `override` applied. The dataset's name is its file's stem, and
+    that of the run says what the recipe is (see `runs.run_name`).
     """
 
     settings: Options
     dataset_name: str
     dataset: Options
-    recipe_name: str
+    run_name: str
     recipe: Options
 
 
@@ -59,7 +61,7 @@ def load_configuration(user_config: Mapping[str, Any], workflow_folder: Path) ->
     recipe_path = find_file("recipe", settings["recipe"], workflow_folder / "recipes")
     dataset = check(read_yaml(dataset_path), schemas["dataset"], str(dataset_path))
     as_written = read_yaml(recipe_path)
-    recipe = check(as_written, schemas["recipe"], str(recipe_path))
+    recipe = unchanged = check(as_written, schemas["recipe"], str(recipe_path))
     if settings["override"]:
         recipe = check(merge(as_written, settings["override"]), schemas["recipe"], "override")
     if dataset["source"] == "folder" and settings["raw_dir"] is None:
@@ -74,7 +76,11 @@ def load_configuration(user_config: Mapping[str, Any], workflow_folder: Path) ->
             f"config: raw_dir: is not set, and {dataset_path.stem} is not downloaded by itself; "
             f"get {files} from {dataset['homepage']}, and set raw_dir to the folder"
         )
-    return Configuration(settings, dataset_path.stem, dataset, recipe_path.stem, recipe)
+    name = recipe_path.stem
+    if recipe_path.parent != workflow_folder / "recipes":
+        name = own_recipe_name(name, unchanged)
+    run = run_name(name, unchanged, recipe)
+    return Configuration(settings, dataset_path.stem, dataset, run, recipe)
 
 
 def canonical_json(options: object) -> str:

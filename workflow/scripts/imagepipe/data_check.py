@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from imagepipe.channels import ChannelFigures, measure_channels
-from imagepipe.data_report import TITLE, attention, report_blocks
+from imagepipe.data_report import ALL_SPLITS, TITLE, attention, report_blocks
 from imagepipe.documents import printable, to_html, to_markdown
-from imagepipe.duplicates import SPLITS, Duplicates, read_duplicates
+from imagepipe.duplicates import Duplicates, read_duplicates
 from imagepipe.files import read_rows, text_of_field, write_text
 from imagepipe.packed_chunks import PackedFile
-from imagepipe.packed_images import PackedImages, read_classes, read_packed
+from imagepipe.packed_images import PackedImages, read_classes, read_packed, read_split
 
 logger = logging.getLogger(__name__)
 
@@ -32,11 +32,13 @@ CHANNEL_TOLERANCE = 0.02
 class Inputs:
     """What is looked at: the folder of the packed arrays, and what other stages have found.
 
-    `packed` holds decoded.json beside the arrays and their tables. `duplicates` is written by
-    `duplicates.write_duplicates`, `classes` and `unmatched` by `labels.write_labels`.
+    `packed` holds decoded.json beside the arrays and their tables. `split` is written by
+    `splitting.write_split`, `duplicates` by `duplicates.write_duplicates`, `classes` and
+    `unmatched` by `labels.write_labels`.
     """
 
     packed: Path
+    split: Path
     duplicates: Path
     classes: Path
     unmatched: Path
@@ -74,7 +76,8 @@ def look_at(inputs: Inputs, options: dict[str, Any]) -> dict[str, Any]:
     test = PackedFile.of_table(inputs.packed / "test.csv")
     decoded = json.loads((inputs.packed / "decoded.json").read_text(encoding="utf-8"))
     classes = read_classes(inputs.classes)
-    counts = count_classes(labelled, classes)
+    splits = read_split(inputs.split, labelled.table["id"])
+    counts = count_classes(labelled.table["label"], splits, classes)
     report = {
         "images": {
             "train": sum(row["train"] for row in counts),
@@ -94,15 +97,17 @@ def look_at(inputs: Inputs, options: dict[str, Any]) -> dict[str, Any]:
         "formats": {name: decoded[name]["formats"] for name in ("labelled", "test")},
         "undecodable": decoded["labelled"]["undecodable"] + decoded["test"]["undecodable"],
         "channels": compare_channels(measure_channels(inputs.packed / "labelled.npy"), options),
-        "duplicates": describe_duplicates(read_duplicates(inputs.duplicates), labelled),
+        "duplicates": describe_duplicates(read_duplicates(inputs.duplicates), labelled, splits),
     }
     found = [{"finding": finding, "message": message} for finding, message in attention(report)]
     return {"attention": found} | report
 
 
-def count_classes(labelled: PackedImages, classes: Sequence[str]) -> list[dict[str, Any]]:
+def count_classes(
+    labels: Iterable[str], splits: Iterable[str], classes: Sequence[str]
+) -> list[dict[str, Any]]:
     """Return the numbers of images in train and in valid of each class."""
-    counts = Counter(zip(labelled.table["label"], labelled.table["split"], strict=True))
+    counts = Counter(zip(labels, splits, strict=True))
     return [
         {"class": name, "train": counts[name, "train"], "valid": counts[name, "valid"]}
         for name in classes
@@ -144,34 +149,45 @@ def far_apart(measured: Sequence[float], given: Sequence[float]) -> bool:
     return bool((differences > CHANNEL_TOLERANCE).any())
 
 
-def describe_duplicates(groups: Sequence[Duplicates], labelled: PackedImages) -> dict[str, Any]:
-    """Return how many equal images there are in each pair of splits, and which they are."""
+def describe_duplicates(
+    groups: Sequence[Duplicates], labelled: PackedImages, splits: Sequence[str]
+) -> dict[str, Any]:
+    """Return how many equal images there are in each pair of splits, and which they are.
+
+    `splits` has that of each labelled image.
+    """
     in_groups = {image_id for group in groups for image_id in group.labelled}
-    ids_and_labels = zip(labelled.table["id"], labelled.table["label"], strict=True)
-    label_of = {image_id: label for image_id, label in ids_and_labels if image_id in in_groups}
+    rows = zip(labelled.table["id"], labelled.table["label"], splits, strict=True)
+    known = {image_id: (label, split) for image_id, label, split in rows if image_id in in_groups}
     different_labels = []
+    by_split: list[dict[str, list[str]]] = []
     for group in groups:
-        ids: dict[str, list[str]] = defaultdict(list)
+        ids_of: dict[str, list[str]] = defaultdict(list)
+        ids_in: dict[str, list[str]] = {split: [] for split in ALL_SPLITS}
         for image_id in group.labelled:
-            ids[label_of[image_id]].append(image_id)
-        if len(ids) > 1:
-            different_labels.append({label: ids[label] for label in sorted(ids)})
+            label, split = known[image_id]
+            ids_of[label].append(image_id)
+            ids_in[split].append(image_id)
+        by_split.append(ids_in | {"test": group.test})
+        if len(ids_of) > 1:
+            different_labels.append({label: ids_of[label] for label in sorted(ids_of)})
+    pairs = combinations_with_replacement(ALL_SPLITS, 2)
     return {
         "groups": len(groups),
-        "images": sum(len(group.ids(split)) for group in groups for split in SPLITS),
-        "pairs": [count_pair(groups, *pair) for pair in combinations_with_replacement(SPLITS, 2)],
+        "images": sum(len(group.labelled) + len(group.test) for group in groups),
+        "pairs": [count_pair(by_split, *pair) for pair in pairs],
         "labelled_images_in_test": sum(len(g.labelled) for g in groups if g.cross_into_test),
         "different_labels": different_labels,
-        "all": [asdict(group) for group in groups],
+        "all": by_split,
     }
 
 
-def count_pair(groups: Sequence[Duplicates], first: str, second: str) -> dict[str, Any]:
+def count_pair(groups: Sequence[dict[str, list[str]]], first: str, second: str) -> dict[str, Any]:
     """Count the groups that have images in both splits (more than one, in the same), and those."""
     if first == second:
-        numbers = [len(group.ids(first)) for group in groups]
+        numbers = [len(group[first]) for group in groups]
         found = [number for number in numbers if number > 1]
     else:
-        pairs = [(len(group.ids(first)), len(group.ids(second))) for group in groups]
+        pairs = [(len(group[first]), len(group[second])) for group in groups]
         found = [sum(pair) for pair in pairs if all(pair)]
     return {"splits": [first, second], "groups": len(found), "images": sum(found)}

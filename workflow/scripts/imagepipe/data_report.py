@@ -5,9 +5,9 @@ from operator import itemgetter
 from typing import Any
 
 from imagepipe.documents import Block, Bullets, Heading, Paragraph, Table
-from imagepipe.duplicates import SPLITS
 
 TITLE = "The data before training"
+ALL_SPLITS = ("train", "valid", "test")
 ROWS_LISTED = 20
 IDS_LISTED = 10
 EQUAL = "the same, pixel for pixel"
@@ -183,10 +183,10 @@ def _duplicates(duplicates: dict[str, Any], json_name: str) -> Iterator[Block]:
     in_both = [group for group in every if group["train"] and group["valid"]]
     different = duplicates["different_labels"]
     for title, groups, header, row in (
-        ("Labelled images that are in the test set, too", in_test, SPLITS, _ids_by_split),
-        ("Images that are in train and in valid", in_both, SPLITS, _ids_by_split),
+        ("Labelled images that are in the test set, too", in_test, ALL_SPLITS, _ids_by_split),
+        ("Images that are in train and in valid", in_both, ALL_SPLITS, _ids_by_split),
         ("The same image with different labels", different, ("labels and ids",), _ids_by_label),
-        ("All groups", every, SPLITS, _ids_by_split),
+        ("All groups", every, ALL_SPLITS, _ids_by_split),
     ):
         if groups:
             yield Heading(title, 3)
@@ -194,7 +194,7 @@ def _duplicates(duplicates: dict[str, Any], json_name: str) -> Iterator[Block]:
 
 
 def _ids_by_split(group: dict[str, list[str]]) -> list[str]:
-    return [shortened(group[split]) for split in SPLITS]
+    return [shortened(group[split]) for split in ALL_SPLITS]
 
 
 def _ids_by_label(group: dict[str, list[str]]) -> list[str]:

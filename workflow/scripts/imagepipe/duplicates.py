@@ -1,10 +1,10 @@
-"""Finding the images that are the same, pixel for pixel, within and between the splits."""
+"""Finding the images that are the same, pixel for pixel, among labelled and test images."""
 
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from imagepipe.files import read_rows, write_text
 from imagepipe.packed_chunks import PackedFile
 from imagepipe.progress import counter
 
-SPLITS = ("train", "valid", "test")
+ARRAYS = ("labelled", "test")
 # Of images whose digests are equal, the pixels are compared.
 DIGEST_BYTES = 8
 DIGESTS_AT_ONCE = 10_000
@@ -21,20 +21,10 @@ DIGESTS_AT_ONCE = 10_000
 
 @dataclass(frozen=True)
 class Duplicates:
-    """The ids of images that are the same, pixel for pixel, in each split."""
+    """The ids of images that are the same, pixel for pixel, by the array that they are in."""
 
-    train: list[str] = field(default_factory=list)
-    valid: list[str] = field(default_factory=list)
+    labelled: list[str] = field(default_factory=list)
     test: list[str] = field(default_factory=list)
-
-    def ids(self, split: str) -> list[str]:
-        """Return the ids in "train", "valid" or "test"."""
-        return {"train": self.train, "valid": self.valid, "test": self.test}[split]
-
-    @property
-    def labelled(self) -> list[str]:
-        """The ids in train and in valid."""
-        return self.train + self.valid
 
     @property
     def cross_into_test(self) -> bool:
@@ -45,26 +35,26 @@ class Duplicates:
 def write_duplicates(packed: Path, target: Path) -> None:
     """Compare all images of `packed`/{labelled,test}.npy, and write the groups of equal ones.
 
-    `target` becomes {"groups": [{"train": [id, …], "valid": [id, …], "test": [id, …]}, …]}, in the
-    order of each group's first image. Raises `UserError` if an array does not belong to its table.
+    `target` becomes {"groups": [{"labelled": [id, …], "test": [id, …]}, …]}, in the order of each
+    group's first image. Raises `UserError` if an array does not belong to its table.
     """
-    tables = [packed / f"{name}.csv" for name in ("labelled", "test")]
-    found = equal_images([PackedFile.of_table(table) for table in tables])
+    tables = {name: packed / f"{name}.csv" for name in ARRAYS}
+    found = equal_images([PackedFile.of_table(table) for table in tables.values()])
     images = images_at({row for rows in found for row in rows}, tables)
     groups = []
     for rows in found:
-        group = Duplicates()
+        ids: dict[str, list[str]] = {name: [] for name in ARRAYS}
         for row in rows:
-            image_id, split = images[row]
-            group.ids(split).append(image_id)
-        groups.append(asdict(group))
+            name, image_id = images[row]
+            ids[name].append(image_id)
+        groups.append(ids)
     write_text(target, json.dumps({"groups": groups}, ensure_ascii=False, indent=1) + "\n")
 
 
-def images_at(rows: Collection[int], tables: Sequence[Path]) -> dict[int, tuple[str, str]]:
-    """Return the id and the split of some images, by their rows, which count on over the tables."""
-    images = (image for table in tables for _, image in read_rows(table, ("id", "split")))
-    return {row: (i, split) for row, (i, split) in enumerate(images) if row in rows}
+def images_at(rows: Collection[int], tables: Mapping[str, Path]) -> dict[int, tuple[str, str]]:
+    """Return the array and the id of some images, by their rows, which count on over the tables."""
+    images = ((name, i) for name, table in tables.items() for _, (i,) in read_rows(table, ("id",)))
+    return {row: image for row, image in enumerate(images) if row in rows}
 
 
 def read_duplicates(path: Path) -> list[Duplicates]:

@@ -9,10 +9,11 @@ from typing import Any, cast
 
 from imagepipe.errors import UserError
 from imagepipe.files import check_room, natural_key, write_new, written_whole
-from imagepipe.image_sources import PlacedPart, find_images, is_image_place
+from imagepipe.image_sources import PlacedPart, find_images, find_tables, sources_of
 from imagepipe.manifests import MANIFEST_COLUMNS, SPLITS
 from imagepipe.parallel import Advance, run_tasks
 from imagepipe.sorted_lines import sorted_lines
+from imagepipe.toronto import write_tables
 
 FILES_BETWEEN_ADVANCES = 100
 # Starting a process takes as long as unpacking this many files.
@@ -28,25 +29,16 @@ class Contents:
 
 
 def extract(
-    dataset: dict[str, Any],
-    raw: Path,
-    folder: Path,
-    tables: Mapping[str, Path],
-    layout: str = "folders",
-    workers: int = 1,
+    dataset: dict[str, Any], raw: Path, folder: Path, layout: str = "folders", workers: int = 1
 ) -> None:
-    """Unpack the dataset's files in `raw` into `folder`/train and `folder`/test, and list them.
+    """Unpack the images in the dataset's files in `raw` into `folder`/train and `folder`/test.
 
-    With the layout "packed", the images are listed, but not unpacked. `tables` says where each CSV
-    file goes, by its name; they may lie beside the archives, or else inside of one.
-    `folder`/manifest.tsv gets a row for each image: its path below `folder`, its size in bytes, the
-    CRC-32 of its content, and its number in the order of the archives. Raises `UserError` for what
-    cannot be read or trusted (see `image_sources.find_images`), for a table that is nowhere, and
-    where the disk has no room.
+    With the layout "packed", the images are listed, but not unpacked. `folder`/manifest.tsv gets a
+    row for each image: its path below `folder`, its size in bytes, the CRC-32 of its content, and
+    its number in the order of the archives. Raises `UserError` for what cannot be read or trusted
+    (see `image_sources.find_images`), and where the disk has no room.
     """
-    beside = take_tables(dataset, raw, tables)
-    inside = {name: path for name, path in tables.items() if name not in beside}
-    parts = find_images(dataset, raw, inside)
+    parts = find_images(dataset, raw)
     if layout == "folders":
         check_room(folder, sum(part.size() for part in parts))
         for split in SPLITS:
@@ -54,7 +46,7 @@ def extract(
         # The largest first, so that no process is left with one when the others are done.
         order = sorted(range(len(parts)), key=lambda number: parts[number].size(), reverse=True)
         unpacked = run_tasks(
-            partial(unpack, folder, inside),
+            partial(unpack, folder),
             [parts[number] for number in order],
             workers,
             total=sum(len(part.part.names) for part in parts),
@@ -64,34 +56,40 @@ def extract(
         )
         contents = [one for _, one in sorted(zip(order, unpacked, strict=True))]
     else:
-        contents = [look_into(part, inside) for part in parts]
+        contents = [look_into(part) for part in parts]
+    write_manifest(folder, parts, contents)
+
+
+def extract_tables(dataset: dict[str, Any], raw: Path, tables: Mapping[str, Path]) -> None:
+    """Copy the CSV files that lie beside the dataset's archives in `raw`, or inside of one.
+
+    `tables` says where each goes, by its name. Raises `UserError` for a table that is nowhere, or
+    twice.
+    """
+    beside = {file["name"] for file in dataset["files"]} & tables.keys()
+    for name in beside:
+        _write(tables[name], (raw / name).read_bytes())
+    inside = {name: path for name, path in tables.items() if name not in beside}
+    if inside and dataset["archive_format"] == "cifar_python":
+        for source in sources_of(dataset, raw):
+            write_tables(source, dataset["image_size"], inside)
+    elif inside:
+        for part in find_tables(dataset, raw, inside):
+            for name, content, _ in part.read():
+                _write(inside[name], content)
     for name, target in tables.items():
         if not target.is_file():
             raise UserError(
                 f"{raw}: holds no {name}, beside the archives or inside of one; get the files again"
             )
-    write_manifest(folder, parts, contents)
 
 
-def take_tables(dataset: dict[str, Any], raw: Path, tables: Mapping[str, Path]) -> set[str]:
-    """Copy the tables that lie beside the archives, and return their names."""
-    beside = {file["name"] for file in dataset["files"]} & tables.keys()
-    for name in beside:
-        _write(tables[name], (raw / name).read_bytes())
-    return beside
-
-
-def unpack(
-    folder: Path, tables: Mapping[str, Path], part: PlacedPart, advance: Advance
-) -> Contents | None:
+def unpack(folder: Path, part: PlacedPart, advance: Advance) -> Contents | None:
     """Write the files of a part to their places, and return what is not `listed` of them."""
     is_listed = listed(part) is not None
     contents = Contents()
     for number, (place, content, checksum) in enumerate(part.read(), start=1):
-        if is_image_place(place):
-            write_new(f"{folder}/{place}", content)
-        else:
-            _write(tables[place], content)
+        write_new(f"{folder}/{place}", content)
         if not is_listed:
             contents.sizes.append(len(content))
             contents.checksums.append(checksum)
@@ -100,15 +98,12 @@ def unpack(
     return None if is_listed else contents
 
 
-def look_into(part: PlacedPart, tables: Mapping[str, Path]) -> Contents | None:
-    """Read a part's files if not all is `listed` of them, and return it; write only tables."""
-    has_table = bool(tables) and not all(map(is_image_place, part.places()))
-    if listed(part) is not None and not has_table:
+def look_into(part: PlacedPart) -> Contents | None:
+    """Read a part's files if not all is `listed` of them, and return it."""
+    if listed(part) is not None:
         return None
     contents = Contents()
-    for place, content, checksum in part.read():
-        if not is_image_place(place):
-            _write(tables[place], content)
+    for _, content, checksum in part.read():
         contents.sizes.append(len(content))
         contents.checksums.append(checksum)
     return contents
@@ -151,11 +146,10 @@ def manifest_lines(
         assert one is not None  # or the part would have been read
         for place, size, crc in zip(part.places(), one.sizes, one.checksums, strict=True):
             split, _, name = place.rpartition("/")
-            if split:
-                order = SPLITS.index(split)
-                path = place if '"' not in place else '"' + place.replace('"', '""') + '"'
-                yield f"{order}\t{natural_key(name)}\t{path}\t{size}\t{crc:08x}\t{number}\n"
-                number += 1
+            order = SPLITS.index(split)
+            path = place if '"' not in place else '"' + place.replace('"', '""') + '"'
+            yield f"{order}\t{natural_key(name)}\t{path}\t{size}\t{crc:08x}\t{number}\n"
+            number += 1
 
 
 def _write(target: Path, content: bytes) -> None:

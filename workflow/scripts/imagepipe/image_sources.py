@@ -3,7 +3,7 @@
 A file that is found gets a place: "train/1.png" for an image, the file's name for a table.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -45,24 +45,23 @@ class PlacedPart:
             yield place, content, checksum
 
 
-def is_image_place(place: str) -> bool:
-    """Tell an image's place from a table's."""
-    return "/" in place
+def find_images(dataset: dict[str, Any], raw: Path) -> list[PlacedPart]:
+    """Return all images that the dataset's files in `raw` hold, in parts to be read side by side.
 
-
-def find_images(dataset: dict[str, Any], raw: Path, tables: Mapping[str, Path]) -> list[PlacedPart]:
-    """Return all that the dataset's files in `raw` hold, in parts that can be read side by side.
-
-    `tables` has the names of the tables that are looked for in the archives. Raises `UserError` for
-    an archive that cannot be read or trusted (see `archives.parts_of`), for an image or a table
-    that is there twice, and for a split without images.
+    Raises `UserError` for an archive that cannot be read or trusted (see `archives.parts_of`), for
+    an image that is there twice, and for a split without images.
     """
     found: list[PlacedPart] = []
     for source in sources_of(dataset, raw):
-        found += placed_parts(source, dataset, tables)
-    splits = check_places(found)
+        if dataset["archive_format"] == "cifar_python":
+            parts = toronto_parts(source, dataset["image_size"])
+            found += [PlacedPart(part, str) for part in parts]
+        else:
+            splits = {dataset[f"{split}_folder"]: split for split in SPLITS}
+            found += placed_parts(source, Placing(source, f".{dataset['image_extension']}", splits))
+    splits_found = check_places(found)
     for split in SPLITS:
-        if split not in splits:
+        if split not in splits_found:
             raise UserError(
                 f"{raw}: the archives hold no .{dataset['image_extension']} image in a folder "
                 f"{dataset[f'{split}_folder']!r}; correct image_extension or {split}_folder in "
@@ -71,17 +70,27 @@ def find_images(dataset: dict[str, Any], raw: Path, tables: Mapping[str, Path]) 
     return found
 
 
-def placed_parts(
-    source: Path, dataset: dict[str, Any], tables: Mapping[str, Path]
-) -> list[PlacedPart]:
-    """Return the parts of one archive or folder, with the places of their files."""
-    if dataset["archive_format"] == "cifar_python":
-        toronto = toronto_parts(source, dataset["image_size"], tables)
-        return [PlacedPart(part, str) for part in toronto]
-    splits = {dataset[f"{split}_folder"]: split for split in SPLITS}
-    place = Placing(source, f".{dataset['image_extension']}", splits, frozenset(tables))
-    parts = parts_of(source, lambda name: place(name) is not None)
-    return [PlacedPart(part, place) for part in parts]
+def find_tables(dataset: dict[str, Any], raw: Path, names: Collection[str]) -> list[PlacedPart]:
+    """Return the tables of some names that the archives of image files in `raw` hold.
+
+    Raises `UserError` as `find_images` does.
+    """
+    found: list[PlacedPart] = []
+    for source in sources_of(dataset, raw):
+        found += placed_parts(source, lambda name: table_place(name, names))
+    check_places(found)
+    return found
+
+
+def table_place(name: str, names: Collection[str]) -> str | None:
+    """Return the place of a file in an archive if it is a table of one of some names."""
+    base = name.rpartition("/")[2]
+    return base if base in names else None
+
+
+def placed_parts(source: Path, place: Callable[[str], str | None]) -> list[PlacedPart]:
+    """Return the parts of one archive or folder with the files that have a place."""
+    return [PlacedPart(part, place) for part in parts_of(source, lambda n: place(n) is not None)]
 
 
 def sources_of(dataset: dict[str, Any], raw: Path) -> list[Path]:
@@ -147,7 +156,7 @@ def check_image(source: Path, name: str, size: int | None) -> None:
 
 @dataclass(frozen=True)
 class Placing:
-    """Gives a file's place by its name, or None if it is not wanted.
+    """Gives an image file's place by its name, or None for any other file.
 
     `suffix` is that of images, `split_folders` has the split of each folder that has one.
     """
@@ -155,16 +164,15 @@ class Placing:
     source: Path
     suffix: str
     split_folders: Mapping[str, str]
-    tables: frozenset[str]
     known: dict[str, str | None] = field(default_factory=dict)
 
     def __call__(self, name: str) -> str | None:
         folder, _, base = name.rpartition("/")
         # "._1.png" is what macOS adds to archives beside 1.png.
         is_image = base.endswith(self.suffix) or base.lower().endswith(self.suffix)
-        if is_image and not base.startswith("._"):
-            if folder not in self.known:
-                self.known[folder] = split_of(self.source, folder, self.split_folders)
-            split = self.known[folder]
-            return split and f"{split}/{base}"
-        return base if base in self.tables else None
+        if not is_image or base.startswith("._"):
+            return None
+        if folder not in self.known:
+            self.known[folder] = split_of(self.source, folder, self.split_folders)
+        split = self.known[folder]
+        return split and f"{split}/{base}"

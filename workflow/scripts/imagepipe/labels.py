@@ -6,10 +6,9 @@ from typing import Any
 
 from imagepipe.errors import UserError, quoted
 from imagepipe.files import natural_order, read_rows, spreadsheet_safe, write_rows, write_text
-from imagepipe.manifests import count_images, read_manifest
+from imagepipe.manifests import LABEL_COLUMNS, count_images, read_manifest
 from imagepipe.submission_form import check_ids, read_header
 
-LABEL_COLUMNS = ("id", "label")
 UNMATCHED_COLUMNS = ("id", "problem")
 # Of the name of a folder, in bytes, on all usual file systems.
 LONGEST_NAME = 255

@@ -73,6 +73,7 @@ def read_run(folder: Path) -> Run:
     """Return the run that `run_training` has left for the processes."""
     content = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     return Run(
+        content["name"],
         Inputs(**_as_paths(content["inputs"])),
         Outputs(**_as_paths(content["outputs"])),
         content["options"],

@@ -12,6 +12,9 @@ from imagepipe.files import read_at_most, read_rows
 
 MANIFEST_COLUMNS = ("path", "bytes", "crc32", "number")
 SPLITS = ("train", "test")
+LABEL_COLUMNS = ("id", "label")
+# The book's name for the class of the test images, whose classes aren't known.
+UNKNOWN = "unknown"
 
 
 class ImageFile(NamedTuple):
@@ -25,6 +28,20 @@ class ImageFile(NamedTuple):
     size: int
     checksum: int
     number: int
+
+
+class Image(NamedTuple):
+    """An image of the dataset: "train" (labelled) or "test", its id, its label and its file."""
+
+    split: str
+    id: str
+    label: str
+    file: ImageFile
+
+    @property
+    def path(self) -> str:
+        """Its path in the folder of the manifest."""
+        return f"{self.split}/{self.file.name}"
 
 
 def read_manifest(folder: Path, split: str) -> Iterator[tuple[str, ImageFile]]:
@@ -41,6 +58,26 @@ def read_manifest(folder: Path, split: str) -> Iterator[tuple[str, ImageFile]]:
             yield name.rpartition(".")[0], file
         elif seen:
             return  # the images of a split stand together
+
+
+def read_images(folder: Path, labels: Path) -> Iterator[Image]:
+    """Yield the images of a table with the columns id and label, and then those of the split test.
+
+    The former come in the order of the table, the latter in natural order; an image that has no row
+    in the table is left out. Raises `UserError` if an image of the table is not in the manifest.
+    """
+    files = dict(read_manifest(folder, "train"))
+    for row, (image_id, label) in read_rows(labels, LABEL_COLUMNS):
+        file = files.get(image_id)
+        if file is None:
+            raise UserError(
+                f"{labels}: row {row}: there is no image of id {image_id!r} any more; "
+                "run again with --forcerun labels"
+            )
+        yield Image("train", image_id, label, file)
+    del files
+    for image_id, file in read_manifest(folder, "test"):
+        yield Image("test", image_id, UNKNOWN, file)
 
 
 def count_images(folder: Path, split: str) -> int:

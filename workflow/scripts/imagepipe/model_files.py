@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
 from imagepipe.errors import UserError
@@ -41,7 +41,8 @@ def save_model(path: Path, model: nn.Module, description: ModelDescription) -> N
     }
     metadata = {METADATA_KEY: json.dumps(asdict(description), sort_keys=True)}
     with written_whole(path) as temporary:
-        save_file(weights, temporary, metadata)
+        # Not by `save_file`: that makes a file which nobody else may read, whatever the umask.
+        temporary.write_bytes(save(weights, metadata))
 
 
 def load_model(path: Path) -> tuple[nn.Module, ModelDescription]:

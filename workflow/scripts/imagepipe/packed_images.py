@@ -1,11 +1,14 @@
-"""What the stages of training read: packed images, their table, and the classes."""
+"""What the stages of training read: packed images, their table, the classes, and the split."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from imagepipe.errors import UserError
+from imagepipe.files import read_rows
 from imagepipe.packed_chunks import check_packed, open_packed
 
 
@@ -13,7 +16,7 @@ from imagepipe.packed_chunks import check_packed, open_packed
 class PackedImages:
     """Images of a packed array: uint8 [N, H, W, 3] (a memory map), and a row of `table` for each.
 
-    `table` has the columns id, label and split, all of them text.
+    `table` has the columns id and label, both of them text.
     """
 
     images: np.ndarray
@@ -32,3 +35,17 @@ def read_packed(array: Path, table: Path) -> PackedImages:
 def read_classes(path: Path) -> tuple[str, ...]:
     """Return the names of the classes, in the order of the logits."""
     return tuple(path.read_text(encoding="utf-8").splitlines())
+
+
+def read_split(split: Path, ids: Iterable[str]) -> list[str]:
+    """Return the split, "train" or "valid", of each of some labelled images.
+
+    Raises `UserError` if one of them has no row in the table that `splitting.write_split` wrote.
+    """
+    split_of = {image_id: name for _, (image_id, name) in read_rows(split, ("id", "split"))}
+    try:
+        return [split_of[image_id] for image_id in ids]
+    except KeyError as missing:
+        raise UserError(
+            f"{split}: has no row for the labelled image {missing}; run again with --forcerun split"
+        ) from None

@@ -14,19 +14,25 @@ from imagepipe.array_writing import Decoded, Options, Source, remove_rows, write
 from imagepipe.errors import UserError
 from imagepipe.files import write_text, written_whole
 from imagepipe.image_sources import PlacedPart, find_images
-from imagepipe.manifests import SPLITS, count_images, read_manifest, read_unchanged
-from imagepipe.reorganising import TreeImage, images_and_files, read_tree
+from imagepipe.manifests import (
+    SPLITS,
+    Image,
+    count_images,
+    read_images,
+    read_manifest,
+    read_unchanged,
+)
 
 ARRAYS = ("labelled", "test")
-PACKED_COLUMNS = ("row", "id", "label", "split")
+PACKED_COLUMNS = ("row", "id", "label")
 IMAGES_PER_TASK = 1_000
 
 
 @dataclass(frozen=True)
-class TreeFiles:
-    """Consecutive images of the tree."""
+class ExtractedFiles:
+    """Consecutive images that are files of their own."""
 
-    tree: Path
+    folder: Path
     first_row: int
     paths: list[str]
     sizes: list[int]
@@ -34,7 +40,7 @@ class TreeFiles:
     def read(self) -> Iterator[tuple[int, bytes]]:
         files = zip(self.paths, self.sizes, strict=True)
         for row, (path, size) in enumerate(files, start=self.first_row):
-            yield row, read_unchanged(f"{self.tree}/{path}", size, "reorganise")
+            yield row, read_unchanged(f"{self.folder}/{path}", size, "extract")
 
 
 @dataclass(frozen=True)
@@ -62,47 +68,56 @@ class ArchiveFiles:
 class Images:
     """All images, labelled ones before test images, as often as asked for, and one's full name."""
 
-    all: Callable[[], Iterator[TreeImage]]
-    where: Callable[[TreeImage], str]
+    all: Callable[[], Iterator[Image]]
+    where: Callable[[Image], str]
 
 
-def pack(tree: Path, folder: Path, options: Options) -> None:
-    """Decode the images of the book's folder tree into arrays.
+def pack(extracted: Path, labels: Path, folder: Path, options: Options) -> None:
+    """Decode the images that `extract` has unpacked into arrays.
 
-    Writes `folder`/{labelled,test}.npy, uint8 [N, image_size, image_size, 3], red, green, blue, in
-    the order of the tree's manifest, the tables that tell their rows, {labelled,test}.csv, and
-    decoded.json, which says what the images were and which were dropped. Raises `UserError` for a
-    test image that is not an image of that size, and for a labelled one unless it may be dropped.
+    Writes `folder`/{labelled,test}.npy, uint8 [N, image_size, image_size, 3], red, green, blue, the
+    labelled images in the order of the table `labels`, the test images in natural order; the tables
+    that tell their rows, {labelled,test}.csv; and decoded.json, which says what the images were and
+    which were dropped. Raises `UserError` for a test image that is not an image of that size, and
+    for a labelled one unless it may be dropped.
     """
 
-    def sources() -> Iterator[TreeFiles]:
-        images = read_tree(tree)
+    def sources() -> Iterator[ExtractedFiles]:
+        images = read_images(extracted, labels)
         first = 0
         while some := list(islice(images, IMAGES_PER_TASK)):
-            yield TreeFiles(tree, first, [i.path for i in some], [i.size for i in some])
+            paths, sizes = [i.path for i in some], [i.file.size for i in some]
+            yield ExtractedFiles(extracted, first, paths, sizes)
             first += len(some)
 
-    images = Images(lambda: read_tree(tree), lambda image: f"{tree}/{image.path}")
+    images = Images(
+        lambda: read_images(extracted, labels), lambda image: f"{extracted}/{image.path}"
+    )
     _pack(images, sources(), folder, options)
 
 
 def pack_archives(
-    dataset: dict[str, Any], raw: Path, extracted: Path, split: Path, folder: Path, options: Options
+    dataset: dict[str, Any],
+    raw: Path,
+    extracted: Path,
+    labels: Path,
+    folder: Path,
+    options: Options,
 ) -> None:
     """Do as `pack` does, but read the images from the archives in `raw`, without any image file.
 
-    `extracted` has the list of the images, `split` says which are in train and valid.
+    `extracted` has the list of the images.
     """
-    parts = find_images(dataset, raw, {})
+    parts = find_images(dataset, raw)
     listed = sum(count_images(extracted, name) for name in SPLITS)
     if listed != sum(len(part.part.names) for part in parts):
         refuse_changed(raw, extracted, parts)
     # Of each image, in the order of the archives. A row is -1 where there is no label.
     rows, checksums = array("i", [-1]) * listed, array("I", [0]) * listed
 
-    def images() -> Iterator[TreeImage]:
-        for row, (image, file) in enumerate(images_and_files(extracted, split)):
-            rows[file.number], checksums[file.number] = row, file.checksum
+    def images() -> Iterator[Image]:
+        for row, image in enumerate(read_images(extracted, labels)):
+            rows[image.file.number], checksums[image.file.number] = row, image.file.checksum
             yield image
 
     def sources() -> Iterator[ArchiveFiles]:
@@ -113,7 +128,7 @@ def pack_archives(
             place = slice(start, start + len(part.part.names))
             yield ArchiveFiles(part, rows[place], checksums[place])
 
-    _pack(Images(images, lambda image: f"{raw}: {place_of(image)}"), sources(), folder, options)
+    _pack(Images(images, lambda image: f"{raw}: {image.path}"), sources(), folder, options)
 
 
 def refuse_changed(raw: Path, extracted: Path, parts: Sequence[PlacedPart]) -> NoReturn:
@@ -126,12 +141,6 @@ def refuse_changed(raw: Path, extracted: Path, parts: Sequence[PlacedPart]) -> N
                     f"{raw}: {split}/{file.name} is gone; run again with --forcerun extract"
                 )
     raise UserError(f"{raw}: there are more images than before; run again with --forcerun extract")
-
-
-def place_of(image: TreeImage) -> str:
-    """Return an image's split, as the competition has it, and its file's name."""
-    name = image.path.rpartition("/")[2]
-    return f"{'test' if image.split == 'test' else 'train'}/{name}"
 
 
 def _pack(images: Images, sources: Iterable[Source], folder: Path, options: Options) -> None:
@@ -152,7 +161,7 @@ def _pack(images: Images, sources: Iterable[Source], folder: Path, options: Opti
         name: {
             "formats": dict(sorted(decoded[name].kinds.items())),
             "undecodable": [
-                {"image": place_of(image), "problem": problem}
+                {"image": image.path, "problem": problem}
                 for (array_name, _), (image, problem) in bad.items()
                 if array_name == name
             ],
@@ -163,7 +172,7 @@ def _pack(images: Images, sources: Iterable[Source], folder: Path, options: Opti
     write_text(folder / "decoded.json", text + "\n")
 
 
-def numbered(images: Iterable[TreeImage]) -> Iterator[tuple[str, int, TreeImage]]:
+def numbered(images: Iterable[Image]) -> Iterator[tuple[str, int, Image]]:
     """Yield the name of each image's array, its row there, and the image."""
     rows = dict.fromkeys(ARRAYS, 0)
     for image in images:
@@ -173,7 +182,7 @@ def numbered(images: Iterable[TreeImage]) -> Iterator[tuple[str, int, TreeImage]
 
 
 def write_tables(
-    paths: Mapping[str, Path], images: Iterable[TreeImage], left_out: Mapping[str, Collection[int]]
+    paths: Mapping[str, Path], images: Iterable[Image], left_out: Mapping[str, Collection[int]]
 ) -> dict[str, int]:
     """Write the tables of the arrays' rows, without some rows, and return how many each has."""
     counts = dict.fromkeys(ARRAYS, 0)
@@ -185,14 +194,14 @@ def write_tables(
             writers[name].writerow(PACKED_COLUMNS)
         for name, row, image in numbered(images):
             if row not in left_out.get(name, ()):
-                writers[name].writerow((counts[name], image.id, image.label, image.split))
+                writers[name].writerow((counts[name], image.id, image.label))
                 counts[name] += 1
     return counts
 
 
 def bad_images(
     images: Images, decoded: Mapping[str, Decoded]
-) -> dict[tuple[str, int], tuple[TreeImage, str]]:
+) -> dict[tuple[str, int], tuple[Image, str]]:
     """Return the images that have a problem, and the problem, by their array and row, in order."""
     if not any(one.problems for one in decoded.values()):
         return {}
@@ -204,9 +213,9 @@ def bad_images(
 
 
 def refuse_bad(
-    bad: Mapping[tuple[str, int], tuple[TreeImage, str]],
+    bad: Mapping[tuple[str, int], tuple[Image, str]],
     counts: Mapping[str, int],
-    where: Callable[[TreeImage], str],
+    where: Callable[[Image], str],
     on_bad_image: str,
 ) -> None:
     """Raise `UserError` for bad images that may not be dropped, or if all labelled ones are bad."""

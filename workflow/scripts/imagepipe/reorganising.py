@@ -9,14 +9,12 @@ from typing import NamedTuple
 
 from imagepipe.errors import UserError
 from imagepipe.files import count_rows, link, read_rows, written_whole
-from imagepipe.manifests import ImageFile, count_images, read_manifest
+from imagepipe.manifests import count_images, read_images
 from imagepipe.parallel import Advance, run_tasks
 from imagepipe.splitting import SPLIT_COLUMNS
 
 TREE_COLUMNS = ("path", "id", "label", "split", "bytes")
 TREES = ("train_valid", "train", "valid", "test")
-# The book's name for the one folder of the test images, whose classes aren't known.
-UNKNOWN = "unknown"
 LINKS_PER_TASK = 2_000
 # Starting a process takes as long as making this many links.
 LINKS_PER_PROCESS = 20_000
@@ -91,29 +89,8 @@ def link_images(
 
 def tree_images(extracted: Path, split: Path) -> Iterator[TreeImage]:
     """Yield the images of train and valid, and then those of test, each in natural order."""
-    return (image for image, _ in images_and_files(extracted, split))
-
-
-def images_and_files(extracted: Path, split: Path) -> Iterator[tuple[TreeImage, ImageFile]]:
-    """Yield what `tree_images` does, each with the file that was extracted, or only listed."""
-    files = dict(read_manifest(extracted, "train"))
-    for row, (image_id, label, split_name) in read_rows(split, SPLIT_COLUMNS):
-        file = files.get(image_id)
-        if file is None:
-            raise UserError(
-                f"{split}: row {row}: there is no image of id {image_id!r} any more; "
-                "run again with --forcerun labels"
-            )
-        path = f"{split_name}/{label}/{file.name}"
-        yield TreeImage(path, image_id, label, split_name, file.size), file
-    del files
-    for image_id, file in read_manifest(extracted, "test"):
-        path = f"test/{UNKNOWN}/{file.name}"
-        yield TreeImage(path, image_id, UNKNOWN, "test", file.size), file
-
-
-def read_tree(tree: Path) -> Iterator[TreeImage]:
-    """Yield the images of the manifest, labelled ones before test images, each in natural order."""
-    manifest = tree / "manifest.tsv"
-    for _, (path, image_id, label, split, size) in read_rows(manifest, TREE_COLUMNS, "\t"):
-        yield TreeImage(path, image_id, label, split, int(size))
+    splits = (name for _, (name,) in read_rows(split, SPLIT_COLUMNS[-1:]))
+    for image in read_images(extracted, split):
+        name = next(splits) if image.split == "train" else "test"
+        path = f"{name}/{image.label}/{image.file.name}"
+        yield TreeImage(path, image.id, image.label, name, image.file.size)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from imagepipe.errors import UserError
 from imagepipe.files import natural_key, read_rows, write_rows
-from imagepipe.labels import LABEL_COLUMNS
+from imagepipe.manifests import LABEL_COLUMNS
 
 SPLIT_COLUMNS = ("id", "label", "split")
 

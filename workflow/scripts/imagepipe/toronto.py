@@ -5,6 +5,7 @@ Its format is described at https://www.cs.toronto.edu/~kriz/cifar.html: pickled 
 """
 
 import io
+import itertools
 import pickle
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -72,13 +73,36 @@ class TorontoPart:
             yield png.getvalue()
 
 
-def toronto_parts(archive: Path, image_size: int, tables: Mapping[str, Path]) -> list[TorontoPart]:
+def toronto_parts(archive: Path, image_size: int) -> list[TorontoPart]:
     """Return the archive's batches of images.
 
     Images are numbered from 1 in the archive's order, separately for the five training batches
-    and the test batch. Of `tables` (file name: where it goes), trainLabels.csv and testLabels.csv
-    get the labels. Raises `UserError` if the archive is not what its page describes.
+    and the test batch. Raises `UserError` if the archive is not what its page describes.
     """
+    parts: list[TorontoPart] = []
+    for split, batches in read_labels(archive, image_size).items():
+        first = 1
+        for batch, labels in batches.items():
+            numbers = range(first, first + len(labels))
+            parts.append(TorontoPart(archive, batch, image_size, split, numbers))
+            first += len(labels)
+    return parts
+
+
+def write_tables(archive: Path, image_size: int, tables: Mapping[str, Path]) -> None:
+    """Write the labels of the splits to trainLabels.csv and testLabels.csv, as far as asked for.
+
+    `tables` says where each goes, by its name. Raises `UserError` as `toronto_parts` does.
+    """
+    for split, batches in read_labels(archive, image_size).items():
+        table = tables.get(f"{split}Labels.csv")
+        if table is not None:
+            labels = itertools.chain.from_iterable(batches.values())
+            write_rows(table, ("id", "label"), enumerate(labels, start=1))
+
+
+def read_labels(archive: Path, image_size: int) -> dict[str, dict[str, list[str]]]:
+    """Return the labels of the images of each batch of each split, in the archive's order."""
     names = {*TRAIN_BATCHES, TEST_BATCH, CLASS_NAMES}
     found = read_members(archive, lambda name: _base(name) in names)
     contents = {_base(name): content for name, content in found}
@@ -88,24 +112,16 @@ def toronto_parts(archive: Path, image_size: int, tables: Mapping[str, Path]) ->
 
     meta = _unpickled(archive, CLASS_NAMES, contents[CLASS_NAMES])
     classes = [_text(name) for name in _value(archive, CLASS_NAMES, meta, "label_names")]
-    parts: list[TorontoPart] = []
+    labels: dict[str, dict[str, list[str]]] = {"train": {}, "test": {}}
     for split, batches in (("train", TRAIN_BATCHES), ("test", (TEST_BATCH,))):
-        labels: list[str] = []
         for batch in batches:
-            images, numbers = _batch(archive, batch, contents[batch], image_size)
+            _, numbers = _batch(archive, batch, contents[batch], image_size)
             if not all(0 <= number < len(classes) for number in numbers):
                 raise UserError(
                     f"{archive}: {batch} has labels that are no classes; get the archive again"
                 )
-            first = len(labels) + 1
-            parts.append(
-                TorontoPart(archive, batch, image_size, split, range(first, first + len(images)))
-            )
-            labels += [classes[number] for number in numbers]
-        table = tables.get(f"{split}Labels.csv")
-        if table is not None:
-            write_rows(table, ("id", "label"), enumerate(labels, start=1))
-    return parts
+            labels[split][batch] = [classes[number] for number in numbers]
+    return labels
 
 
 def _base(name: str) -> str:

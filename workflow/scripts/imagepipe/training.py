@@ -51,6 +51,7 @@ class Trained:
         return {name: last[name] for name in names} | {
             "examples_per_second": examples / seconds,
             "seconds": seconds,
+            "valid_images": 0 if self.valid_logits is None else len(self.valid_logits),
         }
 
 

@@ -5,23 +5,25 @@ import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import yaml
 
 from imagepipe import checkpoint
 from imagepipe.device import check_gpus, choose_precision, chosen_device, device_name
 from imagepipe.errors import UserError
-from imagepipe.files import digest
+from imagepipe.files import digest, write_text
 from imagepipe.history import write_metrics
 from imagepipe.logits import Predictions, write_predictions
 from imagepipe.memory import full_memory_message, largest_that_fits, memory_is_full
 from imagepipe.model_files import ModelDescription, save_model
 from imagepipe.models import LIBRARIES, SMALLEST_IMAGE
 from imagepipe.named_models import check_library_model
-from imagepipe.packed_images import PackedImages, read_classes, read_packed
+from imagepipe.packed_images import PackedImages, read_classes, read_packed, read_split
 from imagepipe.processes import ALONE, Processes
 from imagepipe.saving import Checkpoints
 from imagepipe.training import Trained, train, try_steps
@@ -29,24 +31,35 @@ from imagepipe.training_state import TrainingData, fitting_batch_size
 
 logger = logging.getLogger(__name__)
 
+# Of a split's hash in a run's settings: enough to tell two runs' splits apart.
+SPLIT_DIGITS = 12
+
 
 @dataclass(frozen=True)
 class Inputs:
-    """The packed images, the table that tells their rows, and the names of the classes."""
+    """The packed images, the table that tells their rows, the names of the classes, and the split.
+
+    Without `split`, which `splitting.write_split` writes, the training is on all labelled images.
+    """
 
     images: Path
     table: Path
     classes: Path
+    split: Path | None = None
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """Where a training's results go; `valid_logits` is None where nothing is held out."""
+    """Where a training's results go; `valid_logits` is None where nothing is held out.
+
+    `settings` gets what the training was: its run, seed, recipe and split.
+    """
 
     model: Path
     history: Path
     metrics: Path
-    valid_logits: Path | None
+    settings: Path
+    valid_logits: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -70,11 +83,12 @@ class Machine:
 class Run:
     """One training, from files to files.
 
-    `options` has the keys `recipe`, `seed`, `channel_means` and `channel_deviations`. Without
-    `outputs.valid_logits`, the validation images are trained on as well. An interrupted training is
-    carried on if the options, the data and the `code` (a hash of it) are the same.
+    `name` is that of the run, and `options` has the keys `recipe`, `seed`, `channel_means` and
+    `channel_deviations`. An interrupted training is carried on if the options, the data and the
+    `code` (a hash of it) are the same.
     """
 
+    name: str
     inputs: Inputs
     outputs: Outputs
     options: dict[str, Any]
@@ -97,12 +111,12 @@ def train_run(run: Run, processes: Processes = ALONE) -> None:
     classes = read_classes(inputs.classes)
     packed = read_packed(inputs.images, inputs.table)
     check_recipe(recipe, packed.images.shape[1], len(classes))
-    data = training_data(packed, classes, options, hold_out=outputs.valid_logits is not None)
-    if outputs.valid_logits is not None and len(data.valid_rows) == 0:
-        raise UserError(f"{inputs.table}: has no image of the split valid; run split again")
-    fingerprint = "\0".join(
-        (json.dumps(options, sort_keys=True), run.code, digest(inputs.images), digest(inputs.table))
-    )
+    splits = read_split(inputs.split, packed.table["id"]) if inputs.split else None
+    data = training_data(packed, classes, options, splits)
+    if inputs.split and len(data.valid_rows) == 0:
+        raise UserError(f"{inputs.split}: has no image of the split valid; run split again")
+    files = (inputs.images, inputs.table, *([inputs.split] if inputs.split else []))
+    fingerprint = "\0".join((json.dumps(options, sort_keys=True), run.code, *map(digest, files)))
     checkpoints = Checkpoints(
         run.checkpoint_folder,
         hashlib.sha256(fingerprint.encode()).hexdigest(),
@@ -110,7 +124,10 @@ def train_run(run: Run, processes: Processes = ALONE) -> None:
     )
     with chosen_device(machine.device, machine.gpus) as device:
         check_gpus(device, machine.processes_per_node, machine.gpus // machine.nodes)
-        precision, reason = choose_precision(recipe["precision"], device)
+        # One for all: what is measured on several busy nodes may differ.
+        precision, reason = processes.of_first(
+            partial(choose_precision, recipe["precision"], device)
+        )
         logger.info(
             "train on %s in %s (%s), %d threads%s",
             *(device_name(device), precision, reason, threads),
@@ -137,6 +154,9 @@ def train_run(run: Run, processes: Processes = ALONE) -> None:
         test_time_augmentation=recipe["test_time_augmentation"],
     )
     save_model(outputs.model, trained.model, description)
+    split = digest(inputs.split)[:SPLIT_DIGITS] if inputs.split else None
+    settings = {"run": run.name, "split": split} | options
+    write_text(outputs.settings, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
     write_metrics(outputs.metrics, trained.metrics())
     checkpoint.remove(run.checkpoint_folder)
 
@@ -166,10 +186,16 @@ def check_recipe(recipe: dict[str, Any], image_size: int, classes: int) -> None:
 
 
 def training_data(
-    packed: PackedImages, classes: Sequence[str], options: dict[str, Any], *, hold_out: bool
+    packed: PackedImages,
+    classes: Sequence[str],
+    options: dict[str, Any],
+    splits: Sequence[str] | None = None,
 ) -> TrainingData:
-    """Return the data of a training; without `hold_out`, the validation images are trained on."""
-    valid = (packed.table["split"] == "valid").to_numpy() & hold_out
+    """Return the data of a training: on the images of the split "train", or without splits on all.
+
+    `splits` has "train" or "valid" for each row of `packed`.
+    """
+    valid = np.array([split == "valid" for split in splits or [""] * len(packed.images)])
     numbers = {name: number for number, name in enumerate(classes)}
     return TrainingData(
         images=packed.images,

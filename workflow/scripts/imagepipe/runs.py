@@ -1,0 +1,85 @@
+"""Runs: the name of a setting, which is that of its results' folder, and which ones are there."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+# What a recipe says of a run beside how it is trained.
+NOT_OF_A_RUN = ("title", "members")
+LONGEST_CHANGES = 80
+HASH_DIGITS = 8
+_PLAIN = re.compile(r"[A-Za-z0-9_.+-]+")
+_FOLDER = re.compile(r"seed([0-9]+)")
+
+
+def run_name(recipe_name: str, recipe: Mapping[str, Any], changed: Mapping[str, Any]) -> str:
+    """Return the name of the run that trains by the recipe `changed`, which was `recipe` before.
+
+    It is the recipe's, with the changes behind an @, such as fast@optimizer.lr=0.1,epochs=5. Equal
+    settings have one name, and different ones two: where the changes are long, the last of them are
+    a hash.
+    """
+    found = {k: v for k, v in changes(recipe, changed).items() if k not in NOT_OF_A_RUN}
+    if not found:
+        return recipe_name
+    texts = [f"{key}={_text(value)}" for key, value in found.items()]
+    if len(",".join(texts)) <= LONGEST_CHANGES:
+        return f"{recipe_name}@{','.join(texts)}"
+    kept: list[str] = []
+    while len(",".join([*kept, texts[len(kept)]])) <= LONGEST_CHANGES:
+        kept.append(texts[len(kept)])
+    rest = f"+{len(texts) - len(kept)}-{short_hash(found)}"
+    return f"{recipe_name}@{','.join([*kept, rest])}"
+
+
+def own_recipe_name(stem: str, recipe: Mapping[str, Any]) -> str:
+    """Return the name of a user's own recipe: his file may say something else tomorrow."""
+    settings = {key: value for key, value in recipe.items() if key not in NOT_OF_A_RUN}
+    return f"{stem}-{short_hash(settings)}"
+
+
+def short_hash(value: object) -> str:
+    """Return a few hexadecimal digits that are the same for equal values of JSON's types."""
+    text = json.dumps(value, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:HASH_DIGITS]
+
+
+def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of `after` that differ, by their dotted keys, in the order of `after`."""
+    old = dict(leaves(before))
+    return {key: value for key, value in leaves(after) if old.get(key, old) != value}
+
+
+def leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the dotted key and the value of each setting that is no mapping itself."""
+    for key, value in settings.items():
+        if isinstance(value, Mapping) and value:
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _text(value: Any) -> str:
+    """Return a value as a part of a file's name; two values of one key have two texts."""
+    if isinstance(value, float):
+        return repr(value).removesuffix(".0")
+    if value is None or isinstance(value, bool | int):
+        return json.dumps(value)
+    if isinstance(value, str) and _PLAIN.fullmatch(value):
+        return value
+    if isinstance(value, list) and value and all(isinstance(item, int) for item in value):
+        return "x".join(map(str, value))
+    return short_hash(value)
+
+
+def validated_runs(results: Path) -> list[tuple[str, int]]:
+    """Return the name and the seed of each run of which validated results lie in a folder."""
+    found = []
+    for path in results.glob("*/seed*/train/run.yaml"):
+        seed = _FOLDER.fullmatch(path.parts[-3])
+        if seed and (path.parent / "metrics.json").is_file():
+            found.append((path.parts[-4], int(seed[1])))
+    return sorted(found)

@@ -1,0 +1,18 @@
+"""Rule `runs`: the table of all runs of the dataset that are there."""
+
+import json
+from pathlib import Path
+
+from imagepipe.run_table import write_run_table
+from job import run
+
+
+def main(snakemake) -> None:
+    table = Path(snakemake.output.table)
+    names = json.loads(snakemake.params.options)["runs"]
+    folders = [table.parent / name / f"seed{seed}" / "train" for name, seed in names]
+    write_run_table(folders, table)
+
+
+if __name__ == "__main__":
+    run(main, snakemake)

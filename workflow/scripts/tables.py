@@ -1,0 +1,17 @@
+"""Rules `tables` and `true_labels`: CSV files from beside the archives, or from inside of one."""
+
+import json
+from pathlib import Path
+
+from imagepipe.extraction import extract_tables
+from job import run
+
+
+def main(snakemake) -> None:
+    dataset = json.loads(snakemake.params.options)
+    tables = {name: Path(snakemake.output[role]) for role, name in dataset["tables"].items()}
+    extract_tables(dataset, Path(snakemake.input.sums).parent, tables)
+
+
+if __name__ == "__main__":
+    run(main, snakemake)
