@@ -180,6 +180,7 @@ DATASET_TABLE: dict[str, tuple[Change, set[str]]] = {
 # module of the library: the rules whose scripts use it; what comes after them reruns as well
 MODULE_TABLE: dict[str, set[str]] = {
     "archive_parts": {"fetch", "extract"},
+    "architectures": NOTHING,
     "archives": {"fetch", "extract"},
     "array_writing": {"pack"},
     "augmentation": {"train", "retrain"},
@@ -229,6 +230,7 @@ MODULE_TABLE: dict[str, set[str]] = {
     "processes": {"train", "retrain"},
     "progress": NOTHING,
     "randomness": {"train", "retrain"},
+    "recipe_checks": NOTHING,
     "reorganising": {"reorganise"},
     "sample_images": {"fetch"},
     "saving": {"train", "retrain"},

@@ -17,6 +17,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from imagepipe.errors import UserError, nearest
+from imagepipe.recipe_checks import check_recipe
 
 Schema = Mapping[str, Any]
 Options = dict[str, Any]
@@ -48,7 +49,8 @@ def load_configuration(user_config: Mapping[str, Any], workflow_folder: Path) ->
     """Check a user's configuration and read the dataset and the recipe that it names.
 
     `workflow_folder` holds `schemas/`, `datasets/` and `recipes/`. Raises `UserError` for an
-    unknown key, a value of the wrong type or range, and an unknown dataset or recipe.
+    unknown key, a value of the wrong type or range, an unknown dataset or recipe, and a recipe that
+    cannot work (see `check_recipe`).
     """
     schemas = {
         kind: yaml.safe_load((workflow_folder / "schemas" / f"{kind}.schema.yaml").read_text())
@@ -62,6 +64,7 @@ def load_configuration(user_config: Mapping[str, Any], workflow_folder: Path) ->
     recipe = check(as_written, schemas["recipe"], str(recipe_path))
     if settings["override"]:
         recipe = check(merge(as_written, settings["override"]), schemas["recipe"], "override")
+    check_recipe(recipe, dataset["image_size"], settings, str(recipe_path))
     if dataset["source"] == "folder" and settings["raw_dir"] is None:
         raise UserError(
             f"config: raw_dir: is not set, and {dataset_path.stem} has its images in folders of "
