@@ -204,6 +204,7 @@ MODULE_TABLE: dict[str, set[str]] = {
     "first_use": {"fetch"},
     "gpu_claims": {"train", "retrain", "predict"},
     "graphed_steps": {"train", "retrain"},
+    "hints": NOTHING,
     "history": {"train", "retrain"},
     "image_sources": {"extract"},
     "interruption": {"fetch", "train", "retrain"},
