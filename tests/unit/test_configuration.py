@@ -1,6 +1,7 @@
 """What a user may write in config.yaml, in files of their own and on the command line."""
 
 import json
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -229,7 +230,7 @@ def test_users_own_files_are_found_by_path_and_named_by_their_stems(
         ({"dataset": "cifar_10"}, ["dataset", "'cifar_10'", "did you mean 'cifar10'"]),
         ({"recipe": "d2l_full"}, ["recipe", "'d2l_full'", "did you mean 'd2l-full'"]),
         ({"dataset": "my/own.yaml"}, ["dataset", "'my/own.yaml'"]),
-        ({"device": "gpu"}, ["config: device", '"gpu"', "auto, cpu, cuda, mps"]),
+        ({"device": "gpu"}, ["config: device", '"gpu"', "auto, cpu, cuda, mps", "'cuda'?"]),
         ({"link_mode": "hard_link"}, ["config: link_mode", "did you mean 'hardlink'"]),
         ({"members": 0}, ["config: members", "0", "at least 1"]),
         ({"members": 1.5}, ["config: members", "1.5", "whole number or null"]),
@@ -240,11 +241,15 @@ def test_users_own_files_are_found_by_path_and_named_by_their_stems(
         ({"seed": "--1"}, ["config: seed", '"--1"', "whole number"]),
         ({"valid_ratio": 0}, ["config: valid_ratio", "more than 0"]),
         ({"valid_ratio": "1"}, ["config: valid_ratio", "less than 1"]),
+        ({"valid_ratio": 10}, ["config: valid_ratio", "less than 1 (10% is 0.1)"]),
         ({"valid_ratio": "nan"}, ["config: valid_ratio", '"nan"', "a number"]),
         ({"valid_ratio": float("nan")}, ["config: valid_ratio", '"nan"', "a number"]),
         ({"valid_ratio": float("inf")}, ["config: valid_ratio", '"inf"', "a number"]),
         ({"override": "{epochs: "}, ["config: override", "a mapping"]),
         ({"override": ["epochs"]}, ["config: override", "a mapping"]),
+        ({"override": "epochs=2"}, ["config: override", "a mapping {key: value}"]),
+        ({"epochs": 2}, ["config", "'epochs'", "write override='{epochs: 2}'"]),
+        ({"lr": 0.1}, ["config", "'lr'", "write override='{optimizer: {lr: 0.1}}'"]),
         ({"override": {"epoch": 5}}, ["override", "'epoch'", "did you mean 'epochs'"]),
         ({"override": {"optimizer": {"lrr": 5}}}, ["override: optimizer", "'lrr'", "'lr'"]),
         ({"override": {"optimizer": {"lr": "nan"}}}, ["override: optimizer.lr", '"nan"']),
@@ -256,6 +261,108 @@ def test_users_own_files_are_found_by_path_and_named_by_their_stems(
 def test_bad_value_is_refused_with_its_key(config: dict[str, Any], words: list[str]) -> None:
     with refused(*words):
         load(**config)
+
+
+@pytest.mark.parametrize(
+    ("override", "place", "key", "hint"),
+    [
+        ("{lr: 0.1}", "", "lr", "(did you mean optimizer.lr?); write {optimizer: {lr: 0.1}}"),
+        ("{optimizer.lr: 0.1}", "", "optimizer.lr", "write {optimizer: {lr: 0.1}}"),
+        (
+            "{optimizer: {head_lr: 1}}",
+            " optimizer:",
+            "head_lr",
+            "(did you mean optimizer.rest.head_lr?); write {optimizer: {rest: {head_lr: 1}}}",
+        ),
+        ("{optimizer: {epochs: 3}}", " optimizer:", "epochs", "write {epochs: 3}"),
+        ("{schedule: {lr: 0.1}}", " schedule:", "lr", "write {optimizer: {lr: 0.1}}"),
+        # Four other sections have one.
+        ("{loss: {name: x}}", " loss:", "name", "known: reduction, label_smoothing"),
+        ("{horizontal_flip: true}", "", "horizontal_flip", "{horizontal_flip: true}}"),
+        ("{rest: {lr: 1}}", "", "rest", "write {optimizer: {rest: {lr: 1}}}"),
+        ("{widths: [2, 4, 6]}", "", "widths", "write {model: {widths: [2, 4, 6]}}"),
+        ("{architecture: x}", "", "architecture", "write {model: {architecture: x}}"),
+        ("{epochs:2}", "", "epochs:2", "a space is missing after the colon: write {epochs: 2}"),
+        (
+            "{epochs:2, batch_size: 3}",
+            "",
+            "epochs:2",
+            "a space is missing after the colon: write {epochs: 2}",
+        ),
+        (
+            "{optimizer: {lr:0.1}}",
+            " optimizer:",
+            "lr:0.1",
+            "a space is missing after the colon: write {optimizer: {lr: 0.1}}",
+        ),
+        ("{lr:0.1}", "", "lr:0.1", "write {optimizer: {lr: 0.1}}"),
+        (
+            "{optimizer: {rest: {momentum:0.5}}}",
+            " optimizer.rest:",
+            "momentum:0.5",
+            "write {optimizer: {rest: {momentum: 0.5}}}",
+        ),
+        ("{epochs=2}", "", "epochs=2", "in place of '=': write {epochs: 2}"),
+    ],
+)
+def test_key_in_the_wrong_place_or_form_is_answered_with_the_right_one(
+    override: str, place: str, key: str, hint: str
+) -> None:
+    with refused(f"override:{place} unknown key {key!r}", hint):
+        load(override=override)
+    # As Snakemake gives it: every value as a text, and none as an empty one.
+    with refused(f"override:{place} unknown key {key!r}", hint):
+        load(override=yaml.load(override, yaml.BaseLoader))
+
+
+@pytest.mark.parametrize(
+    ("name", "library"),
+    [("resnet50", "torchvision"), ("efficientnet_b0", "torchvision"), ("convit_tiny", "timm")],
+)
+def test_network_in_place_of_a_recipe_is_answered_with_how_it_is_taken(
+    name: str, library: str
+) -> None:
+    pytest.importorskip(library)
+    override = f"{{model: {{name: {library}, architecture: {name}}}}}"
+    with refused(
+        f"config: recipe: {name!r} is no recipe but a network of {library}",
+        f"--config recipe=d2l override='{override}'",
+    ):
+        load(recipe=name)
+    recipe = load(recipe="d2l", override=override).recipe
+    assert recipe["model"]["architecture"] == name
+
+
+@pytest.mark.parametrize("name", ["/kaggle", "kaggle", "./kaggle", "my kaggle"])
+def test_folder_in_place_of_a_dataset_is_answered_with_where_it_belongs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    name = name.replace("/kaggle", f"{tmp_path}/kaggle") if name.startswith("/") else name
+    Path(name).mkdir()
+    with pytest.raises(UserError, match="is a folder; name the dataset") as raised:
+        load(dataset=name)
+    suggested = dict(pair.split("=") for pair in shlex.split(str(raised.value))[-2:])
+    assert suggested == {"dataset": "cifar10", "raw_dir": name}
+    load(**suggested)
+
+
+def test_folder_does_not_hide_a_shipped_dataset(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("sample").mkdir()
+    assert load(dataset="sample").dataset_name == "sample"
+
+
+def test_file_in_place_of_its_folder_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("kaggle").mkdir()
+    Path("kaggle/train.7z").touch()
+    with refused("config: raw_dir: 'kaggle/train.7z' is a file", "raw_dir=kaggle"):
+        load(dataset="cifar10", raw_dir="kaggle/train.7z")
 
 
 def test_dataset_that_is_not_downloaded_says_where_to_get_it(tmp_path: Path) -> None:

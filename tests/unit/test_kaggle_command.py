@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from builders import refused
+from builders import dataset_options, refused
 from imagepipe import kaggle_command
 from imagepipe.errors import Stopped, UserError
 from imagepipe.kaggle_command import download_competition
@@ -191,6 +191,35 @@ def test_without_the_command_it_says_how_to_get_it(
     monkeypatch.setenv("PATH", str(tmp_path))
     with refused("kaggle", "pip install kaggle six", "cifar-10.zip", "raw_dir"):
         download_competition("cifar-10", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "raw_dir", "missing"),
+    [
+        ("cifar10", None, True),
+        ("cifar10", "/data/kaggle", False),
+        ("cifar10_tiny", None, False),
+        ("sample", None, False),
+    ],
+)
+def test_the_missing_command_is_known_before_the_job_starts(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    dataset: str,
+    raw_dir: str | None,
+    missing: bool,
+) -> None:
+    options = dataset_options(dataset)
+    beside = fake_command(tmp_path, "")
+    monkeypatch.setattr(sys, "executable", str(beside.with_name("python")))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert kaggle_command.missing_download_tool(options, raw_dir) is None
+    beside.unlink()
+    message = kaggle_command.missing_download_tool(options, raw_dir)
+    assert (message is not None) == missing
+    if message is not None:
+        assert message.startswith("kaggle: the command is not installed; call `pip install kaggle")
+        assert "cifar-10.zip" in message
 
 
 def test_the_command_beside_python_goes_before_the_one_on_the_path(

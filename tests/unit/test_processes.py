@@ -167,7 +167,7 @@ def test_fewer_validation_images_than_processes(packed: Inputs, tmp_path: Path) 
 
 
 def test_a_mistake_of_the_user_is_said_as_by_one_process(packed: Inputs, tmp_path: Path) -> None:
-    recipe = PLAIN | {"augmentation": {"mixup": 0.2, "cutmix": 1.0}}
+    recipe = PLAIN | {"freeze": [{"parameters": "nothing", "after": 0.5}]}
     messages = []
     for processes in (1, 2):
         with pytest.raises(UserError) as caught:

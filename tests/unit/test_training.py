@@ -30,10 +30,10 @@ from imagepipe import device as device_module
 from imagepipe.errors import Stopped, UserError
 from imagepipe.history import write_metrics
 from imagepipe.interruption import StopRequest
-from imagepipe.models import SMALLEST_IMAGE
 from imagepipe.prediction import predict_logits
 from imagepipe.progress import counter
 from imagepipe.randomness import generator
+from imagepipe.recipe_checks import SMALLEST_IMAGE
 from imagepipe.saving import Checkpoints, Saver
 from imagepipe.standardisation import Standardisation
 from imagepipe.training import Look, Trained, train_epoch, try_steps

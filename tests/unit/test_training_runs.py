@@ -15,6 +15,7 @@ import pytest
 import torch
 import yaml
 
+from builders import refused
 from imagepipe import checkpoint, saving, training, training_runs, training_state
 from imagepipe.errors import UserError
 from imagepipe.logits import read_predictions
@@ -282,34 +283,22 @@ def test_a_split_without_validation_images_is_a_user_error(packed: Path, tmp_pat
         run(packed, tmp_path / "run")
 
 
-@pytest.mark.parametrize(("key", "largest"), [("random_crop_padding", 7), ("cutout", 8)])
-def test_an_augmentation_that_is_too_large_for_the_images_is_a_user_error(
-    key: str, largest: int, packed: Path, tmp_path: Path
-) -> None:
-    def options(value: int) -> dict[str, Any]:
-        recipe = complete_recipe(augmentation={key: value}, epochs=1)
-        return run_options(recipe=recipe)
-
-    run(packed, tmp_path / "fits", options(largest))
-    message = f"{key}: is {largest + 1}, but must be at most {largest} for images of 8 pixels"
-    with pytest.raises(UserError, match=message):
-        run(packed, tmp_path / "too large", options(largest + 1))
-
-
-def test_a_recipe_that_does_not_suit_itself_or_the_images_is_a_user_error(
+def test_parameters_to_freeze_that_the_network_does_not_have_are_a_user_error(
     packed: Path, tmp_path: Path
 ) -> None:
-    for sections, message in (
-        ({"augmentation": {"mixup": 1, "cutmix": 1}}, "mixup and cutmix; set one of them to 0"),
-        ({"model": {"name": "airbench"}}, "images of 9 pixels at least, and gets some of 8"),
-        (
-            {"freeze": [{"parameters": "whitening", "after": 0.5}]},
-            "no parameter's name begins with 'whitening'; known: classifier, features",
-        ),
-    ):
-        recipe = complete_recipe(epochs=1, **sections)
-        with pytest.raises(UserError, match=message):
-            run(packed, tmp_path / "run", run_options(recipe=recipe))
+    recipe = complete_recipe(freeze=[{"parameters": "whitening", "after": 0.5}])
+    message = "no parameter's name begins with 'whitening'; known: classifier, features"
+    with pytest.raises(UserError, match=message):
+        run(packed, tmp_path / "run", run_options(recipe=recipe))
+
+
+def test_a_last_batch_of_one_image_that_ends_as_one_pixel_is_a_user_error(tmp_path: Path) -> None:
+    images, labels = coloured(10, size=4)
+    names = [CLASSES[label] for label in labels.tolist()]
+    write_packed(tmp_path / "packed", images.numpy(), names, ["valid", *["train"] * 9])
+    recipe = complete_recipe(batch_size=8, drop_last=False)
+    with refused("batch_size", "a single image", "set drop_last: true"):
+        run(tmp_path / "packed", tmp_path / "run", run_options(recipe=recipe))
 
 
 @pytest.mark.parametrize(

@@ -136,6 +136,7 @@ TABLES = {"tables", "true_labels"}
 # module of the library: the rules whose scripts use it; what comes after them reruns as well
 MODULE_TABLE: dict[str, set[str]] = {
     "archive_parts": {"fetch", "extract", "pack"} | TABLES,
+    "architectures": NOTHING,
     "archives": {"fetch", "extract", "pack"} | TABLES,
     "array_writing": {"pack"},
     "augmentation": {"train", "retrain"},
@@ -160,6 +161,7 @@ MODULE_TABLE: dict[str, set[str]] = {
     "first_use": {"fetch"},
     "gpu_claims": {"train", "retrain", "predict"},
     "graphed_steps": {"train", "retrain"},
+    "hints": NOTHING,
     "history": {"train", "retrain"},
     "image_sources": {"extract", "pack"} | TABLES,
     "interruption": {"fetch", "train", "retrain"},
@@ -187,6 +189,7 @@ MODULE_TABLE: dict[str, set[str]] = {
     "processes": {"train", "retrain"},
     "progress": NOTHING,
     "randomness": {"train", "retrain"},
+    "recipe_checks": NOTHING,
     "reorganising": {"reorganise"},
     "sample_images": {"fetch"},
     "saving": {"train", "retrain"},

@@ -113,8 +113,8 @@ SLURM_COMMANDS = {
         ),
         (("device=cpu",), {"--ntasks=1", "--nodes=1"}, {"--gpus"}),
         (
-            ("gpus_per_run=4", "nodes_per_run=2"),
-            {"--gpus=8", "--nodes=2", "--ntasks=2"},
+            ("gpus_per_run=2", "nodes_per_run=2"),
+            {"--gpus=4", "--nodes=2", "--ntasks=2"},
             {"per-gpu"},
         ),
         (("device=cpu", "nodes_per_run=2"), {"--ntasks=2", "--nodes=2"}, {"--gpus"}),

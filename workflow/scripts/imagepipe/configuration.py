@@ -16,7 +16,9 @@ from typing import Any
 import yaml
 from jsonschema import Draft202012Validator
 
+from imagepipe import hints
 from imagepipe.errors import UserError, nearest
+from imagepipe.recipe_checks import check_recipe
 from imagepipe.runs import own_recipe_name, run_name
 
 Schema = Mapping[str, Any]
@@ -28,6 +30,7 @@ BOUNDS = {
     "exclusiveMinimum": "more than",
     "exclusiveMaximum": "less than",
 }
+UPPER_BOUNDS = ("maximum", "exclusiveMaximum")
 
 
 @dataclass(frozen=True)
@@ -50,13 +53,18 @@ def load_configuration(user_config: Mapping[str, Any], workflow_folder: Path) ->
     """Check a user's configuration and read the dataset and the recipe that it names.
 
     `workflow_folder` holds `schemas/`, `datasets/` and `recipes/`. Raises `UserError` for an
-    unknown key, a value of the wrong type or range, and an unknown dataset or recipe.
+    unknown key, a value of the wrong type or range, an unknown dataset or recipe, and a recipe that
+    cannot work (see `check_recipe`).
     """
     schemas = {
         kind: yaml.safe_load((workflow_folder / "schemas" / f"{kind}.schema.yaml").read_text())
         for kind in ("config", "dataset", "recipe")
     }
+    refuse_keys_of_recipe(user_config, schemas["config"], schemas["recipe"])
     settings = check(dict(user_config), schemas["config"], "config")
+    misplaced = hints.file_as_raw_dir(settings["raw_dir"] or "")
+    if misplaced:
+        raise UserError(f"config: raw_dir: {misplaced}")
     dataset_path = find_file("dataset", settings["dataset"], workflow_folder / "datasets")
     recipe_path = find_file("recipe", settings["recipe"], workflow_folder / "recipes")
     dataset = check(read_yaml(dataset_path), schemas["dataset"], str(dataset_path))
@@ -64,6 +72,7 @@ def load_configuration(user_config: Mapping[str, Any], workflow_folder: Path) ->
     recipe = unchanged = check(as_written, schemas["recipe"], str(recipe_path))
     if settings["override"]:
         recipe = check(merge(as_written, settings["override"]), schemas["recipe"], "override")
+    check_recipe(recipe, dataset["image_size"], settings, str(recipe_path))
     if dataset["source"] == "folder" and settings["raw_dir"] is None:
         raise UserError(
             f"config: raw_dir: is not set, and {dataset_path.stem} has its images in folders of "
@@ -83,6 +92,21 @@ def load_configuration(user_config: Mapping[str, Any], workflow_folder: Path) ->
     return Configuration(settings, dataset_path.stem, dataset, run, recipe)
 
 
+def refuse_keys_of_recipe(
+    user_config: Mapping[str, Any], config_schema: Schema, recipe_schema: Schema
+) -> None:
+    """Raise `UserError` for a key that stands beside `override` and belongs into it."""
+    for key, value in user_config.items():
+        if key in config_schema["properties"]:
+            continue
+        place = hints.find_key(recipe_schema, (), str(key))
+        if place is not None:
+            raise UserError(
+                f"config: unknown key {str(key)!r}; it is a key of the recipe: write "
+                f"override='{hints.nested(place, value)}'"
+            )
+
+
 def canonical_json(options: object) -> str:
     """Return the same text for the same options, whatever the order of their keys."""
     return json.dumps(options, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
@@ -90,19 +114,20 @@ def canonical_json(options: object) -> str:
 
 def find_file(kind: str, name: str, folder: Path) -> Path:
     """Return the file of a dataset or recipe: `name` in `folder`, or a path to a user's own."""
-    if "/" in name or name.endswith((".yaml", ".yml")):
-        path = Path(name).expanduser()
-        if not path.is_file():
-            raise UserError(f"config: {kind}: there is no file {name!r}; correct the path")
+    is_path = "/" in name or name.endswith((".yaml", ".yml"))
+    path = Path(name).expanduser() if is_path else folder / f"{name}.yaml"
+    if path.is_file():
         return path
-    path = folder / f"{name}.yaml"
-    if not path.is_file():
-        known = sorted(file.stem for file in folder.glob("*.yaml"))
-        raise UserError(
-            f"config: {kind}: there is no {kind} {name!r}{nearest(name, known)}; "
-            f"known: {', '.join(known)}, or a path to your own .yaml file"
-        )
-    return path
+    hint = hints.folder_as_dataset(name) if kind == "dataset" else hints.network_as_recipe(name)
+    if hint:
+        raise UserError(f"config: {kind}: {hint}")
+    if is_path:
+        raise UserError(f"config: {kind}: there is no file {name!r}; correct the path")
+    known = sorted(file.stem for file in folder.glob("*.yaml"))
+    raise UserError(
+        f"config: {kind}: there is no {kind} {name!r}{nearest(name, known)}; "
+        f"known: {', '.join(known)}, or a path to your own .yaml file"
+    )
 
 
 def read_yaml(path: Path) -> Options:
@@ -132,7 +157,7 @@ def check(options: object, schema: Schema, source: str) -> Options:
 
     `source` names the file in error messages. Raises `UserError` for what the schema refuses.
     """
-    complete = _coerced(options, schema, source)
+    complete = _coerced(options, schema, source, schema)
     errors = Draft202012Validator(schema).iter_errors(complete)
     error = min(errors, key=lambda e: (len(e.absolute_path), e.json_path), default=None)
     if error is not None:
@@ -152,24 +177,35 @@ def _explain(error: Any) -> str:
             return f"is {value}, but must be {_type_names(limit)}"
         case "enum":
             known = [str(choice) for choice in limit]
-            guess = nearest(str(error.instance), known)
+            guess = hints.nearest_choice(str(error.instance), known)
             return f"is {value}, but must be one of {', '.join(known)}{guess}"
         case "required":
             return str(error.message).replace("is a required property", "is missing")
         case "minimum" | "maximum" | "exclusiveMinimum" | "exclusiveMaximum" as bound:
-            return f"is {value}, but must be {BOUNDS[bound]} {limit}"
+            hint = hints.percentage(error.instance, limit) if bound in UPPER_BOUNDS else ""
+            return f"is {value}, but must be {BOUNDS[bound]} {limit}{hint}"
         case _:
             return " ".join(str(error.message).split())
 
 
 def _type_names(types: str | list[str]) -> str:
-    words = {"null": "null", "object": "a mapping", "array": "a list", "string": "text"}
+    words = {
+        "null": "null",
+        "object": "a mapping {key: value}",
+        "array": "a list",
+        "string": "text",
+    }
     words |= {"boolean": "true or false", "integer": "a whole number", "number": "a number"}
     return " or ".join(words[name] for name in ([types] if isinstance(types, str) else types))
 
 
-def _coerced(value: Any, schema: Schema, source: str, keys: tuple[str, ...] = ()) -> Any:
-    """Read text by the schema's type, refuse unknown keys, and fill in defaults."""
+def _coerced(
+    value: Any, schema: Schema, source: str, whole: Schema, keys: tuple[str, ...] = ()
+) -> Any:
+    """Read text by the schema's type, refuse unknown keys, and fill in defaults.
+
+    `schema` is that of the section `keys`, a part of the `whole` one.
+    """
     types = schema.get("type", [])
     types = [types] if isinstance(types, str) else types
     if isinstance(value, str):
@@ -183,32 +219,29 @@ def _coerced(value: Any, schema: Schema, source: str, keys: tuple[str, ...] = ()
     elif isinstance(value, float) and value.is_integer() and "integer" in types:
         value = int(value)
     if isinstance(value, Mapping) and "properties" in schema:
-        return _coerced_mapping(value, schema, source, keys)
+        return _coerced_mapping(value, schema, source, whole, keys)
     if isinstance(value, list) and "items" in schema:
         return [
-            _coerced(item, schema["items"], source, (*keys, str(number)))
+            _coerced(item, schema["items"], source, whole, (*keys, str(number)))
             for number, item in enumerate(value, start=1)
         ]
     return value
 
 
 def _coerced_mapping(
-    value: Mapping[str, Any], schema: Schema, source: str, keys: tuple[str, ...]
+    value: Mapping[str, Any], schema: Schema, source: str, whole: Schema, keys: tuple[str, ...]
 ) -> Options:
     properties = schema["properties"]
     for key in value:
         if key not in properties:
-            known = ", ".join(properties)
-            guess = nearest(str(key), list(properties))
-            raise UserError(
-                f"{_where(source, list(keys))}: unknown key {str(key)!r}{guess}; known: {known}"
-            )
+            explanation = hints.unknown_key(whole, keys, str(key), value[key])
+            raise UserError(f"{_where(source, list(keys))}: {explanation}")
     complete: Options = {}
     for key, subschema in properties.items():
         if key in value:
-            complete[key] = _coerced(value[key], subschema, source, (*keys, key))
+            complete[key] = _coerced(value[key], subschema, source, whole, (*keys, key))
         elif "default" in subschema:
-            complete[key] = _coerced(subschema["default"], subschema, source, (*keys, key))
+            complete[key] = _coerced(subschema["default"], subschema, source, whole, (*keys, key))
     return complete
 
 

@@ -10,10 +10,11 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from imagepipe.errors import Stopped, UserError
 from imagepipe.interruption import StopRequest, stop_requests
@@ -118,6 +119,20 @@ def download_competition(competition: str, folder: Path, silence: float = SILENC
     if process.returncode != 0 or not bundle.is_file():
         raise UserError(f"competition {competition}: {explain(output, competition)}")
     return bundle
+
+
+def missing_download_tool(dataset: Mapping[str, Any], raw_dir: object) -> str | None:
+    """Say in a line which command `fetch` lacks to download a dataset; None if it lacks none.
+
+    It can be asked before the job starts. `raw_dir` is the setting; with it, nothing is downloaded.
+    """
+    if raw_dir is not None or dataset["source"] != "kaggle":
+        return None
+    try:
+        find_command(f"{dataset['competition']}.zip")
+    except UserError as error:
+        return str(error)
+    return None
 
 
 def find_command(bundle: str) -> str:

@@ -26,7 +26,7 @@ def keep_freed_memory() -> None:
         mallopt(M_MMAP_THRESHOLD, LARGEST_KEPT)
 
 
-def memory_is_full(error: RuntimeError) -> bool:
+def memory_is_full(error: Exception) -> bool:
     """Say whether PyTorch raised an error because it could not get the memory that it wanted."""
     return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in FULL)
 

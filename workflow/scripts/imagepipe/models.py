@@ -8,13 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from imagepipe.architectures import LIBRARIES
 from imagepipe.named_models import create_library_model
 from imagepipe.wide_resnet import WideResNet
 
-LIBRARIES = ("torchvision", "timm")
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "silu": F.silu}
-# Of airbench: one pixel is lost to the first convolution, and three times half of the rest.
-SMALLEST_IMAGE = 9
 
 
 def create_model(options: dict[str, Any], num_classes: int) -> nn.Module:
@@ -149,7 +147,7 @@ class Airbench(nn.Module):
     (`whitening.whiten`) and not trained, and GELU; three groups of `widths` channels, of two or
     three convolutions each; the largest value of each channel over the image, to which its mean is
     added with the pooling `max_plus_mean`; a linear layer without bias, whose logits are divided by
-    the number of its inputs. Images need `SMALLEST_IMAGE` pixels at least.
+    the number of its inputs. Images need `recipe_checks.SMALLEST_IMAGE` pixels at least.
     """
 
     def __init__(

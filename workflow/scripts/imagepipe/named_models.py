@@ -7,7 +7,8 @@ from types import ModuleType
 import torch
 from torch import Tensor, nn
 
-from imagepipe.errors import UserError, nearest
+from imagepipe.architectures import not_installed, unknown_architecture
+from imagepipe.errors import UserError
 
 
 def create_library_model(library: str, architecture: str, num_classes: int) -> nn.Module:
@@ -22,8 +23,7 @@ def create_library_model(library: str, architecture: str, num_classes: int) -> n
         known = module.models.list_models(module=module.models)
     if architecture not in known:
         raise UserError(
-            f"recipe: model.architecture: {library} has no {architecture!r}"
-            f"{nearest(architecture, known)}; see {library}'s list of models"
+            f"recipe: model.architecture: {unknown_architecture(library, architecture, known)}"
         )
     if library == "timm":
         model: nn.Module = module.create_model(architecture, num_classes=num_classes)
@@ -37,9 +37,7 @@ def _import(library: str) -> ModuleType:
     try:
         return importlib.import_module(library)
     except ModuleNotFoundError:
-        raise UserError(
-            f"recipe: model.name: {library} is not installed; install it by `pip install {library}`"
-        ) from None
+        raise UserError(f"recipe: model.name: {not_installed(library)}") from None
 
 
 def fit_stem(model: nn.Module) -> None:

@@ -14,6 +14,7 @@ import torch
 import yaml
 
 from imagepipe import checkpoint
+from imagepipe.architectures import LIBRARIES
 from imagepipe.device import check_gpus, choose_precision, chosen_device, device_name
 from imagepipe.errors import UserError
 from imagepipe.files import digest, write_text
@@ -21,10 +22,10 @@ from imagepipe.history import write_metrics
 from imagepipe.logits import Predictions, write_predictions
 from imagepipe.memory import full_memory_message, largest_that_fits, memory_is_full
 from imagepipe.model_files import ModelDescription, save_model
-from imagepipe.models import LIBRARIES, SMALLEST_IMAGE
 from imagepipe.named_models import check_library_model
 from imagepipe.packed_images import PackedImages, read_classes, read_packed, read_split
 from imagepipe.processes import ALONE, Processes
+from imagepipe.recipe_checks import smallest_image
 from imagepipe.saving import Checkpoints
 from imagepipe.training import Trained, train, try_steps
 from imagepipe.training_state import TrainingData, fitting_batch_size
@@ -100,9 +101,9 @@ class Run:
 def train_run(run: Run, processes: Processes = ALONE) -> None:
     """Train one model, and write it with its history, metrics and validation logits.
 
-    Raises `UserError` for options that do not suit the images, a loss that is not finite, and a
-    batch that does not fit into the memory. With several processes, each calls it, and the first
-    one writes.
+    The recipe is one that `recipe_checks.check_recipe` accepts. Raises `UserError` for a network
+    that does not suit the images, a loss that is not finite, and a batch that does not fit into the
+    memory. With several processes, each calls it, and the first one writes.
     """
     inputs, outputs, options, machine = run.inputs, run.outputs, run.options, run.machine
     threads = max(1, machine.threads // machine.processes_per_node)
@@ -110,7 +111,10 @@ def train_run(run: Run, processes: Processes = ALONE) -> None:
     recipe = options["recipe"]
     classes = read_classes(inputs.classes)
     packed = read_packed(inputs.images, inputs.table)
-    check_recipe(recipe, packed.images.shape[1], len(classes))
+    name, architecture = recipe["model"]["name"], recipe["model"]["architecture"]
+    if name in LIBRARIES:
+        smallest = smallest_image(recipe, packed.images.shape[1])
+        check_library_model(name, architecture, len(classes), smallest)
     splits = read_split(inputs.split, packed.table["id"]) if inputs.split else None
     data = training_data(packed, classes, options, splits)
     if inputs.split and len(data.valid_rows) == 0:
@@ -161,30 +165,6 @@ def train_run(run: Run, processes: Processes = ALONE) -> None:
     checkpoint.remove(run.checkpoint_folder)
 
 
-def check_recipe(recipe: dict[str, Any], image_size: int, classes: int) -> None:
-    """Raise `UserError` if a recipe does not suit images of that size, or itself."""
-    augmentation = recipe["augmentation"]
-    if augmentation["mixup"] and augmentation["cutmix"]:
-        raise UserError("recipe: augmentation: has mixup and cutmix; set one of them to 0")
-    scales = [stage["scale"] for stage in recipe["progressive_resizing"]]
-    smallest = round(image_size * min([1.0, *scales]))
-    if recipe["model"]["name"] == "airbench" and smallest < SMALLEST_IMAGE:
-        raise UserError(
-            f"recipe: model: airbench needs images of {SMALLEST_IMAGE} pixels at least, and gets "
-            f"some of {smallest}; take another model, or leave progressive_resizing out"
-        )
-    if recipe["model"]["name"] in LIBRARIES:
-        check_library_model(
-            recipe["model"]["name"], recipe["model"]["architecture"], classes, smallest
-        )
-    for key, largest in (("random_crop_padding", image_size - 1), ("cutout", image_size)):
-        if augmentation[key] > largest:
-            raise UserError(
-                f"recipe: augmentation.{key}: is {augmentation[key]}, but must be at most "
-                f"{largest} for images of {image_size} pixels"
-            )
-
-
 def training_data(
     packed: PackedImages,
     classes: Sequence[str],
@@ -221,7 +201,7 @@ def train_or_explain(
     recipe, seed = options["recipe"], options["seed"]
     try:
         return train(data, recipe, seed, device, precision, history, checkpoints, processes)
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
         if not memory_is_full(error):
             explain(error, recipe)
             raise
@@ -240,7 +220,7 @@ def train_or_explain(
     raise UserError(full_memory_message(device_name(device), key, batch_size, fits))
 
 
-def explain(error: RuntimeError, recipe: dict[str, Any]) -> None:
+def explain(error: Exception, recipe: dict[str, Any]) -> None:
     """Raise `UserError` for an error that comes from an option of the recipe, else do nothing."""
     detail = " ".join(str(error).split())[:200]
     of_compiler = type(error).__module__.startswith(("torch._dynamo", "torch._inductor"))
@@ -250,3 +230,9 @@ def explain(error: RuntimeError, recipe: dict[str, Any]) -> None:
         ) from None
     if recipe["deterministic"] and "deterministic" in detail:
         raise UserError(f"deterministic: {detail}; set deterministic: false") from None
+    if "Expected more than 1 value per channel" in detail:
+        raise UserError(
+            "recipe: batch_size: a batch, or a part of one, has a single image, from which batch "
+            "normalisation cannot learn; change batch_size or micro_batch_size, or set drop_last: "
+            "true"
+        ) from None
