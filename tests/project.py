@@ -11,7 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 import forked_calls
+from imagepipe.configuration import load_configuration
 
 ROOT = Path(__file__).resolve().parent.parent
 PARTS = ("Snakefile", "config.yaml", "workflow", "profiles", "envs")
@@ -20,6 +23,13 @@ QUICK = (
     "override={epochs: 1, batch_size: 10, least_steps_per_epoch: 1, freeze: [], "
     "model: {name: small_cnn, width: 2}}"
 )
+
+
+def run_of(override: str, recipe: str = "fast") -> str:
+    """Return the name of the run of an override as it is written behind --config."""
+    changes = yaml.safe_load(override.removeprefix("override="))
+    settings = {"recipe": recipe, "override": changes}
+    return load_configuration(settings, ROOT / "workflow").run_name
 
 
 @dataclass(frozen=True)

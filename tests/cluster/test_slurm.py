@@ -18,7 +18,7 @@ from PIL import Image
 from builders import make_competition, make_kaggle, write_archive, write_csv
 from imagepipe import checkpoint
 from local_slurm import TROUBLED, URGENT, LocalSlurm, call
-from project import Project, kill_group, text_since, wait_until
+from project import Project, kill_group, run_of, text_since, wait_until
 from training_builders import CLASSES, coloured
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
@@ -37,7 +37,6 @@ SMOOTH = (
     "override={epochs: 5, batch_size: 50, precision: fp32, loss: {reduction: mean}, "
     "model: {name: airbench, widths: [8, 16, 16]}, optimizer: {name: sgd, lr: 0.02}}"
 )
-RESULTS = "results/cifar10/fast"
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +54,11 @@ def override(epochs: int) -> str:
         f"override={{epochs: {epochs}, batch_size: 10, least_steps_per_epoch: 1, precision: fp32, "
         "test_time_augmentation: none, freeze: [], model: {name: small_cnn, width: 8}}"
     )
+
+
+def results_of(override: str) -> str:
+    """Return the folder of an override's results."""
+    return f"results/cifar10/{run_of(override)}"
 
 
 @dataclass(frozen=True)
@@ -119,7 +123,8 @@ def ways(slurm: LocalSlurm, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     }
     if real_data:
         make_kaggle(Path(real_data), archives["real"], "--train", "2000", "--test", "500")
-    models = [f"{RESULTS}/seed{seed}/final/model.safetensors" for seed in range(5)]
+    results = results_of(override(epochs=8))
+    models = [f"{results}/seed{seed}/final/model.safetensors" for seed in range(5)]
     ways: dict[str, Way] = {}
     try:
         for name, project in projects.items():
@@ -162,11 +167,12 @@ def test_whatever_the_cluster_does_the_bytes_are_the_same(
         make_competition(each.directory / "kaggle", train=400, test=20)
     trouble = ("--set-resources", f"train:slurm_partition={TROUBLED}")
     config = (*ONE_THREAD, *KAGGLE, "checkpoint_minutes=0.005", override(epochs=280))
+    results = results_of(override(epochs=280))
     outputs = [
-        f"{RESULTS}/seed0/train/{name}" for name in ("model.safetensors", "valid_logits.npz")
+        f"{results}/seed0/train/{name}" for name in ("model.safetensors", "valid_logits.npz")
     ]
-    saved = project.directory / RESULTS / "seed0/.checkpoint/train" / checkpoint.FILE_NAME
-    log = project.directory / "logs/cifar10/fast/seed0/train.log"
+    saved = project.directory / results / "seed0/.checkpoint/train" / checkpoint.FILE_NAME
+    log = project.directory / results.replace("results", "logs", 1) / "seed0/train.log"
 
     def training_job() -> int:
         """Wait until a training saves from now on, and return the number of its job."""
@@ -246,7 +252,7 @@ def test_the_whole_way_gives_the_bytes_of_the_local_run(ways: dict[str, Way]) ->
     way.wait()
     here.wait()
     assert way.output.count("submitted with SLURM jobid") == 4  # data, train, retrain, predict
-    assert_same_bytes(here.project, way.project, "results/sample/fast/seed0")
+    assert_same_bytes(here.project, way.project, "results/sample/fast@epochs=1/seed0")
     again = way.project.run("submission.csv", *PROFILE, config=way.config, cores=None)
     assert "Nothing to be done" in again.output
 
@@ -256,7 +262,7 @@ def test_real_images_give_the_bytes_of_the_local_run(ways: dict[str, Way]) -> No
     way, here = ways["real"], ways["real here"]
     way.wait()
     here.wait()
-    assert_same_bytes(here.project, way.project, f"{RESULTS}/seed0")
+    assert_same_bytes(here.project, way.project, f"{results_of(override(epochs=1))}/seed0")
     assert len(rows(here.project.directory / "submission.csv")) == 500
 
 
@@ -265,7 +271,7 @@ def test_five_members_run_side_by_side_on_two_nodes(
 ) -> None:
     way = ways["members"]
     way.wait()
-    numbers = way.submitted("Train fast, seed ., on all")
+    numbers = way.submitted("Train fast@.*, seed ., on all")
     assert len(numbers) == 5
     jobs = [job for job in slurm.finished() if job.number in numbers]
     assert [job.state for job in jobs] == ["COMPLETED"] * 5
@@ -283,10 +289,11 @@ def test_a_training_on_two_nodes_comes_to_the_same_as_on_one(
     numbers = way.submitted("Train")
     jobs = [job for job in slurm.finished() if job.number in numbers]
     assert [job.nodes for job in jobs] == ["n[1-2]"] * 2
-    log = two / "logs/cifar10/fast/seed0/train.log"
+    results = results_of(SMOOTH)
+    log = two / results.replace("results", "logs", 1) / "seed0/train.log"
     assert "1 threads in each of 2 processes" in log.read_text()
     for stage in ("train", "final"):
-        history = f"{RESULTS}/seed0/{stage}/history.csv"
+        history = f"{results}/seed0/{stage}/history.csv"
         for alone, together in zip(rows(one / history), rows(two / history), strict=True):
             loss = float(alone["train_loss"])
             assert float(together["train_loss"]) == pytest.approx(loss, rel=1e-4)
@@ -296,7 +303,7 @@ def test_a_training_on_two_nodes_comes_to_the_same_as_on_one(
     assert sum(same) >= 999
     # They are not the same because nothing was learned.
     assert {row["label"] for row in answers[1]} == set(CLASSES)
-    assert float(rows(two / f"{RESULTS}/seed0/final/history.csv")[-1]["train_accuracy"]) > 0.9
+    assert float(rows(two / f"{results}/seed0/final/history.csv")[-1]["train_accuracy"]) > 0.9
 
 
 def write_coloured(folder: Path) -> None:

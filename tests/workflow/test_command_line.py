@@ -32,12 +32,12 @@ def test_a_file_removed_from_a_folder_is_named_and_can_be_made_again(project: Pr
     make_competition(raw, train=20, test=10)
     config = ("dataset=cifar10", "raw_dir=kaggle")
     assert project.run("pack", config=config).code == 0
-    (project.directory / "data/cifar10/train_valid_test/test/unknown/3.png").unlink()
+    (project.directory / "data/cifar10/extracted/test/3.png").unlink()
     result = project.run("pack", "--forcerun", "pack", config=config)
     assert result.code == 1
-    assert "test/unknown/3.png" in result.errors[0]
-    assert "--forcerun reorganise" in result.errors[0]
-    result = project.run("pack", "--forcerun", "reorganise", config=config)
+    assert "extracted/test/3.png" in result.errors[0]
+    assert "--forcerun extract" in result.errors[0]
+    result = project.run("pack", "--forcerun", "extract", config=config)
     assert result.code == 0, result.output
 
 

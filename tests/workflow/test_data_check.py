@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from builders import label_of, make_competition, png_bytes, write_archive
-from project import QUICK, Project
+from project import QUICK, Project, run_of
 
 TRAIN, TEST = 30, 20
 DATA = "data/cifar10"
@@ -57,7 +57,7 @@ def test_images_of_the_test_set_are_refused_until_they_are_allowed(project: Proj
     assert {"train", "retrain", "publish"} <= result.rules
     assert not result.rules & {"pack", "compare", "check_data"}
     for rule in ("train", "retrain"):
-        log = project.read(f"logs/cifar10/fast/seed0/{rule}.log").decode()
+        log = project.read(f"logs/cifar10/{run_of(QUICK)}/seed0/{rule}.log").decode()
         assert log.count("training image '17' = test image '3'") == 1
         assert "train on them all the same" in log
     # Nothing is trained again, nor refused, when it is no longer allowed.

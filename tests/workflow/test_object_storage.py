@@ -21,6 +21,7 @@ from project import (
     Result,
     environment,
     kill_group,
+    run_of,
     wait_until,
     write_program,
 )
@@ -130,7 +131,7 @@ def test_jobs_that_share_no_folder_come_to_the_same_bytes(storage: Storage, tmp_
 
     here, config_here = prepared(tmp_path / "here")
     assert here.run(SUBMISSION, config=config_here).code == 0
-    model = "results/cifar10/fast/seed0/final/model.safetensors"
+    model = f"results/cifar10/{run_of(QUICK)}/seed0/final/model.safetensors"
     for path in (SUBMISSION, model):
         assert storage.read(path) == here.read(path), path
     # Nothing is left beside the storage: neither where Snakemake ran, nor where the jobs did.

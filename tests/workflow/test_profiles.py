@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from builders import make_competition
-from project import QUICK, ROOT, Project, Result, environment, write_program
+from project import QUICK, ROOT, Project, Result, environment, run_of, write_program
 
 PROFILES = sorted(path.name for path in (ROOT / "profiles").iterdir())
 CONFIG = ("dataset=cifar10", "raw_dir=kaggle", QUICK)
@@ -28,7 +28,7 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = Project.copy_to(tmp_path_factory.mktemp("packed"))
     (project.directory / "kaggle").mkdir()
     make_competition(project.directory / "kaggle", train=40, test=12)
-    result = project.run("compare", config=(*CONFIG, "layout=packed"))
+    result = project.run("compare", "split", config=(*CONFIG, "layout=packed"))
     assert result.code == 0, result.output
     return project
 
@@ -44,7 +44,7 @@ def test_a_dry_run_with_a_profile_passes(profile: str, packed: Project) -> None:
     assert result.code == 0, result.output
     # Where the layout were another one, the data would be stale, too.
     assert result.rules == {
-        *("check_data", "train", "select", "retrain", "predict", "submission", "plots", "publish")
+        *("check_data", "train", "runs", "retrain", "predict", "submission", "plots", "publish")
     }
 
 
@@ -82,7 +82,7 @@ def stand_ins(tmp_path: Path) -> StandIns:
 
 
 def train(seed: int) -> str:
-    return f"results/cifar10/fast/seed{seed}/train/model.safetensors"
+    return f"results/cifar10/{run_of(QUICK)}/seed{seed}/train/model.safetensors"
 
 
 # It takes down what it is asked for, and refuses it.
@@ -266,7 +266,9 @@ def test_two_gpus_train_two_members_side_by_side(
     if cores < 2:
         pytest.skip("needs two cores")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
-    models = [f"results/cifar10/fast/seed{seed}/final/model.safetensors" for seed in (0, 1)]
+    models = [
+        f"results/cifar10/{run_of(QUICK)}/seed{seed}/final/model.safetensors" for seed in (0, 1)
+    ]
     result = packed.run(
         *(*models, "--workflow-profile", "profiles/local-gpu"),
         config=(*CONFIG, "layout=packed", "members=2"),
@@ -278,5 +280,5 @@ def test_two_gpus_train_two_members_side_by_side(
     at_once = result.output.index(f"Job {began[1]}: Train")
     assert f"Finished jobid: {began[0]} " not in result.output[:at_once]
     for seed in (0, 1):
-        log = packed.directory / f"logs/cifar10/fast/seed{seed}/retrain.log"
+        log = packed.directory / f"logs/cifar10/{run_of(QUICK)}/seed{seed}/retrain.log"
         assert f", {cores // 2} threads" in log.read_text()

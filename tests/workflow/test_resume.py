@@ -15,7 +15,7 @@ import pytest
 
 from builders import make_competition
 from imagepipe import checkpoint
-from project import Project, kill_group, text_since
+from project import Project, kill_group, run_of, text_since
 
 STOPS = int(os.environ.get("IMAGEPIPE_STOPS", "20"))
 # Long enough that so many stops find the training under way.
@@ -32,8 +32,9 @@ CONFIG = (
     f"checkpoint_minutes={CHECKPOINT_SECONDS / 60}",
     OVERRIDE,
 )
-RESULTS = "results/cifar10/fast/seed0"
-LOGS = "logs/cifar10/fast/seed0"
+RUN = run_of(OVERRIDE)
+RESULTS = f"results/cifar10/{RUN}/seed0"
+LOGS = f"logs/cifar10/{RUN}/seed0"
 SAME_BYTES = (
     "submission.csv",
     f"{RESULTS}/train/model.safetensors",
@@ -284,5 +285,5 @@ def test_cores_and_folders_change_no_byte_at_equal_threads(tmp_path: Path) -> No
     )
     assert result.code == 0, result.output
     assert "train on cpu" in result.output
-    for path in SAME_BYTES:
+    for path in (path.replace(RUN, run_of(override)) for path in SAME_BYTES):
         assert one.read(path) == other.read(path), path

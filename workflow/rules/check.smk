@@ -56,7 +56,7 @@ rule check_data:
     benchmark:
         f"{LOGS}/check_data.benchmark.tsv"
     # Ahead of the trainings: it is there to be read when they refuse the data.
-    priority: 1
+    priority: 2
     group:
         "data"
     conda:

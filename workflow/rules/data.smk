@@ -30,7 +30,6 @@ TABLES = {table: f"{DATA}/extracted/{name}" for table, name in TABLE_NAMES.items
 # On a cluster, `fetch` stays where there is a network; the stages after it are one job.
 localrules:
     fetch,
-    true_labels,
 
 
 rule fetch:
@@ -158,6 +157,7 @@ if TRUE_LABELS:
             true_labels=f"{DATA}/true_labels/{TRUE_LABELS['true_labels']}",
         log:
             f"{LOGS}/true_labels.log",
+        localrule: True
         conda:
             "../../envs/data.yaml"
         params:
