@@ -252,6 +252,7 @@ MODULE_TABLE: dict[str, set[str]] = {
     "training_state": {"train", "retrain"},
     "whitening": {"train", "retrain"},
     "wide_resnet": {"train", "retrain", "predict"},
+    "winograd": {"train", "retrain", "predict"},
 }
 
 Finished = tuple[Project, tuple[str, ...]]
