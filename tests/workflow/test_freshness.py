@@ -214,6 +214,7 @@ MODULE_TABLE: dict[str, set[str]] = {
     "training_state": {"train", "retrain"},
     "whitening": {"train", "retrain"},
     "wide_resnet": {"train", "retrain", "predict"},
+    "winograd": {"train", "retrain", "predict"},
 }
 
 # The scripts of a rule that are not called as the rule is.

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from imagepipe.architectures import LIBRARIES
 from imagepipe.named_models import create_library_model
 from imagepipe.wide_resnet import WideResNet
+from imagepipe.winograd import Conv3x3
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "silu": F.silu}
 
@@ -96,7 +97,7 @@ def convolution_to_normalise(in_channels: int, out_channels: int, stride: int = 
     Batch normalisation subtracts the mean of each channel, and the bias with it. So the gradient of
     the bias is zero but for rounding, and takes a pass over all that the convolution gives.
     """
-    convolution = nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1, stride=stride)
+    convolution = Conv3x3(in_channels, out_channels, stride=stride)
     assert convolution.bias is not None
     convolution.bias.requires_grad = False
     return convolution
@@ -116,7 +117,7 @@ class SmallCNN(nn.Module):
         for out_channels in (width, 2 * width, 4 * width):
             for _ in range(2):
                 layers += [
-                    nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1, bias=False),
+                    Conv3x3(in_channels, out_channels, bias=False),
                     nn.BatchNorm2d(out_channels),
                     nn.ReLU(),
                 ]
@@ -204,18 +205,20 @@ class AirbenchGroup(nn.Module):
             norm.weight.requires_grad = False
 
     def forward(self, x: Tensor) -> Tensor:
-        first = self.activation(self.norms[0](F.max_pool2d(self.convolutions[0](x), 2)))
+        convolution = self.convolutions[0]
+        assert isinstance(convolution, Conv3x3)
+        first = self.activation(self.norms[0](convolution.pooled(x)))
         x = self.activation(self.norms[1](self.convolutions[1](first)))
         if len(self.convolutions) == 3:
             x = self.activation(self.norms[2](self.convolutions[2](x)) + first)
         return x
 
 
-def passing_convolution(in_channels: int, out_channels: int) -> nn.Conv2d:
+def passing_convolution(in_channels: int, out_channels: int) -> Conv3x3:
     """Return a 3×3 convolution whose first filters pass their input through (torch.nn.init.dirac_).
 
     So the gradient, and what the first layers see, reach all layers from the first step on.
     """
-    convolution = nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1, bias=False)
+    convolution = Conv3x3(in_channels, out_channels, bias=False)
     nn.init.dirac_(convolution.weight.data[:in_channels])
     return convolution
