@@ -257,9 +257,7 @@ def learn(training: Training, batch: Tensor, mixed: Mixed, images: int) -> Tenso
     few and as equal parts as the recipe's `micro_batch_size` allows, whose gradients are added up.
     """
     options, optimizer, scaler = training.recipe["loss"], training.optimizer, training.scaler
-    # On a CPU gradients keep their place in memory: new ones in every step would leave gaps in it.
-    # On a GPU, whose memory PyTorch keeps and hands out itself, new ones spare zeros and additions.
-    optimizer.zero_grad(set_to_none=training.device.type == "cuda")
+    optimizer.zero_grad()
     figures = torch.zeros(2, device=batch.device)
     parts = math.ceil(len(batch) / (training.recipe["micro_batch_size"] or len(batch)))
     ends = [len(batch) * part // parts for part in range(parts + 1)]
