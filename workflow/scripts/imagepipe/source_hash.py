@@ -13,7 +13,9 @@ from pathlib import Path
 
 PACKAGE = "imagepipe"
 # They decide what a user is shown while a job runs, and whether it may, never what it writes.
-WITHOUT_EFFECT_ON_RESULTS = frozenset({"errors", "leakage", "progress", "source_hash"})
+WITHOUT_EFFECT_ON_RESULTS = frozenset(
+    {"errors", "last_words", "leakage", "progress", "source_hash"}
+)
 
 
 @cache
