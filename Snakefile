@@ -5,6 +5,9 @@ from snakemake.utils import min_version
 min_version("9.17")
 
 
+include: "workflow/rules/terminal.smk"
+
+
 configfile: Path(workflow.basedir) / "config.yaml"
 
 

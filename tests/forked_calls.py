@@ -56,8 +56,12 @@ def serve() -> None:
 def answer(arguments: list[str], folder: str, environment: dict[str, str], output: str) -> None:
     """Become a call of snakemake, and end with it."""
     from snakemake.cli import main
+    from snakemake.workflow import Workflow
 
     os.chdir(folder)
+    # As in a process that has just begun here.
+    sys.argv = ["snakemake", *arguments]
+    Workflow._rundir = folder
     os.environ.clear()
     os.environ.update(environment)
     for stream, flags in ((0, os.O_RDONLY), (1, os.O_WRONLY), (2, os.O_WRONLY)):

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import yaml
 
@@ -46,9 +47,12 @@ class Result:
 
     @property
     def rules(self) -> set[str]:
-        """The names of the rules in the (last) table of jobs."""
-        table = self.output.rpartition("Job stats:")[2].split("total")[0]
-        names = set(re.findall(r"^(\w+) +\d+$", table, flags=re.MULTILINE))
+        """The names of the rules in a dry run's table of jobs, or of those that have begun."""
+        _, is_dry_run, table = self.output.rpartition("Job stats:")
+        if not is_dry_run:
+            begun = r"^\[(\w+)\] .* \(\d+ of \d+\)$"
+            return set(re.findall(begun, self.output, flags=re.MULTILINE))
+        names = set(re.findall(r"^(\w+) +\d+$", table.split("total")[0], flags=re.MULTILINE))
         return names - {"all"}
 
 
@@ -86,15 +90,20 @@ class Project:
         _, _, _, *call = self.command(*arguments, config=config, cores=cores)
         return Result(*forked_calls.call(call, self.folder, environment()))
 
-    def start(self, *arguments: str, config: tuple[str, ...] = ()) -> "subprocess.Popen[bytes]":
+    def start(
+        self,
+        *arguments: str,
+        config: tuple[str, ...] = (),
+        output: "int | IO[bytes]" = subprocess.DEVNULL,
+    ) -> "subprocess.Popen[bytes]":
         """Start snakemake in a process group of its own, so that all of it can be killed."""
         return subprocess.Popen(
             self.command(*arguments, config=config),
             cwd=self.folder,
             env=environment(),
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
             start_new_session=True,
         )
 

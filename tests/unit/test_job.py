@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from imagepipe.errors import Stopped, UserError
+from imagepipe.last_words import LEFT_TO_PARENT
 from job import run
 from stages import no_logging_yet
 
@@ -96,3 +97,34 @@ def test_outputs_make_room_for_the_log_on_a_full_disk(tmp_path: Path) -> None:
 def test_log_that_takes_no_line_is_no_error_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
     assert failing(raising(UserError("a.7z: damaged; get it again")), Path("/dev/full")) == 1
     assert capsys.readouterr().err == "[pack] error: a.7z: damaged; get it again\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (UserError("tr\xe4in.7z: damaged"), "error: tr\xe4in.7z: damaged"),
+        (UserError(os.fsdecode(b"tr\xe4in.7z")), r"error: tr\udce4in.7z"),
+        (Stopped("stopped by SIGINT after epoch 3", 2), "stopped by SIGINT after epoch 3"),
+    ],
+)
+def test_closing_line_is_left_to_snakemake_where_that_shows_it(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    line: str,
+) -> None:
+    monkeypatch.setenv(LEFT_TO_PARENT, "1")
+    failing(raising(error), tmp_path / "pack.log")
+    assert (tmp_path / "pack.log").read_text() == f"{line}\n"
+    assert capsys.readouterr().err == ""
+
+
+def test_closing_line_that_the_log_has_not_is_on_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(LEFT_TO_PARENT, "1")
+    # A log in which nothing that is written arrives, as on a full disk.
+    monkeypatch.setattr("logging.FileHandler.emit", lambda *_: None)
+    failing(raising(UserError("a.7z: damaged")), tmp_path / "pack.log")
+    assert capsys.readouterr().err == "[pack] error: a.7z: damaged\n"

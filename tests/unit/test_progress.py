@@ -109,24 +109,24 @@ def test_a_line_counts_what_was_done_earlier_and_shows_figures_and_the_time_left
 ) -> None:
     with (
         caplog.at_level(logging.INFO),
-        counter(total=5000, initial=2000, description="epoch 1/2", unit="images") as bar,
+        counter(total=5000, initial=2000, description="train", unit="images") as bar,
     ):
-        bar.show("epoch 2/2", "loss 1.234")
+        bar.show("epoch 2 of 2, loss 1.234")
         clock.now += 10
         bar.advance(1000)
     (record,) = caplog.records
     # 2,000 images are left at 100 a second, of which the earlier ones say nothing.
-    line = "epoch 2/2: 3,000 of 5,000 images, 100/s, 00:20 left, loss 1.234"
+    line = "train: 3,000 of 5,000 images, 100/s, 00:20 left, epoch 2 of 2, loss 1.234"
     assert record.getMessage() == line
 
 
 def test_a_bar_shows_what_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal()
     monkeypatch.setattr("sys.stderr", terminal)
-    with counter(total=50, initial=20, description="epoch 1/2", unit="images") as bar:
+    with counter(total=50, initial=20, description="train", unit="images") as bar:
         assert "20/50" in terminal.getvalue()
-        bar.show("epoch 2/2", "loss 1.234")
+        bar.show("epoch 2 of 2, loss 1.234")
         bar.advance(30)
         bar.bar.refresh()  # type: ignore[attr-defined]
-    assert "epoch 2/2" in terminal.getvalue()
-    assert "loss 1.234" in terminal.getvalue()
+    assert "train:" in terminal.getvalue()
+    assert "epoch 2 of 2, loss 1.234" in terminal.getvalue()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from imagepipe.summary import last_words, summary
+from imagepipe.summary import openable, summary
 
 METRICS = {
     "valid_accuracy": 0.87654,
@@ -23,9 +23,10 @@ def write_json(path: Path, content: object) -> None:
     path.write_text(json.dumps(content))
 
 
-def told(folder: Path, seeds: int = 1) -> list[str]:
+def told(folder: Path, seeds: int = 1, seconds: float | None = None) -> list[str]:
     folders = [folder / f"fast/seed{seed}" for seed in range(seeds)]
-    return summary("my birds", "fast", folder, folders, folder / "submission.csv").splitlines()
+    top = folder / "submission.csv"
+    return summary("my birds", "fast", folder, folders, top, folder, seconds).splitlines()
 
 
 def finish(folder: Path) -> None:
@@ -56,7 +57,7 @@ def test_summary_tells_how_good_the_model_is_and_where_the_results_lie(tmp_path:
     assert "0.5000" in lines[1]
     assert "10,000 images" in lines[1]
     for name in ("submission.csv", "runs.csv", "score.json", "fast/seed0/final/model.safetensors"):
-        assert str(tmp_path / name) in text
+        assert f"  {name}" in text
 
 
 def test_summary_of_several_members_says_that_one_was_validated_and_how_many_there_are(
@@ -69,7 +70,7 @@ def test_summary_of_several_members_says_that_one_was_validated_and_how_many_the
     for seed in (1, 2):
         write_json(tmp_path / f"fast/seed{seed}/final/model.safetensors", "weights")
     text = "\n".join(told(tmp_path, seeds=4))
-    assert "0.8765  of one member after 16 epochs" in text
+    assert "0.8765, of one member, after 16 epochs" in text
     assert "final/model.safetensors, and 2 more beside seed0\n" in text
 
 
@@ -77,7 +78,7 @@ def test_summary_names_no_file_that_is_not_there(tmp_path: Path) -> None:
     (tmp_path / "submission.csv").touch()
     lines = told(tmp_path)
     assert len(lines) == 2
-    assert lines[1].split() == ["submission", str(tmp_path / "submission.csv")]
+    assert lines[1].split() == ["submission", "submission.csv"]
 
 
 @pytest.mark.parametrize(
@@ -97,22 +98,32 @@ def test_duration_is_told_in_units_that_suit_it(
     assert f"in {expected} (" in told(tmp_path)[1]
 
 
-def test_only_the_closing_lines_of_this_run_are_repeated(tmp_path: Path) -> None:
-    logs = {
-        "failed.log": ("reading\nerror: a.csv: row 3: empty\n", 100),
-        "at-start.log": ("error: b.csv: gone", 50),
-        "stopped.log": ("epoch 1\nstopped by SIGTERM after epoch 1 of 9; the same command", 60),
-        "older.log": ("error: of the last run\n", 49),
-        "fine.log": ("error: 0 of 10 in training\ndone\n", 100),
-        "empty.log": ("", 100),
-        "crash.log": ("Traceback\nValueError: error: x\n", 100),
-    }
-    for name, (text, time) in logs.items():
-        (tmp_path / name).write_text(text)
-        os.utime(tmp_path / name, (time, time))
-    found = last_words([tmp_path / name for name in logs], since=50)
-    assert found == [
-        "error: b.csv: gone",
-        "error: a.csv: row 3: empty",
-        "stopped by SIGTERM after epoch 1 of 9; the same command",
-    ]
+def test_summary_says_how_sure_the_accuracy_is(tmp_path: Path) -> None:
+    write_json(
+        tmp_path / "fast/seed0/train/metrics.json",
+        METRICS | {"valid_accuracy": 0.94, "valid_images": 100},
+    )
+    # √(0.94 · 0.06 / 100)
+    assert (
+        "  valid accuracy  0.9400 ± 0.0237 on 100 images, after 16 epochs in" in told(tmp_path)[1]
+    )
+
+
+def test_summary_says_how_long_the_call_took(tmp_path: Path) -> None:
+    assert told(tmp_path, seconds=42) == ["my birds, recipe fast, in 42.0 s"]
+
+
+@pytest.mark.parametrize(
+    ("called_from", "expected"),
+    [
+        ("", "a/b.csv"),
+        ("a", "b.csv"),
+        ("beside", "../a/b.csv"),
+        ("far/away", None),
+    ],
+)
+def test_paths_can_be_opened_from_where_the_user_stands(
+    tmp_path: Path, called_from: str, expected: str | None
+) -> None:
+    path = tmp_path / "a/b.csv"
+    assert openable(path, tmp_path / called_from) == (expected or str(path))

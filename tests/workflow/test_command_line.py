@@ -72,8 +72,9 @@ while not Path({str(project.directory / "goes on")!r}).exists():
         wait_for(project.directory / "waits")
         second = project.run("fetch", config=config)
         assert second.code == 1
-        assert "Directory cannot be locked" in second.output
-        assert "no other Snakemake process" in second.output
+        (error,) = second.errors
+        assert "locked: another snakemake works in it" in error
+        assert second.output.endswith(f"{error}\n")
         assert "Traceback" not in second.output
         assert first.poll() is None
     finally:

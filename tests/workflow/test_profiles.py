@@ -275,10 +275,12 @@ def test_two_gpus_train_two_members_side_by_side(
         cores=None,
     )
     assert result.code == 0, result.output
-    began = re.findall(r"^Job (\d+): Train fast, seed ., on all", result.output, flags=re.MULTILINE)
+    (log,) = sorted((packed.directory / ".snakemake/log").glob("*.log"))[-1:]
+    told = log.read_text()
+    began = re.findall(r"^Job (\d+): Train fast, seed ., on all", told, flags=re.MULTILINE)
     assert len(began) == 2
-    at_once = result.output.index(f"Job {began[1]}: Train")
-    assert f"Finished jobid: {began[0]} " not in result.output[:at_once]
+    at_once = told.index(f"Job {began[1]}: Train")
+    assert f"Finished jobid: {began[0]} " not in told[:at_once]
     for seed in (0, 1):
         log = packed.directory / f"logs/cifar10/{run_of(QUICK)}/seed{seed}/retrain.log"
         assert f", {cores // 2} threads" in log.read_text()

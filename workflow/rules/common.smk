@@ -3,18 +3,18 @@
 import re
 import shutil
 import sys
-
-SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
-sys.path.append(str(SCRIPTS))
+from datetime import datetime
 
 # Only modules that import neither torch nor pandas: every call, and every job of a cluster, reads
 # this file.
 from imagepipe.configuration import canonical_json, load_configuration
 from imagepipe.errors import UserError
+from imagepipe.last_words import last_words
 from imagepipe.openmp import wait_briefly
+from imagepipe.published import whose
 from imagepipe.runs import validated_runs
 from imagepipe.source_hash import code_hash
-from imagepipe.summary import last_words, summary
+from imagepipe.summary import summary
 
 try:
     CONFIGURATION = load_configuration(config, SCRIPTS.parent)
@@ -105,18 +105,38 @@ def remember_start():
     START_FILE.touch()
 
 
-def print_summary():
+def summary_lines(seconds=None):
+    """The summary of the results; `seconds` is how long this call took to make them."""
     folders = [Path(f"{RESULTS}/{RUN}/seed{seed}") for seed in SEEDS]
-    print(
-        summary(DATASET["title"], RUN, Path(RESULTS), folders, Path("submission.csv")),
-        file=sys.stderr,
-    )
+    top, called_from = Path("submission.csv"), terminal.called_from(workflow)
+    lines = summary(
+        DATASET["title"], RUN, Path(RESULTS), folders, top, called_from, seconds
+    ).splitlines()
     place = workflow.storage_settings.default_storage_prefix
-    if place:
-        print(f"  submission      {place.rstrip('/')}/submission.csv", file=sys.stderr)
+    return lines + (
+        [f"  submission      {place.rstrip('/')}/submission.csv"] if place else []
+    )
+
+
+def earlier_submission():
+    """A line about the submission at the top, if another call has left it there."""
+    top = Path("submission.csv")
+    if workflow.storage_settings.default_storage_prefix or not top.is_file():
+        return []
+    if START_FILE.is_file() and top.stat().st_mtime >= START_FILE.stat().st_mtime:
+        return []
+    return [whose(Path("results/submission.json"), top)]
+
+
+def print_summary():
+    seconds = (datetime.now() - workflow.start_time).total_seconds()
+    print(*summary_lines(seconds), sep="\n", file=sys.stderr)
 
 
 def print_last_words():
-    logs = list(Path(LOGS).rglob("*.log"))
-    for line in last_words(logs, START_FILE.stat().st_mtime):
-        print(line, file=sys.stderr)
+    # Otherwise they come when Snakemake has said all that it has to.
+    if not LINES_ARE_OURS:
+        logs = Path(LOGS).rglob("*.log")
+        words = last_words(logs, START_FILE.stat().st_mtime)
+        for line in [*earlier_submission(), *words]:
+            print(line, file=sys.stderr)

@@ -50,12 +50,14 @@ rule publish:
         submission=rules.submission.output.submission,
     output:
         submission="submission.csv",
+        # Whose it is: other datasets and recipes put theirs in the same place.
+        record="results/submission.json",
     log:
         f"{LOGS}/publish.log",
     conda:
         "../../envs/data.yaml"
     params:
-        options=options(),
+        options=options(dataset=CONFIGURATION.dataset_name, run=RUN, seeds=SEEDS),
         code=code("publish.py"),
     message:
         "Put the submission in its place"

@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import os
 import shutil
 import signal
 import sys
@@ -12,6 +13,7 @@ from typing import Any
 from tqdm import tqdm
 
 from imagepipe.errors import Stopped, UserError
+from imagepipe.last_words import LEFT_TO_PARENT, closing_line
 
 
 class TerminalHandler(logging.Handler):
@@ -19,10 +21,14 @@ class TerminalHandler(logging.Handler):
 
     def __init__(self, rule: str) -> None:
         super().__init__()
-        self.setFormatter(logging.Formatter(f"[{rule}] %(message)s"))
+        self.rule = rule
+        self.setFormatter(logging.Formatter("%(message)s"))
 
     def emit(self, record: logging.LogRecord) -> None:
-        tqdm.write(self.format(record), file=sys.stderr)
+        self.show(self.format(record))
+
+    def show(self, text: str) -> None:
+        tqdm.write(f"[{self.rule}] {text}", file=sys.stderr)
         sys.stderr.flush()
 
 
@@ -37,9 +43,10 @@ def run(main: Callable[[Any], None], snakemake: Any) -> None:
     """
     log = Path(snakemake.log[0])
     log.parent.mkdir(parents=True, exist_ok=True)
+    terminal = TerminalHandler(snakemake.rule)
     to_file = logging.FileHandler(log, mode="w", encoding="utf-8", errors="backslashreplace")
     to_file.setFormatter(logging.Formatter("%(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[to_file, TerminalHandler(snakemake.rule)])
+    logging.basicConfig(level=logging.INFO, handlers=[to_file, terminal])
     logging.captureWarnings(True)
     # Where the log's disk is full, too, the terminal has each line all the same.
     logging.raiseExceptions = False
@@ -47,18 +54,19 @@ def run(main: Callable[[Any], None], snakemake: Any) -> None:
     try:
         main(snakemake)
     except UserError as error:
-        logger.error("error: %s", error)
+        say_last(f"error: {error}", log, terminal)
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         remedy = ""
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             remedy = "; make room, or set --directory to another disk"
             remove_outputs(snakemake.output)
-        logger.error("error: %s%s%s", place, error.strerror or error, remedy)
+        say_last(f"error: {place}{error.strerror or error}{remedy}", log, terminal)
     except MemoryError:
-        logger.error("error: the memory is full; close other programs, or make the batches smaller")
+        remedy = "close other programs, or make the batches smaller"
+        say_last(f"error: the memory is full; {remedy}", log, terminal)
     except Stopped as stopped:
-        logger.warning("%s", stopped)
+        say_last(str(stopped), log, terminal)
         sys.exit(128 + stopped.signal_number)
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
@@ -67,6 +75,18 @@ def run(main: Callable[[Any], None], snakemake: Any) -> None:
     else:
         return
     sys.exit(1)
+
+
+def say_last(line: str, log: Path, terminal: TerminalHandler) -> None:
+    """Log the closing line, and leave the terminal to Snakemake if that shows what the log has.
+
+    A log on a full disk may have nothing of the line, or a part of it.
+    """
+    logging.getLogger().removeHandler(terminal)
+    logging.getLogger("job").error("%s", line)
+    in_the_log = line.encode(errors="backslashreplace").decode()
+    if LEFT_TO_PARENT not in os.environ or closing_line(log) != in_the_log:
+        terminal.show(line)
 
 
 def remove_outputs(outputs: Iterable[str]) -> None:

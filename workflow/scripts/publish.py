@@ -1,13 +1,17 @@
-"""Rule `publish`: the submission at the top of the working directory."""
+"""Rule `publish`: the submission at the top of the working directory, and whose it is."""
 
+import json
 from pathlib import Path
 
 from imagepipe.files import copy_whole
+from imagepipe.published import write_record
 from job import run
 
 
 def main(snakemake) -> None:
-    copy_whole(Path(snakemake.input.submission), Path(snakemake.output.submission))
+    submission = Path(snakemake.output.submission)
+    copy_whole(Path(snakemake.input.submission), submission)
+    write_record(Path(snakemake.output.record), submission, json.loads(snakemake.params.options))
 
 
 if __name__ == "__main__":

@@ -23,8 +23,8 @@ class Counter(Protocol):
     def advance(self, units: int) -> None:
         """Count units that have been done since the last call."""
 
-    def show(self, description: str, figures: str) -> None:
-        """Say what is being done now, and what else is worth seeing, from here on."""
+    def show(self, figures: str) -> None:
+        """Say what else is worth seeing, from here on."""
 
 
 def progress(
@@ -69,8 +69,7 @@ class _Bar:
     def advance(self, units: int) -> None:
         self.bar.update(units)
 
-    def show(self, description: str, figures: str) -> None:
-        self.bar.set_description_str(description, refresh=False)
+    def show(self, figures: str) -> None:
         self.bar.set_postfix_str(figures, refresh=False)
 
 
@@ -92,8 +91,8 @@ class _Lines:
             self.last_line = now
             logger.info(self.line(now - self.start))
 
-    def show(self, description: str, figures: str) -> None:
-        self.description, self.figures = description, figures
+    def show(self, figures: str) -> None:
+        self.figures = figures
 
     def line(self, seconds: float) -> str:
         done = self.initial + self.done

@@ -14,7 +14,10 @@ from pathlib import Path
 PACKAGE = "imagepipe"
 # They decide what a user is shown while a job runs, and whether it may, never what it writes.
 WITHOUT_EFFECT_ON_RESULTS = frozenset(
-    {"architectures", "errors", "leakage", "progress", "recipe_checks", "source_hash"}
+    {
+        *("architectures", "errors", "last_words", "leakage", "progress", "recipe_checks"),
+        "source_hash",
+    }
 )
 
 

@@ -1,31 +1,37 @@
 """The last words of a run: what was made, how good it is, and where it lies."""
 
 import json
+import math
+import os
 from pathlib import Path
+from typing import Any
 
 
-def summary(title: str, recipe: str, results: Path, run_folders: list[Path], top: Path) -> str:
+def summary(
+    title: str,
+    recipe: str,
+    results: Path,
+    run_folders: list[Path],
+    top: Path,
+    called_from: Path,
+    seconds: float | None = None,
+) -> str:
     """Return a few lines about the results that there are so far.
 
     `run_folders` are those of the seeds, the first of which was validated; `top` is the submission
     at the top of the working directory. What is older than that from which it should have been made
-    belongs to an earlier run, and is not mentioned.
+    belongs to an earlier run, and is not mentioned. Paths are told as from the folder
+    `called_from`. `seconds` is how long the call took, if it has made anything.
     """
     metrics = run_folders[0] / "train" / "metrics.json"
     score = results / "score.json"
     model = run_folders[0] / "final" / "model.safetensors"
     made = in_order([metrics, results / "runs.csv", model, score, top])
-    several = len(run_folders) > 1
-    lines = [f"{title}, recipe {recipe}"]
+    took = "" if seconds is None else f", in {duration(seconds)}"
+    lines = [f"{title}, recipe {recipe}{took}"]
     if metrics in made:
         validated = json.loads(metrics.read_text(encoding="utf-8"))
-        lines.append(
-            f"  valid accuracy  {validated['valid_accuracy']:.4f}  "
-            f"{'of one member ' if several else ''}after {validated['epochs']} "
-            f"epochs in {_duration(validated['seconds'])} "
-            f"({validated['examples_per_second']:,.0f} examples/sec, {validated['device']}, "
-            f"{validated['precision']})"
-        )
+        lines.append(f"  valid accuracy  {_validation(validated, several=len(run_folders) > 1)}")
     if score in made:
         scored = json.loads(score.read_text(encoding="utf-8"))
         lines.append(f"  test accuracy   {scored['accuracy']:.4f}  on {scored['n']:,} images")
@@ -38,7 +44,7 @@ def summary(title: str, recipe: str, results: Path, run_folders: list[Path], top
     others = sum((run / "final" / model.name).is_file() for run in run_folders[1:])
     beside = f", and {others} more beside {run_folders[0].name}" if others else ""
     lines += [
-        f"  {name:<14}  {path}{beside if path == model else ''}"
+        f"  {name:<14}  {openable(path, called_from)}{beside if path == model else ''}"
         for name, path in places.items()
         if path in made
     ]
@@ -58,21 +64,31 @@ def in_order(paths: list[Path]) -> list[Path]:
     return found
 
 
-def last_words(logs: list[Path], since: float) -> list[str]:
-    """Return the closing line of each job that failed or was stopped after a point in time.
-
-    `since` is in seconds of the clock. A log that does not end in such a line gives none.
-    """
-    words: list[str] = []
-    for log in sorted(logs):
-        if log.stat().st_mtime >= since:
-            lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-            if lines and lines[-1].startswith(("error: ", "stopped by ")):
-                words.append(lines[-1])
-    return words
+def openable(path: Path, called_from: Path) -> str:
+    """Return a path by which it can be opened from another folder: as short as is readable."""
+    relative = os.path.relpath(path, called_from)
+    far = os.path.join("..", "..")  # noqa: PTH118 - a beginning, not a path
+    return str(path.absolute()) if relative.startswith(far) else relative
 
 
-def _duration(seconds: float) -> str:
+def _validation(metrics: dict[str, Any], several: bool) -> str:
+    accuracy, images = metrics["valid_accuracy"], metrics.get("valid_images")
+    parts = [f"{accuracy:.4f}"]
+    if images:
+        error = math.sqrt(accuracy * (1 - accuracy) / images)
+        parts = [f"{accuracy:.4f} ± {error:.4f} on {images:,} images"]
+    if several:
+        parts.append("of one member")
+    parts.append(
+        f"after {metrics['epochs']} epochs in {duration(metrics['seconds'])} "
+        f"({metrics['examples_per_second']:,.0f} examples/sec, {metrics['device']}, "
+        f"{metrics['precision']})"
+    )
+    return ", ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """Return a length of time in units that suit it."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

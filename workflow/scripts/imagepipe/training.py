@@ -96,7 +96,7 @@ def train(
         counter(
             total=epochs * training.images_per_epoch,
             initial=training.images_done(),
-            description=training.title(),
+            description="train",
             unit="images",
         ) as bar,
     ):
@@ -148,6 +148,7 @@ def train_epoch(training: Training, saver: Saver, bar: Counter) -> tuple[float, 
     inputs = inputs_of(training, train_rows[order], draws.of(order.to(device)))
 
     training.model.train()
+    bar.show(training.title())
     earlier, start = training.seconds, time.perf_counter()
     look, looked_at = Look(training.figures), -math.inf
     for step in range(training.step, training.steps):
@@ -166,7 +167,7 @@ def train_epoch(training: Training, saver: Saver, bar: Counter) -> tuple[float, 
             if figures is not None:
                 loss, accuracy = training.loss_and_accuracy(figures)
                 rate = training.rate(step)
-                bar.show(training.title(), f"loss {loss:.3f}, acc {accuracy:.3f}, lr {rate:.2g}")
+                bar.show(f"{training.title()}, loss {loss:.3f}, acc {accuracy:.3f}, lr {rate:.2g}")
         saver.after_step()
     result = training.loss_and_accuracy()
     training.seconds = earlier + time.perf_counter() - start

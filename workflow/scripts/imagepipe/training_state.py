@@ -170,7 +170,8 @@ class Training:
         return loss, right
 
     def title(self) -> str:
-        return f"epoch {min(len(self.history) + 1, self.recipe['epochs'])}/{self.recipe['epochs']}"
+        """Say which epoch is under way."""
+        return f"epoch {len(self.history) + 1} of {self.recipe['epochs']}"
 
     def place(self) -> str:
         """Say how far the training has come."""

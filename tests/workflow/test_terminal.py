@@ -1,0 +1,163 @@
+"""What a user reads of a run, and how it ends: whole calls of snakemake."""
+
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from builders import make_competition
+from imagepipe.checkpoint import FILE_NAME
+from project import QUICK, Project, Result, environment, kill_group, wait_until
+
+CONFIG = ("dataset=cifar10", "raw_dir=kaggle", QUICK)
+RESULTS = "results/cifar10/fast/seed0"
+LOCKED = "error: this folder is locked: another snakemake works in it, or was killed in it; "
+EARLIER = "submission.csv is still that of an earlier call: dataset cifar10, run fast"
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A project that has run to its end, and the lines of that run."""
+
+    project: Project
+    lines: list[str]
+
+    def copy(self, directory: Path) -> Project:
+        shutil.copytree(self.project.directory, directory, symlinks=True)
+        return Project(self.project.folder, directory)
+
+
+def lines_of(result: Result) -> list[str]:
+    """Return what a call has printed, less what Snakemake says before it reads the Snakefile."""
+    first, *lines = result.output.splitlines()
+    assert first.startswith("Using workflow specific profile")
+    return lines
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    project = Project.copy_to(tmp_path_factory.mktemp("finished"))
+    raw = project.directory / "kaggle"
+    raw.mkdir()
+    make_competition(raw, train=40, test=12)
+    result = project.run("submission.csv", config=CONFIG)
+    assert result.code == 0, result.output
+    return Finished(project, lines_of(result))
+
+
+def summary_of(lines: list[str]) -> list[str]:
+    """Return the lines from the one that names dataset and recipe."""
+    return lines[next(n for n, line in enumerate(lines) if ", recipe fast" in line) :]
+
+
+def test_a_run_shows_each_stage_once_and_its_summary_last(finished: Finished) -> None:
+    lines = finished.lines
+    begun = [line for line in lines if re.search(r" \(\d+ of 16\)$", line)]
+    assert [int(line.split()[-3].strip("(")) for line in begun] == list(range(1, 17))
+    assert "[train] Train fast, seed 0, and validate it (9 of 16)" in begun
+    summary = summary_of(lines)
+    assert re.search(r", recipe fast, in [\d.]+ s$|, in \d+ min \d+ s$", summary[0])
+    # Besides, there are the jobs' own lines.
+    others = lines[: -len(summary)]
+    assert all(re.match(r"\[\w+\] \S", line) for line in others)
+    assert "submission" in summary[2]
+    # Its paths are those from the folder in which the user stands.
+    for line in summary[2:]:
+        assert (finished.project.folder / line.split()[-1]).is_file(), line
+
+
+def test_a_second_call_shows_the_summary_and_a_dry_run_the_option_that_changed(
+    finished: Finished,
+) -> None:
+    lines = lines_of(finished.project.run("submission.csv", config=CONFIG))
+    assert lines[0].startswith("Nothing to be done")
+    first, *others = summary_of(finished.lines)
+    assert lines[1:] == [first.partition(", in ")[0], *others]
+
+    again = finished.project.run("submission.csv", "-n", config=CONFIG)
+    assert len(lines_of(again)) == 1
+    change = (*CONFIG[:2], QUICK.replace("epochs: 1", "epochs: 2"), "valid_ratio=0.3")
+    dry = finished.project.run("submission.csv", "-n", config=change)
+    assert "[split] Draw the validation set: valid_ratio changed from 0.1 to 0.3\n" in dry.output
+    assert "validate it: recipe.epochs changed from 1 to 2\n" in dry.output
+    assert "[pack] Decode every image once: after reorganise\n" in dry.output
+    assert dry.output.count("Job stats:") == 1
+    assert "\n\n" not in dry.output
+
+
+def test_a_users_mistake_is_the_last_line_after_whose_the_submission_is(
+    finished: Finished, tmp_path: Path
+) -> None:
+    project = finished.copy(tmp_path / "work")
+    raw = tmp_path / "other"
+    raw.mkdir()
+    make_competition(raw, train=20, test=10)
+    with (raw / "trainLabels.csv").open("a") as file:
+        file.write("777,cat\n")
+    own = project.directory / "own.yaml"
+    shutil.copy(project.folder / "workflow/datasets/cifar10.yaml", own)
+    result = project.run("labels", config=("dataset=own.yaml", f"raw_dir={raw}"))
+    assert result.code == 1
+    lines = lines_of(result)
+    *stages, earlier, error = lines
+    assert earlier == EARLIER
+    assert error.startswith("error: data/own/extracted/trainLabels.csv: row 22: ")
+    assert [line.split()[0] for line in stages] == ["[fetch]", "[extract]", "[labels]"]
+    # A file that another program has put there is not taken for ours.
+    (project.directory / "submission.csv").write_text("id,label\n")
+    result = project.run("labels", config=("dataset=own.yaml", f"raw_dir={raw}"))
+    assert "submission.csv is from before this call" in lines_of(result)
+    # Snakemake's own lines are there for those who want them, and the last words, too.
+    result = project.run("labels", "--verbose", config=("dataset=own.yaml", f"raw_dir={raw}"))
+    assert "Error in rule labels" in result.output
+    assert f"[labels] {error}" in result.output
+    assert result.errors == [error]
+
+
+def test_stopped_and_killed_trainings_end_in_what_to_do(finished: Finished, tmp_path: Path) -> None:
+    project = finished.copy(tmp_path / "work")
+    override = QUICK.replace("epochs: 1", "epochs: 1000")
+    config = (*CONFIG[:2], override, "checkpoint_minutes=1e-6")
+    checkpoint = project.directory / RESULTS / ".checkpoint/train" / FILE_NAME
+    output = tmp_path / "output"
+
+    def interrupted(number: signal.Signals) -> tuple[int, list[str]]:
+        checkpoint.unlink(missing_ok=True)
+        with output.open("wb") as file:
+            process = project.start("submission.csv", config=config, output=file)
+            wait_until(checkpoint.is_file, 120)
+            kill_group(process, number)
+        return process.returncode, output.read_text().splitlines()
+
+    code, lines = interrupted(signal.SIGINT)
+    assert code == 1
+    assert lines[-3].startswith("Terminating processes on user request")
+    assert lines[-2] == EARLIER
+    assert re.fullmatch(
+        r"stopped by SIGINT after epoch \d+ of 1000( and step .*)?; the same command "
+        "carries on from there",
+        lines[-1],
+    )
+
+    interrupted(signal.SIGKILL)
+    call = project.command("submission.csv", config=config)
+    locked = called(call, project.folder)
+    assert locked.code == 1
+    (error,) = locked.errors
+    assert locked.output.endswith(f"{error}\n")
+    assert error.startswith(LOCKED)
+    unlock = error.removeprefix(f"{LOCKED}if none is running: ")
+    assert "--unlock" in shlex.split(unlock)
+    assert called(["sh", "-c", unlock], project.folder).code == 0
+    result = project.run(f"{RESULTS}/train/model.safetensors", config=CONFIG)
+    assert result.code == 0, result.output
+
+
+def called(command: list[str], folder: Path) -> Result:
+    done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True)
+    return Result(done.returncode, done.stdout + done.stderr)
