@@ -26,6 +26,7 @@ rule all:
 
 
 onstart:
+    refuse_without_download_tool()
     remember_start()
     forget_forced_checkpoints()
 

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from builders import refused
-from imagepipe.run_table import standard_error, write_run_table
+from imagepipe.run_table import write_run_table
 
 METRICS = {
     "valid_accuracy": 0.9,
@@ -102,9 +102,3 @@ def test_files_of_a_run_that_are_damaged_are_named(tmp_path: Path, name: str, co
 def test_name_of_a_run_is_no_formula_for_a_spreadsheet(tmp_path: Path) -> None:
     folder = write_run(tmp_path, "=1+1", 0, 0.2)
     assert rows_of([folder], tmp_path / "runs.csv")[0]["run"] == "'=1+1"
-
-
-def test_standard_error_is_that_of_the_mean_of_draws() -> None:
-    assert standard_error(0.5, 25) == pytest.approx(0.1)
-    assert standard_error(0.9, 10_000) == pytest.approx(0.003)
-    assert standard_error(1.0, 50) == 0

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from imagepipe.configuration import load_configuration
-from imagepipe.runs import LONGEST_CHANGES, own_recipe_name, validated_runs
+from imagepipe.runs import LONGEST_CHANGES, own_recipe_name, standard_error, validated_runs
 from project import ROOT
 from recipe_keys import RECIPE_TABLE, changed_recipe
 
@@ -23,12 +23,12 @@ def name_of(recipe: str = "fast", **override: Any) -> str:
         ({}, "fast"),
         ({"optimizer": {"lr": 0.1}}, "fast@optimizer.lr=0.1"),
         ({"optimizer": {"lr": "1e-5"}}, "fast@optimizer.lr=1e-05"),
-        ({"optimizer": {"lr": 1}, "epochs": 5}, "fast@epochs=5,optimizer.lr=1"),
+        ({"optimizer": {"lr": 1}, "epochs": 5}, "fast@epochs=5@optimizer.lr=1"),
         ({"model": {"widths": [8, 16, 32]}}, "fast@model.widths=8x16x32"),
         ({"micro_batch_size": None}, "fast@micro_batch_size=null"),
         (
             {"schedule": {"name": "cosine"}, "compile": True},
-            "fast@schedule.name=cosine,compile=true",
+            "fast@schedule.name=cosine@compile=true",
         ),
         # What the recipe says anyway, and what is not of a run.
         ({"optimizer": {"lr": 0.2}}, "fast"),
@@ -49,7 +49,7 @@ def test_long_changes_end_in_a_hash_that_tells_them_apart() -> None:
     names = {name_of(model=model, **changes, loss={"label_smoothing": s}) for s in (0.1, 0.3)}
     assert len(names) == 2
     for name in names:
-        assert name.startswith("fast@model.name=small_cnn,")
+        assert name.startswith("fast@model.name=small_cnn@")
         assert len(name) < len("fast@") + LONGEST_CHANGES + 20
 
 
@@ -57,7 +57,7 @@ def test_every_key_of_a_recipe_makes_a_run_of_its_own() -> None:
     names = [name_of(**changed_recipe(key)) for key in RECIPE_TABLE]
     assert len(set(names)) == len(names)
     assert name_of() not in names
-    assert all(set(name).isdisjoint("/{}[]*?$'\\ \"") for name in names)
+    assert all(set(name).isdisjoint("/{}[]*?$'\\ \",:") for name in names)
 
 
 def test_a_users_own_recipe_has_a_run_for_each_content(tmp_path: Path) -> None:
@@ -69,6 +69,9 @@ def test_a_users_own_recipe_has_a_run_for_each_content(tmp_path: Path) -> None:
     assert names[0] == names[2] != names[1]
     assert all(name.startswith("mine-") for name in names)
     assert name_of(str(path), epochs=9) == f"{names[0]}@epochs=9"
+    odd = tmp_path / "my {best}, recipe.yaml"
+    odd.write_text(path.read_text())
+    assert name_of(str(odd)).startswith("my-best-recipe-")
     # One that is called as the workflow's own is not that.
     (tmp_path / "fast.yaml").write_text(path.read_text())
     assert name_of(str(tmp_path / "fast.yaml")).startswith("fast-")
@@ -89,3 +92,9 @@ def test_runs_that_are_there_are_those_with_results(tmp_path: Path) -> None:
     (tmp_path / "fast/seedling/train/run.yaml").touch()
     assert validated_runs(tmp_path) == [("fast", 0), ("fast", 12)]
     assert validated_runs(tmp_path / "none") == []
+
+
+def test_standard_error_is_that_of_the_mean_of_draws() -> None:
+    assert standard_error(0.5, 25) == pytest.approx(0.1)
+    assert standard_error(0.9, 10_000) == pytest.approx(0.003)
+    assert standard_error(1.0, 50) == 0

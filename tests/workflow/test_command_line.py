@@ -92,3 +92,15 @@ def wait_for(path: Path) -> None:
     while not path.exists():
         assert time.monotonic() < until, f"there is no {path}"
         time.sleep(0.02)
+
+
+def test_a_program_that_fetch_lacks_is_named_before_any_job(project: Project) -> None:
+    module = project.folder / "workflow/scripts/imagepipe/kaggle_command.py"
+    module.write_text(module.read_text().replace('which("kaggle"', 'which("no-such-kaggle"'))
+    result = project.run("fetch", config=("dataset=cifar10",))
+    assert result.code == 1
+    assert len(result.errors) == 1, result.output
+    assert "not installed" in result.errors[0]
+    assert not list(project.directory.glob("logs/cifar10/*"))
+    # Where its files are there, nothing is missing.
+    assert project.run("fetch", "-n", config=("dataset=cifar10",)).code == 0

@@ -168,11 +168,11 @@ def test_the_data_are_one_job_without_a_gpu(tmp_path: Path, stand_ins: StandIns)
     stand_ins.add(SLURM_COMMANDS)
     stand_ins.run(project, "submission.csv", *SLURM, config=("data_mem_mb=3000",))
     (line,) = stand_ins.submitted()
-    assert "--mem 3000" in line
-    assert "-t 60" in line  # ten minutes for each of six stages
+    assert "--mem 4000" in line  # one that decodes, and one that reads tables
+    assert "-t 50" in line  # ten minutes for each of five stages that follow one another
     assert "--cpus-per-task=8" in line
     assert "--gpus" not in line
-    for rule in ("extract", "labels", "split", "pack", "compare", "check_data"):
+    for rule in ("extract", "tables", "labels", "split", "pack", "compare", "check_data"):
         assert rule in line
     # What needs a network, or takes a second, is done where Snakemake runs.
     assert (project.directory / "data/cifar10/raw/SHA256SUMS").exists()
@@ -277,7 +277,7 @@ def test_two_gpus_train_two_members_side_by_side(
     assert result.code == 0, result.output
     (log,) = sorted((packed.directory / ".snakemake/log").glob("*.log"))[-1:]
     told = log.read_text()
-    began = re.findall(r"^Job (\d+): Train fast, seed ., on all", told, flags=re.MULTILINE)
+    began = re.findall(r"^Job (\d+): Train fast@.*, seed ., on all", told, flags=re.MULTILINE)
     assert len(began) == 2
     at_once = told.index(f"Job {began[1]}: Train")
     assert f"Finished jobid: {began[0]} " not in told[:at_once]

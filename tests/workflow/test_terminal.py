@@ -12,12 +12,13 @@ import pytest
 
 from builders import make_competition
 from imagepipe.checkpoint import FILE_NAME
-from project import QUICK, Project, Result, environment, kill_group, wait_until
+from project import QUICK, Project, Result, environment, kill_group, run_of, wait_until
 
 CONFIG = ("dataset=cifar10", "raw_dir=kaggle", QUICK)
-RESULTS = "results/cifar10/fast/seed0"
+RUN = run_of(QUICK)
+RESULTS = f"results/cifar10/{RUN}/seed0"
 LOCKED = "error: this folder is locked: another snakemake works in it, or was killed in it; "
-EARLIER = "submission.csv is still that of an earlier call: dataset cifar10, run fast"
+EARLIER = f"submission.csv is still that of an earlier call: dataset cifar10, run {RUN}"
 
 
 @dataclass(frozen=True)
@@ -57,11 +58,14 @@ def summary_of(lines: list[str]) -> list[str]:
 
 def test_a_run_shows_each_stage_once_and_its_summary_last(finished: Finished) -> None:
     lines = finished.lines
-    begun = [line for line in lines if re.search(r" \(\d+ of 16\)$", line)]
-    assert [int(line.split()[-3].strip("(")) for line in begun] == list(range(1, 17))
-    assert "[train] Train fast, seed 0, and validate it (9 of 16)" in begun
+    begun = [line for line in lines if re.search(r" \(\d+ of 17\)$", line)]
+    assert [int(line.split()[-3].strip("(")) for line in begun] == list(range(1, 18))
+    assert sum(f"[train] Train {RUN}, seed 0, and validate it (" in line for line in begun) == 1
     summary = summary_of(lines)
-    assert re.search(r", recipe fast, in [\d.]+ s$|, in \d+ min \d+ s$", summary[0])
+    assert re.search(r", in ([\d.]+ s|\d+ min \d+ s)$", summary[0])
+    assert re.match(
+        r"  valid accuracy  0\.\d{4} ± 0\.\d{4} on 10 images, after 1 epochs", summary[1]
+    )
     # Besides, there are the jobs' own lines.
     others = lines[: -len(summary)]
     assert all(re.match(r"\[\w+\] \S", line) for line in others)
@@ -81,11 +85,11 @@ def test_a_second_call_shows_the_summary_and_a_dry_run_the_option_that_changed(
 
     again = finished.project.run("submission.csv", "-n", config=CONFIG)
     assert len(lines_of(again)) == 1
-    change = (*CONFIG[:2], QUICK.replace("epochs: 1", "epochs: 2"), "valid_ratio=0.3")
+    change = (*CONFIG, "valid_ratio=0.3", "prediction_batch_size=7")
     dry = finished.project.run("submission.csv", "-n", config=change)
     assert "[split] Draw the validation set: valid_ratio changed from 0.1 to 0.3\n" in dry.output
-    assert "validate it: recipe.epochs changed from 1 to 2\n" in dry.output
-    assert "[pack] Decode every image once: after reorganise\n" in dry.output
+    assert "seed 0): batch_size changed from 500 to 7\n" in dry.output
+    assert "and validate it: after split\n" in dry.output
     assert dry.output.count("Job stats:") == 1
     assert "\n\n" not in dry.output
 
@@ -101,19 +105,22 @@ def test_a_users_mistake_is_the_last_line_after_whose_the_submission_is(
         file.write("777,cat\n")
     own = project.directory / "own.yaml"
     shutil.copy(project.folder / "workflow/datasets/cifar10.yaml", own)
-    result = project.run("labels", config=("dataset=own.yaml", f"raw_dir={raw}"))
+    config = ("dataset=own.yaml", f"raw_dir={raw}", QUICK)
+    result = project.run("submission.csv", config=config)
     assert result.code == 1
     lines = lines_of(result)
     *stages, earlier, error = lines
     assert earlier == EARLIER
     assert error.startswith("error: data/own/extracted/trainLabels.csv: row 22: ")
-    assert [line.split()[0] for line in stages] == ["[fetch]", "[extract]", "[labels]"]
+    assert {line.split()[0] for line in stages} == {"[fetch]", "[extract]", "[tables]", "[labels]"}
     # A file that another program has put there is not taken for ours.
     (project.directory / "submission.csv").write_text("id,label\n")
-    result = project.run("labels", config=("dataset=own.yaml", f"raw_dir={raw}"))
+    result = project.run("submission.csv", config=config)
     assert "submission.csv is from before this call" in lines_of(result)
+    # It is not told of where no submission was asked for.
+    assert lines_of(project.run("labels", config=config))[-2].startswith("[labels]")
     # Snakemake's own lines are there for those who want them, and the last words, too.
-    result = project.run("labels", "--verbose", config=("dataset=own.yaml", f"raw_dir={raw}"))
+    result = project.run("labels", "--verbose", config=config)
     assert "Error in rule labels" in result.output
     assert f"[labels] {error}" in result.output
     assert result.errors == [error]
@@ -123,7 +130,8 @@ def test_stopped_and_killed_trainings_end_in_what_to_do(finished: Finished, tmp_
     project = finished.copy(tmp_path / "work")
     override = QUICK.replace("epochs: 1", "epochs: 1000")
     config = (*CONFIG[:2], override, "checkpoint_minutes=1e-6")
-    checkpoint = project.directory / RESULTS / ".checkpoint/train" / FILE_NAME
+    results = f"results/cifar10/{run_of(override)}/seed0"
+    checkpoint = project.directory / results / ".checkpoint/train" / FILE_NAME
     output = tmp_path / "output"
 
     def interrupted(number: signal.Signals) -> tuple[int, list[str]]:

@@ -9,6 +9,7 @@ from datetime import datetime
 # this file.
 from imagepipe.configuration import canonical_json, load_configuration
 from imagepipe.errors import UserError
+from imagepipe.kaggle_command import missing_download_tool
 from imagepipe.last_words import last_words
 from imagepipe.openmp import wait_briefly
 from imagepipe.published import whose
@@ -53,6 +54,8 @@ TRAINING_THREADS = config["training_threads"] or EVERY_CORE
 
 # What a cluster is asked for.
 DATA_RESOURCES = {"mem_mb": config["data_mem_mb"], "runtime": config["data_runtime"]}
+# Beside the stages that decode, in the same job, goes one that reads tables.
+TABLE_RESOURCES = DATA_RESOURCES | {"mem_mb": 1000}
 TRAINING_RESOURCES = {
     "mem_mb": config["training_mem_mb"],
     "runtime": config["training_runtime"],
@@ -105,6 +108,14 @@ def remember_start():
     START_FILE.touch()
 
 
+def refuse_without_download_tool():
+    """End the call where `fetch` would fail for want of a program, before any job runs."""
+    if any(job.rule.name == "fetch" for job in workflow.dag.needrun_jobs()):
+        problem = missing_download_tool(DATASET, RAW_DIR)
+        if problem:
+            sys.exit(f"error: {problem}")
+
+
 def summary_lines(seconds=None):
     """The summary of the results; `seconds` is how long this call took to make them."""
     folders = [Path(f"{RESULTS}/{RUN}/seed{seed}") for seed in SEEDS]
@@ -122,6 +133,8 @@ def earlier_submission():
     """A line about the submission at the top, if another call has left it there."""
     top = Path("submission.csv")
     if workflow.storage_settings.default_storage_prefix or not top.is_file():
+        return []
+    if not any(job.rule.name == "publish" for job in workflow.dag.jobs):
         return []
     if START_FILE.is_file() and top.stat().st_mtime >= START_FILE.stat().st_mtime:
         return []

@@ -1,7 +1,6 @@
 """The table of all runs of a dataset: what differs between them, and how good they are."""
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ import yaml
 
 from imagepipe.errors import UserError
 from imagepipe.files import spreadsheet_safe, write_rows
-from imagepipe.runs import leaves
+from imagepipe.runs import leaves, standard_error
 
 # How the figures are written, in this order, behind what differs.
 FIGURES = {
@@ -78,14 +77,6 @@ def read_run(folder: Path) -> ValidatedRun | None:
             "remove the folder"
         ) from None
     return run
-
-
-def standard_error(accuracy: float, images: int) -> float:
-    """Return the standard error of an accuracy in 0…1 that was measured on some images.
-
-    It is that of the mean of `images` independent draws which are right or wrong, √(p(1 − p)/n).
-    """
-    return math.sqrt(accuracy * (1 - accuracy) / images)
 
 
 def _shown(value: Any) -> str:

@@ -1,7 +1,8 @@
-"""Runs: the name of a setting, which is that of its results' folder, and which ones are there."""
+"""Runs: their names, which say what differs from a recipe, which are there, and their noise."""
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,33 +13,34 @@ NOT_OF_A_RUN = ("title", "members")
 LONGEST_CHANGES = 80
 HASH_DIGITS = 8
 _PLAIN = re.compile(r"[A-Za-z0-9_.+-]+")
+_ODD = re.compile(r"[^\w.+-]+")
 _FOLDER = re.compile(r"seed([0-9]+)")
 
 
 def run_name(recipe_name: str, recipe: Mapping[str, Any], changed: Mapping[str, Any]) -> str:
     """Return the name of the run that trains by the recipe `changed`, which was `recipe` before.
 
-    It is the recipe's, with the changes behind an @, such as fast@optimizer.lr=0.1,epochs=5. Equal
+    It is the recipe's, with each change behind an @, such as fast@optimizer.lr=0.1@epochs=5. Equal
     settings have one name, and different ones two: where the changes are long, the last of them are
     a hash.
     """
     found = {k: v for k, v in changes(recipe, changed).items() if k not in NOT_OF_A_RUN}
     if not found:
         return recipe_name
-    texts = [f"{key}={_text(value)}" for key, value in found.items()]
-    if len(",".join(texts)) <= LONGEST_CHANGES:
-        return f"{recipe_name}@{','.join(texts)}"
+    # Not behind commas: Snakemake cannot give a job of a cluster a wildcard that has one.
+    texts = [f"@{key}={_text(value)}" for key, value in found.items()]
+    if len("".join(texts)) <= LONGEST_CHANGES:
+        return "".join([recipe_name, *texts])
     kept: list[str] = []
-    while len(",".join([*kept, texts[len(kept)]])) <= LONGEST_CHANGES:
+    while len("".join([*kept, texts[len(kept)]])) <= LONGEST_CHANGES:
         kept.append(texts[len(kept)])
-    rest = f"+{len(texts) - len(kept)}-{short_hash(found)}"
-    return f"{recipe_name}@{','.join([*kept, rest])}"
+    return "".join([recipe_name, *kept, f"@+{len(texts) - len(kept)}-{short_hash(found)}"])
 
 
 def own_recipe_name(stem: str, recipe: Mapping[str, Any]) -> str:
     """Return the name of a user's own recipe: his file may say something else tomorrow."""
     settings = {key: value for key, value in recipe.items() if key not in NOT_OF_A_RUN}
-    return f"{stem}-{short_hash(settings)}"
+    return f"{_ODD.sub('-', stem)}-{short_hash(settings)}"
 
 
 def short_hash(value: object) -> str:
@@ -83,3 +85,11 @@ def validated_runs(results: Path) -> list[tuple[str, int]]:
         if seed and (path.parent / "metrics.json").is_file():
             found.append((path.parts[-4], int(seed[1])))
     return sorted(found)
+
+
+def standard_error(accuracy: float, images: int) -> float:
+    """Return the standard error of an accuracy in 0…1 that was measured on some images.
+
+    It is that of the mean of `images` independent draws which are right or wrong, √(p(1 − p)/n).
+    """
+    return math.sqrt(accuracy * (1 - accuracy) / images)

@@ -1,10 +1,11 @@
 """The last words of a run: what was made, how good it is, and where it lies."""
 
 import json
-import math
 import os
 from pathlib import Path
 from typing import Any
+
+from imagepipe.runs import standard_error
 
 
 def summary(
@@ -26,7 +27,8 @@ def summary(
     metrics = run_folders[0] / "train" / "metrics.json"
     score = results / "score.json"
     model = run_folders[0] / "final" / "model.safetensors"
-    made = in_order([metrics, results / "runs.csv", model, score, top])
+    # Two ways that do not wait for each other: the validation, and the submission.
+    made = in_order([metrics, results / "runs.csv"]) + in_order([model, score, top])
     took = "" if seconds is None else f", in {duration(seconds)}"
     lines = [f"{title}, recipe {recipe}{took}"]
     if metrics in made:
@@ -72,10 +74,11 @@ def openable(path: Path, called_from: Path) -> str:
 
 
 def _validation(metrics: dict[str, Any], several: bool) -> str:
+    # Results of an earlier version of this code do not say on how many.
     accuracy, images = metrics["valid_accuracy"], metrics.get("valid_images")
     parts = [f"{accuracy:.4f}"]
     if images:
-        error = math.sqrt(accuracy * (1 - accuracy) / images)
+        error = standard_error(accuracy, images)
         parts = [f"{accuracy:.4f} ± {error:.4f} on {images:,} images"]
     if several:
         parts.append("of one member")
