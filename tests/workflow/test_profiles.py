@@ -168,8 +168,8 @@ def test_the_data_are_one_job_without_a_gpu(tmp_path: Path, stand_ins: StandIns)
     stand_ins.add(SLURM_COMMANDS)
     stand_ins.run(project, "submission.csv", *SLURM, config=("data_mem_mb=3000",))
     (line,) = stand_ins.submitted()
-    assert "--mem 4000" in line  # one that decodes, and one that reads tables
-    assert "-t 50" in line  # ten minutes for each of five stages that follow one another
+    assert "--mem 3000" in line
+    assert "-t 70" in line  # ten minutes for each of seven stages
     assert "--cpus-per-task=8" in line
     assert "--gpus" not in line
     for rule in ("extract", "tables", "labels", "split", "pack", "compare", "check_data"):

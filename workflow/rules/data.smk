@@ -135,7 +135,7 @@ rule tables:
     conda:
         "../../envs/data.yaml"
     resources:
-        **TABLE_RESOURCES,
+        **DATA_RESOURCES,
     params:
         options=options(tables=TABLE_NAMES, **CONTENTS),
         code=code("tables.py"),
@@ -210,7 +210,7 @@ rule split:
     conda:
         "../../envs/data.yaml"
     resources:
-        **TABLE_RESOURCES,
+        **DATA_RESOURCES,
     params:
         options=options(**select(config, "valid_ratio", "split_seed")),
         code=code("split.py"),
