@@ -79,3 +79,9 @@ def test_torch_and_torchvision_work_together_as_they_are_locked() -> None:
     assert torchvision.__version__.split("+")[0] == lock["torchvision"]
     boxes = torch.tensor([[0.0, 0.0, 2.0, 2.0], [0.0, 0.0, 2.0, 2.0]])
     assert torchvision.ops.nms(boxes, torch.tensor([0.9, 0.8]), 0.5).tolist() == [0]
+
+
+@pytest.mark.parametrize("lock", ["requirements.txt", "requirements-dev.txt"])
+def test_the_lock_does_not_ask_for_cuda_itself(lock: str) -> None:
+    """PyTorch does, but for its builds for CPUs, which the same lock is to serve."""
+    assert not [name for name in locked(lock) if name.startswith(("cuda", "nvidia", "triton"))]

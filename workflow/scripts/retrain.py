@@ -1,4 +1,4 @@
-"""Rule `retrain`: the selected run's recipe once more, on all labelled images."""
+"""Rule `retrain`: the same recipe once more, on all labelled images."""
 
 import json
 from pathlib import Path
