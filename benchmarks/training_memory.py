@@ -39,7 +39,6 @@ def measure(
     recipe_name: str, precision: str, micro_batch_size: int | None, steps: int, folder: Path
 ) -> None:
     """Train in this process, and print what it took."""
-    import pandas as pd
     import torch
 
     from imagepipe.configuration import load_configuration
@@ -57,11 +56,11 @@ def measure(
     recipe = load_configuration(settings, ROOT / "workflow").recipe
     images = np.load(folder / "images.npy", mmap_mode="c")
     splits = np.where(np.arange(len(images)) < IMAGES, "train", "valid")
-    labels = (np.arange(len(images)) % 10).astype(str)
-    table = pd.DataFrame({"label": labels})
+    names = [str(number) for number in range(len(images))]
+    labels = [str(number % 10) for number in range(len(images))]
     options = {"channel_means": [0.5] * 3, "channel_deviations": [0.25] * 3}
     classes = [str(number) for number in range(10)]
-    data = training_data(PackedImages(images, table), classes, options, list(splits))
+    data = training_data(PackedImages(images, names, labels), classes, options, list(splits))
     few = data.train_rows[: steps * recipe["batch_size"]]
     with chosen_device("auto", gpus=1) as device:
         chosen, _ = choose_precision(precision, device)

@@ -160,8 +160,9 @@ def test_more_processes_than_a_batch_has_images_train_too(packed: Inputs, tmp_pa
 
 
 def test_fewer_validation_images_than_processes(packed: Inputs, tmp_path: Path) -> None:
-    table = packed.table.read_text().replace(",valid", ",train").replace(",train", ",valid", 1)
-    packed.table.write_text(table)
+    assert packed.split is not None
+    split = packed.split.read_text().replace(",valid", ",train").replace(",train", ",valid", 1)
+    packed.split.write_text(split)
     train_by(2, packed, tmp_path / "two", PLAIN)
     assert len(read_predictions(tmp_path / "two" / "valid_logits.npz").ids) == 1
 

@@ -76,8 +76,8 @@ def look_at(inputs: Inputs, options: dict[str, Any]) -> dict[str, Any]:
     test = PackedFile.of_table(inputs.packed / "test.csv")
     decoded = json.loads((inputs.packed / "decoded.json").read_text(encoding="utf-8"))
     classes = read_classes(inputs.classes)
-    splits = read_split(inputs.split, labelled.table["id"])
-    counts = count_classes(labelled.table["label"], splits, classes)
+    splits = read_split(inputs.split, labelled.ids)
+    counts = count_classes(labelled.labels, splits, classes)
     report = {
         "images": {
             "train": sum(row["train"] for row in counts),
@@ -157,7 +157,7 @@ def describe_duplicates(
     `splits` has that of each labelled image.
     """
     in_groups = {image_id for group in groups for image_id in group.labelled}
-    rows = zip(labelled.table["id"], labelled.table["label"], splits, strict=True)
+    rows = zip(labelled.ids, labelled.labels, splits, strict=True)
     known = {image_id: (label, split) for image_id, label, split in rows if image_id in in_groups}
     different_labels = []
     by_split: list[dict[str, list[str]]] = []

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from imagepipe.errors import UserError
 from imagepipe.files import read_rows
@@ -14,22 +13,20 @@ from imagepipe.packed_chunks import check_packed, open_packed
 
 @dataclass(frozen=True)
 class PackedImages:
-    """Images of a packed array: uint8 [N, H, W, 3] (a memory map), and a row of `table` for each.
-
-    `table` has the columns id and label, both of them text.
-    """
+    """Images of a packed array: uint8 [N, H, W, 3] (a memory map), and the id and label of each."""
 
     images: np.ndarray
-    table: pd.DataFrame
+    ids: list[str]
+    labels: list[str]
 
 
 def read_packed(array: Path, table: Path) -> PackedImages:
     """Read what `pack` wrote. Raises `UserError` if array and table do not belong together."""
     # "c": PyTorch wants memory that could be written to; the file never is.
     images = open_packed(array, "c")
-    rows = pd.read_csv(table, dtype=str, keep_default_na=False, encoding="utf-8")
+    rows = [row for _, row in read_rows(table, ("id", "label"))]
     check_packed(array, images, table, len(rows))
-    return PackedImages(images, rows)
+    return PackedImages(images, [image_id for image_id, _ in rows], [label for _, label in rows])
 
 
 def read_classes(path: Path) -> tuple[str, ...]:

@@ -167,5 +167,5 @@ def predict_test(
             fits = largest_that_fits(lambda size: predict(size, test_images[:size]), batch_size)
             key = "prediction_batch_size={}"
             raise UserError(full_memory_message(device_name(device), key, batch_size, fits))
-    ids = packed.table["id"].to_numpy()
+    ids = np.array(packed.ids)
     write_predictions(target, Predictions(ids, logits.numpy(), np.array(description.classes)))

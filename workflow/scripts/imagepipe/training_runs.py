@@ -115,7 +115,7 @@ def train_run(run: Run, processes: Processes = ALONE) -> None:
     if name in LIBRARIES:
         smallest = smallest_image(recipe, packed.images.shape[1])
         check_library_model(name, architecture, len(classes), smallest)
-    splits = read_split(inputs.split, packed.table["id"]) if inputs.split else None
+    splits = read_split(inputs.split, packed.ids) if inputs.split else None
     data = training_data(packed, classes, options, splits)
     if inputs.split and len(data.valid_rows) == 0:
         raise UserError(f"{inputs.split}: has no image of the split valid; run split again")
@@ -143,7 +143,7 @@ def train_run(run: Run, processes: Processes = ALONE) -> None:
     if not processes.is_first:
         return
     if outputs.valid_logits is not None and trained.valid_logits is not None:
-        ids = packed.table["id"].to_numpy()[data.valid_rows]
+        ids = np.array(packed.ids)[data.valid_rows]
         write_predictions(
             outputs.valid_logits,
             Predictions(ids, trained.valid_logits, np.array(classes)),
@@ -179,7 +179,7 @@ def training_data(
     numbers = {name: number for number, name in enumerate(classes)}
     return TrainingData(
         images=packed.images,
-        labels=packed.table["label"].map(numbers).to_numpy(dtype=np.int64),
+        labels=np.array([numbers[label] for label in packed.labels], dtype=np.int64),
         train_rows=np.flatnonzero(~valid),
         valid_rows=np.flatnonzero(valid),
         num_classes=len(classes),
