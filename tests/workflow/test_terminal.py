@@ -5,6 +5,7 @@ import shlex
 import shutil
 import signal
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -151,6 +152,17 @@ def test_stopped_and_killed_trainings_end_in_what_to_do(finished: Finished, tmp_
         "carries on from there",
         lines[-1],
     )
+
+    # Also where it has come no farther than importing PyTorch.
+    checkpoint.unlink()
+    with output.open("wb") as file:
+        process = project.start("submission.csv", config=config, output=file)
+        wait_until(lambda: "[train] Train" in output.read_text(), 60)
+        time.sleep(0.5)
+        kill_group(process, signal.SIGINT)
+    text = output.read_text()
+    assert "Traceback" not in text
+    assert text.splitlines()[-1].startswith("stopped by SIGINT")
 
     interrupted(signal.SIGKILL)
     call = project.command("submission.csv", config=config)

@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
+import job
 from imagepipe.data_check import Inputs, Outputs, check_data
-from job import run
 
 
 def main(snakemake) -> None:
@@ -26,4 +26,4 @@ def main(snakemake) -> None:
 
 
 if __name__ == "__main__":
-    run(main, snakemake)
+    job.run(main, snakemake)

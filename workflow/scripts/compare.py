@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+import job
 from imagepipe.duplicates import write_duplicates
-from job import run
 
 
 def main(snakemake) -> None:
@@ -11,4 +11,4 @@ def main(snakemake) -> None:
 
 
 if __name__ == "__main__":
-    run(main, snakemake)
+    job.run(main, snakemake)

@@ -15,6 +15,14 @@ from tqdm import tqdm
 from imagepipe.errors import Stopped, UserError
 from imagepipe.last_words import LEFT_TO_PARENT, closing_line
 
+# A script imports this module first. Until it calls `run`, Ctrl-C ends the process at once: how far
+# it has come in importing PyTorch, which takes a second, is no news for anybody.
+if (
+    hasattr(sys.modules["__main__"], "snakemake")
+    and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+):
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 
 class TerminalHandler(logging.Handler):
     """Writes log lines to standard error without tearing a progress bar that is drawn there."""
@@ -41,6 +49,8 @@ def run(main: Callable[[Any], None], snakemake: Any) -> None:
     128 and the signal's number, as a shell has it. Where the disk is full, the job's outputs are
     removed before the line is written.
     """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     log = Path(snakemake.log[0])
     log.parent.mkdir(parents=True, exist_ok=True)
     terminal = TerminalHandler(snakemake.rule)

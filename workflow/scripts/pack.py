@@ -3,9 +3,9 @@
 import json
 from pathlib import Path
 
+import job
 from imagepipe.array_writing import Options
 from imagepipe.packing import pack
-from job import run
 
 
 def main(snakemake) -> None:
@@ -19,4 +19,4 @@ def main(snakemake) -> None:
 
 
 if __name__ == "__main__":
-    run(main, snakemake)
+    job.run(main, snakemake)

@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
+import job
 from imagepipe.plots import plot_history
-from job import run
 
 
 def main(snakemake) -> None:
@@ -13,4 +13,4 @@ def main(snakemake) -> None:
 
 
 if __name__ == "__main__":
-    run(main, snakemake)
+    job.run(main, snakemake)

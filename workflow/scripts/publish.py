@@ -3,9 +3,9 @@
 import json
 from pathlib import Path
 
+import job
 from imagepipe.files import copy_whole
 from imagepipe.published import write_record
-from job import run
 
 
 def main(snakemake) -> None:
@@ -15,4 +15,4 @@ def main(snakemake) -> None:
 
 
 if __name__ == "__main__":
-    run(main, snakemake)
+    job.run(main, snakemake)

@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
+import job
 from imagepipe.run_table import write_run_table
-from job import run
 
 
 def main(snakemake) -> None:
@@ -15,4 +15,4 @@ def main(snakemake) -> None:
 
 
 if __name__ == "__main__":
-    run(main, snakemake)
+    job.run(main, snakemake)

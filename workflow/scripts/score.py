@@ -4,8 +4,8 @@ import json
 import logging
 from pathlib import Path
 
+import job
 from imagepipe.scoring import score, write_score
-from job import run
 
 
 def main(snakemake) -> None:
@@ -21,4 +21,4 @@ def main(snakemake) -> None:
 
 
 if __name__ == "__main__":
-    run(main, snakemake)
+    job.run(main, snakemake)

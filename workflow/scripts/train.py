@@ -3,10 +3,10 @@
 import json
 from pathlib import Path
 
+import job
 from imagepipe.launching import run_training
 from imagepipe.leakage import refuse_test_images
 from imagepipe.training_runs import Inputs, Machine, Outputs, Run
-from job import run
 
 
 def main(snakemake) -> None:
@@ -46,4 +46,4 @@ def main(snakemake) -> None:
 
 
 if __name__ == "__main__":
-    run(main, snakemake)
+    job.run(main, snakemake)
