@@ -67,6 +67,29 @@ def test_damaged_answer_is_measured_anew(monkeypatch: pytest.MonkeyPatch, conten
     assert json.loads(cache_file().read_text())["bf16_speedup"] == 2.0
 
 
+def test_trainings_that_begin_together_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While one measures, another one writes its answer: that is the answer of both."""
+
+    def overtaken() -> float:
+        cache_file().parent.mkdir(parents=True)
+        cache_file().write_text('{"bf16_speedup": 0.5}')
+        return 2.0
+
+    monkeypatch.setattr(cpu_precision, "bf16_speedup", overtaken)
+    assert faster_precision()[0] == "fp32"
+    assert [path.name for path in cache_file().parent.iterdir()] == [cache_file().name]
+
+
+def test_no_home_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "home", nobody)
+    measures(monkeypatch, 2.0)
+    assert faster_precision()[0] == "bf16"
+
+
 def test_home_that_cannot_be_written_to_is_no_error(
     monkeypatch: pytest.MonkeyPatch, cache: Path
 ) -> None:

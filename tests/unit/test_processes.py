@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -152,11 +153,55 @@ def test_two_processes_train_as_one_does(
 
 
 def test_more_processes_than_a_batch_has_images_train_too(packed: Inputs, tmp_path: Path) -> None:
-    recipe = PLAIN | {"batch_size": 35, "epochs": 1}
+    recipe = PLAIN | {"batch_size": 35, "epochs": 1, "drop_last": False}
     train_by(1, packed, tmp_path / "one", recipe)
     # The second batch has one image, and so the first of the two processes none.
     train_by(2, packed, tmp_path / "two", recipe)
     np.testing.assert_allclose(figures(tmp_path / "two"), figures(tmp_path / "one"), rtol=1e-4)
+
+
+@pytest.mark.parametrize(("batch_size", "micro_batch_size"), [(15, 7), (2, None)])
+def test_processes_go_through_a_batch_in_as_many_parts(
+    packed: Inputs, tmp_path: Path, batch_size: int, micro_batch_size: int | None
+) -> None:
+    """Of 15 images they have 8 and 7, and of 2 all and none: no one may end before the other."""
+    sizes = {"batch_size": batch_size, "micro_batch_size": micro_batch_size}
+    train_by(2, packed, tmp_path / "two", PLAIN | sizes | {"epochs": 2})
+    assert len(figures(tmp_path / "two")) == 2
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_what_is_measured_is_measured_by_the_first_process_for_all(
+    tmp_path: Path, count: int
+) -> None:
+    script = """
+import sys
+import torch.distributed as dist
+from imagepipe.processes import Processes
+rank, count, place = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+if count > 1:
+    dist.init_process_group("gloo", f"file://{place}", rank=rank, world_size=count)
+print(*Processes(rank, count).of_first(lambda: (f"bf16 by {rank}", "measured")))
+"""
+    paths = os.pathsep.join(path for path in sys.path if path)
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", script, str(rank), str(count), str(tmp_path / "place")],
+            env=os.environ | {"PYTHONPATH": paths},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(count)
+    ]
+    said = [process.communicate(timeout=60)[0] for process in processes]
+    assert said == ["bf16 by 0 measured\n"] * count
+
+
+@pytest.mark.parametrize("length", range(1, 40))
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_largest_share_is_that_of_the_process_that_has_most(length: int, count: int) -> None:
+    shares = [len(Processes(rank, count).share(0, length)) for rank in range(count)]
+    assert Processes(0, count).largest_share(length) == max(shares)
 
 
 def test_fewer_validation_images_than_processes(packed: Inputs, tmp_path: Path) -> None:

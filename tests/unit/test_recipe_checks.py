@@ -12,8 +12,7 @@ from builders import WORKFLOW, refused
 from imagepipe import recipe_checks
 from imagepipe.configuration import load_configuration
 from imagepipe.models import create_model
-from imagepipe.processes import Processes
-from imagepipe.recipe_checks import LARGEST_FOR_ONE_PIXEL, SMALLEST_IMAGE, shares_of_batch
+from imagepipe.recipe_checks import LARGEST_FOR_ONE_PIXEL, SMALLEST_IMAGE
 from training_builders import complete_recipe
 
 
@@ -81,47 +80,6 @@ def test_fp16_is_refused_on_the_cpu() -> None:
     load({"precision": "bf16"}, device="cpu")
     with refused('override: precision: is "fp16", but must be auto, fp32 or bf16 with device=cpu'):
         load({"precision": "fp16"}, device="cpu")
-
-
-@pytest.mark.parametrize(
-    ("settings", "batch_size", "micro_batch_size", "message"),
-    [
-        ({"gpus_per_run": 2}, 3, None, None),
-        ({"gpus_per_run": 2}, 2, None, "batch_size: is 2, but must be at least 3 for 2 processes"),
-        ({"gpus_per_run": 2}, 1, 1, "batch_size: is 1, but must be at least 3 for 2 processes"),
-        ({"gpus_per_run": 2, "nodes_per_run": 2}, 7, None, None),
-        (
-            {"gpus_per_run": 2, "nodes_per_run": 2},
-            6,
-            None,
-            "batch_size: is 6, but must be at least 7 for 4 processes",
-        ),
-        ({"gpus_per_run": 2}, 8, 3, None),
-        ({"gpus_per_run": 2}, 7, 4, None),
-        (
-            {"gpus_per_run": 2},
-            7,
-            3,
-            "batch_size: is 7, but must be a multiple of 4 for 2 processes and a micro_batch_size",
-        ),
-    ],
-)
-def test_batches_that_several_processes_cannot_share_are_refused(
-    settings: dict[str, int], batch_size: int, micro_batch_size: int | None, message: str | None
-) -> None:
-    override = {"batch_size": batch_size, "micro_batch_size": micro_batch_size}
-    if message is None:
-        load(override, **settings)
-        return
-    with refused(f"override: {message}"):
-        load(override, **settings)
-
-
-@pytest.mark.parametrize("processes", [1, 2, 3, 8])
-@pytest.mark.parametrize("batch_size", [1, 2, 7, 8, 125])
-def test_shares_of_a_batch_are_those_of_the_processes(batch_size: int, processes: int) -> None:
-    shares = [len(Processes(rank, processes).share(0, batch_size)) for rank in range(processes)]
-    assert shares_of_batch(batch_size, processes) == shares
 
 
 SMALL_NETWORKS: dict[str, dict[str, Any]] = {

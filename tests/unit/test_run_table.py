@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import yaml
 
-from builders import refused
 from imagepipe.run_table import write_run_table
 
 METRICS = {
@@ -92,11 +91,26 @@ def test_of_equals_the_first_is_first_and_one_that_is_gone_is_left_out(tmp_path:
         ("run.yaml", ""),
     ],
 )
-def test_files_of_a_run_that_are_damaged_are_named(tmp_path: Path, name: str, content: str) -> None:
-    folder = write_run(tmp_path, "fast", 0, 0.2)
-    (folder / name).write_text(content)
-    with refused(str(folder), "remove the folder"):
-        write_run_table([folder], tmp_path / "runs.csv")
+def test_damaged_run_is_left_out_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, content: str
+) -> None:
+    good, bad = (write_run(tmp_path, run, 0, 0.2) for run in ("good", "bad"))
+    (bad / name).write_text(content)
+    assert [row["run"] for row in rows_of([bad, good], tmp_path / "runs.csv")] == ["good"]
+    (record,) = caplog.records
+    assert str(bad) in record.getMessage()
+    assert len(record.getMessage().splitlines()) == 1
+
+
+def test_a_setting_that_is_called_as_a_figure_has_a_column_of_its_own(tmp_path: Path) -> None:
+    folders = [write_run(tmp_path, f"r{epochs}", 0, 0.2, epochs=epochs) for epochs in (8, 9)]
+    settings = yaml.safe_load((folders[1] / "run.yaml").read_text())
+    settings["recipe"]["epochs"] = 9
+    (folders[1] / "run.yaml").write_text(yaml.safe_dump(settings))
+    write_run_table(folders, tmp_path / "runs.csv")
+    header = (tmp_path / "runs.csv").read_text().splitlines()[0].split(",")
+    assert header[:3] == ["run", "seed", "recipe.epochs"]
+    assert len(set(header)) == len(header)
 
 
 def test_name_of_a_run_is_no_formula_for_a_spreadsheet(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 from snakemake.settings.enums import Quietness
 from snakemake_interface_logger_plugins.common import LogEvent
 
-import terminal
+import workflow_terminal as terminal
 from imagepipe.last_words import LEFT_TO_PARENT
 
 SETTINGS: dict[str, Any] = {

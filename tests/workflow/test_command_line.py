@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 
 from builders import make_competition
+from imagepipe.openmp import SPINS
 from project import Project
 
 
@@ -104,3 +105,10 @@ def test_a_program_that_fetch_lacks_is_named_before_any_job(project: Project) ->
     assert not list(project.directory.glob("logs/cifar10/*"))
     # Where its files are there, nothing is missing.
     assert project.run("fetch", "-n", config=("dataset=cifar10",)).code == 0
+
+
+def test_jobs_are_told_how_their_threads_are_to_wait(project: Project) -> None:
+    script = project.folder / "workflow/scripts/fetch.py"
+    tell = "import os\n\nprint('SPINS', os.environ.get('GOMP_SPINCOUNT'))\n"
+    script.write_text(script.read_text().replace("\n\n\ndef main", f"\n\n{tell}\n\ndef main"))
+    assert f"SPINS {SPINS}\n" in project.run("fetch").output

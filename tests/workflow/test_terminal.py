@@ -5,7 +5,6 @@ import shlex
 import shutil
 import signal
 import subprocess
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -153,16 +152,27 @@ def test_stopped_and_killed_trainings_end_in_what_to_do(finished: Finished, tmp_
         lines[-1],
     )
 
-    # Also where it has come no farther than importing PyTorch.
+    # Also where it has come no farther than importing what it needs.
     checkpoint.unlink()
-    with output.open("wb") as file:
-        process = project.start("submission.csv", config=config, output=file)
-        wait_until(lambda: "[train] Train" in output.read_text(), 60)
-        time.sleep(0.5)
-        kill_group(process, signal.SIGINT)
+    module = project.folder / "workflow/scripts/imagepipe/interruption.py"
+    before, importing = module.read_text(), tmp_path / "importing"
+    wait = (
+        f"from pathlib import Path\nimport time\nPath({str(importing)!r}).touch()\ntime.sleep(60)\n"
+    )
+    try:
+        module.write_text(before + waiting)
+        with output.open("wb") as file:
+            target = f"{results}/train/model.safetensors"
+            process = project.start(target, config=config, output=file)
+            wait_until(importing.is_file, 60)
+            kill_group(process, signal.SIGINT)
+    finally:
+        module.write_text(before)
     text = output.read_text()
     assert "Traceback" not in text
-    assert text.splitlines()[-1].startswith("stopped by SIGINT")
+    assert text.splitlines()[-1] == (
+        "stopped by SIGINT in fetch; the same command carries on from there"
+    )
 
     interrupted(signal.SIGKILL)
     call = project.command("submission.csv", config=config)

@@ -12,8 +12,8 @@ from imagepipe.errors import UserError
 from imagepipe.kaggle_command import missing_download_tool
 from imagepipe.last_words import last_words
 from imagepipe.openmp import wait_briefly
-from imagepipe.published import whose
-from imagepipe.runs import validated_runs
+from imagepipe.published import is_of, whose
+from imagepipe.runs import NOT_OF_A_RUN, validated_runs
 from imagepipe.source_hash import code_hash
 from imagepipe.summary import summary
 
@@ -29,11 +29,8 @@ config.update(CONFIGURATION.settings)
 wait_briefly()
 
 DATASET = CONFIGURATION.dataset
-# No training depends on its recipe's title, or on how many others there are.
 RECIPE = {
-    key: value
-    for key, value in CONFIGURATION.recipe.items()
-    if key not in ("title", "members")
+    key: value for key, value in CONFIGURATION.recipe.items() if key not in NOT_OF_A_RUN
 }
 RUN = CONFIGURATION.run_name
 MEMBERS = config["members"] or CONFIGURATION.recipe["members"]
@@ -42,6 +39,8 @@ SEEDS = [config["seed"] + member for member in range(MEMBERS)]
 DATA = f"data/{CONFIGURATION.dataset_name}"
 RESULTS = f"results/{CONFIGURATION.dataset_name}"
 LOGS = f"logs/{CONFIGURATION.dataset_name}"
+# What the submission at the top is made of.
+PUBLISHED = {"dataset": CONFIGURATION.dataset_name, "run": RUN, "seeds": SEEDS}
 # Of one run and seed. `expand` takes these patterns, and not the outputs of rules: Snakemake refuses
 # that where they are kept in an object storage.
 VALIDATED = f"{RESULTS}/{{run}}/seed{{seed}}/train"
@@ -122,9 +121,10 @@ def refuse_without_download_tool():
 def summary_lines(seconds=None):
     """The summary of the results; `seconds` is how long this call took to make them."""
     folders = [Path(f"{RESULTS}/{RUN}/seed{seed}") for seed in SEEDS]
-    top, called_from = Path("submission.csv"), terminal.called_from(workflow)
+    top, called_from = Path("submission.csv"), workflow_terminal.called_from(workflow)
     lines = summary(
-        DATASET["title"], RUN, Path(RESULTS), folders, top, called_from, seconds
+        *(DATASET["title"], RUN, Path(RESULTS), folders, top, called_from, seconds),
+        is_published=is_of(Path("results/submission.json"), top, PUBLISHED),
     ).splitlines()
     place = workflow.storage_settings.default_storage_prefix
     return lines + (

@@ -45,7 +45,7 @@ rule publish:
         ),
         rules.check_data.output,
         rules.runs.output,
-        # The book's folders, for who looks into them: no stage reads them.
+        # The book's folders, for whoever looks into them: no stage reads them.
         rules.reorganise.output.manifest if config["layout"] == "folders" else [],
         submission=rules.submission.output.submission,
     output:
@@ -57,7 +57,7 @@ rule publish:
     conda:
         "../../envs/data.yaml"
     params:
-        options=options(dataset=CONFIGURATION.dataset_name, run=RUN, seeds=SEEDS),
+        options=options(**PUBLISHED),
         code=code("publish.py"),
     message:
         "Put the submission in its place"

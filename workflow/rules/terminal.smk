@@ -5,9 +5,9 @@ import sys
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
 sys.path.append(str(SCRIPTS))
 
-import terminal
+import workflow_terminal
 
 # The two functions are in common.smk, which needs the configuration.
-LINES_ARE_OURS = terminal.install(
+LINES_ARE_OURS = workflow_terminal.install(
     workflow, lambda: summary_lines(), lambda: earlier_submission()
 )

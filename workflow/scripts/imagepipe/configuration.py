@@ -95,7 +95,7 @@ def load_configuration(user_config: Mapping[str, Any], workflow_folder: Path) ->
 def refuse_keys_of_recipe(
     user_config: Mapping[str, Any], config_schema: Schema, recipe_schema: Schema
 ) -> None:
-    """Raise `UserError` for a key that stands beside `override` and belongs into it."""
+    """Raise `UserError` for a key that stands beside `override` and belongs in it."""
     for key, value in user_config.items():
         if key in config_schema["properties"]:
             continue
@@ -166,7 +166,9 @@ def check(options: object, schema: Schema, source: str) -> Options:
 
 
 def _where(source: str, keys: list[Any]) -> str:
-    return f"{source}: {'.'.join(map(str, keys))}" if keys else source
+    # Items of lists are counted from 1.
+    names = [str(key + 1) if isinstance(key, int) else str(key) for key in keys]
+    return f"{source}: {'.'.join(names)}" if keys else source
 
 
 def _explain(error: Any) -> str:

@@ -25,16 +25,37 @@ def faster_precision() -> tuple[str, str]:
     The first call on a machine, and with a version of PyTorch, measures it. The answer is kept in
     the user's cache, so that all later trainings compute as the first one, and give its bits.
     """
-    file = cache_file()
-    speedup = read_speedup(file)
-    if speedup is None:
-        speedup = round(bf16_speedup(), 2)
-        try:
-            write_text(file, json.dumps({"machine": machine(), "bf16_speedup": speedup}) + "\n")
-        except OSError:
-            # A home that cannot be written to: the next training measures again.
-            return _chosen(speedup, "measured, but not kept, as its cache cannot be written to")
+    try:
+        file = cache_file()
+        speedup = read_speedup(file) or measure_and_keep(file)
+    except (OSError, RuntimeError):
+        # Without a home, or with one that cannot be written to, the next training measures again.
+        return _chosen(round(bf16_speedup(), 2), "measured, and not kept, for want of a cache")
     return _chosen(speedup, f"measured, and kept in {file}")
+
+
+def measure_and_keep(file: Path) -> float:
+    """Measure, and return what the file says then: trainings that begin together agree by it.
+
+    Raises `OSError` if it cannot be written.
+    """
+    speedup = round(bf16_speedup(), 2)
+    content = json.dumps({"machine": machine(), "bf16_speedup": speedup}) + "\n"
+    if file.exists():  # damaged, or it would have been read, or written in the meantime
+        kept = read_speedup(file)
+        if kept is not None:
+            return kept
+        file.unlink()
+    mine = file.with_suffix(f".{os.getpid()}")
+    write_text(mine, content)
+    try:
+        # The first one counts.
+        os.link(mine, file)
+    except FileExistsError:
+        pass
+    finally:
+        mine.unlink()
+    return read_speedup(file) or speedup
 
 
 def _chosen(speedup: float, how: str) -> tuple[str, str]:
@@ -67,7 +88,7 @@ def bf16_speedup() -> float:
 
 
 def machine() -> str:
-    """Return what the answer hangs on: the processor with what it can do, and PyTorch's version."""
+    """Return what the answer depends on: the processor, what it can do, and PyTorch's version."""
     return f"{processor()}, PyTorch {torch.__version__}"
 
 

@@ -23,7 +23,7 @@ def nearest_choice(value: str, known: list[str]) -> str:
 
 def percentage(value: float, largest: float) -> str:
     """Return a hint for a value that looks like a percentage where a part is wanted, or nothing."""
-    return f" ({value:g}% is {value / 100:g})" if largest == 1 and 1 < value <= 100 else ""
+    return f" ({value:g}% is {value / 100:g})" if largest == 1 and 2 <= value <= 100 else ""
 
 
 def unknown_key(schema: Mapping[str, Any], keys: Keys, key: str, value: object) -> str:
@@ -56,17 +56,17 @@ def find_key(schema: Mapping[str, Any], keys: Keys, name: str) -> Keys | None:
     """Return where a key is that was looked for in the section `keys`, or None if nowhere.
 
     `name` may be written with dots. The section itself and those in it go before others, and the
-    outer ones before the inner ones. Of others, several that are as far out say nothing.
+    outer ones before the inner ones. Several that are as far out say nothing.
     """
     places = sorted(key_paths(schema), key=len)
     there = tuple(name.split("."))
     inside = [place for place in (keys + there, there) if place in places]
     inside += [place for place in places if place[:-1][: len(keys)] == keys and place[-1] == name]
-    if inside:
-        return inside[0]
-    others = [place for place in places if place[-1] == name]
-    outermost = [place for place in others if len(place) == len(others[0])]
-    return outermost[0] if len(outermost) == 1 else None
+    for found in (inside, [place for place in places if place[-1] == name]):
+        outermost = {place for place in found if len(place) == len(found[0])}
+        if outermost:
+            return outermost.pop() if len(outermost) == 1 else None
+    return None
 
 
 def key_paths(schema: Mapping[str, Any], keys: Keys = ()) -> Iterator[Keys]:

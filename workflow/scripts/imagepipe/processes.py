@@ -1,5 +1,6 @@
 """The processes that share one training: what each of them takes, and what they add up."""
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -45,6 +46,14 @@ class Processes:
         # The middle one of an odd number is its own partner.
         both: Tensor = torch.cat((front, length - 1 - front)).unique()  # type: ignore[no-untyped-call]
         return first + both
+
+    def largest_share(self, length: int) -> int:
+        """Return how many of `length` places the process has that has the most (see `share`)."""
+        pairs = (length + 1) // 2
+        ends = [pairs * rank // self.count for rank in range(self.count + 1)]
+        shares = [2 * (last - first) for first, last in itertools.pairwise(ends)]
+        shares[-1] -= length % 2
+        return max(shares)
 
     def add_up(self, tensor: Tensor) -> None:
         """Replace a tensor by its sum over the processes. All must call it."""

@@ -13,6 +13,15 @@ def write_record(record: Path, submission: Path, made_of: dict[str, Any]) -> Non
     write_text(record, json.dumps(content, indent=2, sort_keys=True) + "\n")
 
 
+def is_of(record: Path, submission: Path, made_of: dict[str, Any]) -> bool:
+    """Say whether a submission is there that was made of this, by what `write_record` wrote."""
+    try:
+        known = json.loads(record.read_text(encoding="utf-8"))
+        return bool(known == made_of | {"sha256": digest(submission)})
+    except (OSError, ValueError):
+        return False
+
+
 def whose(record: Path, submission: Path) -> str:
     """Say, for one line, of which earlier call a submission is."""
     try:

@@ -4,7 +4,6 @@ The configuration is refused for it before any job starts: Snakemake removes wha
 left before it starts the next one. Nothing here imports PyTorch, which takes seconds.
 """
 
-import itertools
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -43,7 +42,7 @@ def check_recipe(
 
 
 def holds(options: object, key: str) -> bool:
-    """Say whether options set a key that is written with dots, or all of a section of its."""
+    """Say whether options set a key that is written with dots, or a whole section around it."""
     for name in key.split("."):
         if not isinstance(options, Mapping):
             break
@@ -77,6 +76,7 @@ def smallest_image(recipe: Mapping[str, Any], image_size: int) -> int:
 
 
 def problems_of_model(model: Mapping[str, Any], smallest: int) -> Iterator[Problem]:
+    """Yield what cannot work of a network, with images of `smallest` pixels among them."""
     name, architecture = model["name"], model["architecture"]
     if name == "airbench" and smallest < SMALLEST_IMAGE:
         yield (
@@ -95,6 +95,7 @@ def problems_of_model(model: Mapping[str, Any], smallest: int) -> Iterator[Probl
 
 
 def problems_of_augmentation(augmentation: Mapping[str, Any], image_size: int) -> Iterator[Problem]:
+    """Yield what cannot work of the augmentation of images of `image_size` pixels."""
     crop = augmentation["random_resized_crop"]
     if crop is not None and crop["min_area"] > crop["max_area"]:
         yield (
@@ -119,31 +120,15 @@ def problems_of_augmentation(augmentation: Mapping[str, Any], image_size: int) -
 def problems_of_batches(
     recipe: Mapping[str, Any], smallest: int, processes: int
 ) -> Iterator[Problem]:
-    """Yield what cannot work in whole batches.
+    """Yield what cannot work in whole batches of images of `smallest` pixels and larger ones.
 
     An epoch's last batch, and one of few images, have sizes that nobody knows here.
     """
     batch_size: int = recipe["batch_size"]
-    micro_batch_size: int = recipe["micro_batch_size"] or batch_size
-    shares = shares_of_batch(batch_size, processes)
-    # A share goes through the network in as few parts as there may be.
-    parts = [math.ceil(share / micro_batch_size) for share in shares]
-    if min(parts) == 0:
-        yield (
-            "batch_size",
-            f"is {batch_size}, but must be at least {2 * processes - 1} for {processes} processes "
-            "(gpus_per_run times nodes_per_run)",
-        )
-    elif min(parts) < max(parts):
-        # Those with fewer parts would wait forever for the others.
-        yield (
-            "batch_size",
-            f"is {batch_size}, but must be a multiple of {2 * processes} for {processes} processes "
-            f"and a micro_batch_size of {micro_batch_size}",
-        )
+    parts = math.ceil(batch_size / (recipe["micro_batch_size"] or batch_size))
     name = recipe["model"]["name"]
     # Several processes take their statistics together.
-    one_image = processes == 1 and batch_size // parts[0] == 1
+    one_image = processes == 1 and batch_size // parts == 1
     if one_image and smallest <= LARGEST_FOR_ONE_PIXEL.get(name, 0):
         key = "batch_size" if batch_size == 1 else "micro_batch_size"
         yield (
@@ -151,13 +136,3 @@ def problems_of_batches(
             f"is {recipe[key]}, but must be more, as {name} makes one pixel of an image of "
             f"{smallest}, and batch normalisation cannot learn from one pixel of one image",
         )
-
-
-def shares_of_batch(batch_size: int, processes: int) -> list[int]:
-    """Return how many images of a batch each process has (see `processes.Processes.share`)."""
-    pairs = (batch_size + 1) // 2
-    ends = [pairs * rank // processes for rank in range(processes + 1)]
-    # The last process has the middle one of an odd number, which is a pair with itself.
-    shares = [2 * (end - begin) for begin, end in itertools.pairwise(ends)]
-    shares[-1] -= batch_size % 2
-    return shares

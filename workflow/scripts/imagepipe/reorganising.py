@@ -11,7 +11,6 @@ from imagepipe.errors import UserError
 from imagepipe.files import count_rows, link, read_rows, written_whole
 from imagepipe.manifests import count_images, read_images
 from imagepipe.parallel import Advance, run_tasks
-from imagepipe.splitting import SPLIT_COLUMNS
 
 TREE_COLUMNS = ("path", "id", "label", "split", "bytes")
 TREES = ("train_valid", "train", "valid", "test")
@@ -89,7 +88,7 @@ def link_images(
 
 def tree_images(extracted: Path, split: Path) -> Iterator[TreeImage]:
     """Yield the images of train and valid, and then those of test, each in natural order."""
-    splits = (name for _, (name,) in read_rows(split, SPLIT_COLUMNS[-1:]))
+    splits = (name for _, (name,) in read_rows(split, ("split",)))
     for image in read_images(extracted, split):
         name = next(splits) if image.split == "train" else "test"
         path = f"{name}/{image.label}/{image.file.name}"

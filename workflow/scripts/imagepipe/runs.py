@@ -38,7 +38,7 @@ def run_name(recipe_name: str, recipe: Mapping[str, Any], changed: Mapping[str, 
 
 
 def own_recipe_name(stem: str, recipe: Mapping[str, Any]) -> str:
-    """Return the name of a user's own recipe: his file may say something else tomorrow."""
+    """Return the name of a user's own recipe: their file may say something else tomorrow."""
     settings = {key: value for key, value in recipe.items() if key not in NOT_OF_A_RUN}
     return f"{_ODD.sub('-', stem)}-{short_hash(settings)}"
 

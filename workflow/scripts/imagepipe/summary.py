@@ -16,19 +16,23 @@ def summary(
     top: Path,
     called_from: Path,
     seconds: float | None = None,
+    *,
+    is_published: bool = True,
 ) -> str:
     """Return a few lines about the results that there are so far.
 
     `run_folders` are those of the seeds, the first of which was validated; `top` is the submission
-    at the top of the working directory. What is older than that from which it should have been made
-    belongs to an earlier run, and is not mentioned. Paths are told as from the folder
+    at the top of the working directory, which is of this run if it `is_published`: all runs of a
+    dataset share that place, and the score's. What is older than that from which it should have
+    been made belongs to an earlier call, and is not mentioned. Paths are told as from the folder
     `called_from`. `seconds` is how long the call took, if it has made anything.
     """
     metrics = run_folders[0] / "train" / "metrics.json"
     score = results / "score.json"
     model = run_folders[0] / "final" / "model.safetensors"
     # Two ways that do not wait for each other: the validation, and the submission.
-    made = in_order([metrics, results / "runs.csv"]) + in_order([model, score, top])
+    submission = [model, score, top] if is_published else [model]
+    made = in_order([metrics, results / "runs.csv"]) + in_order(submission)
     took = "" if seconds is None else f", in {duration(seconds)}"
     lines = [f"{title}, recipe {recipe}{took}"]
     if metrics in made:

@@ -102,7 +102,10 @@ def write_tables(archive: Path, image_size: int, tables: Mapping[str, Path]) -> 
 
 
 def read_labels(archive: Path, image_size: int) -> dict[str, dict[str, list[str]]]:
-    """Return the labels of the images of each batch of each split, in the archive's order."""
+    """Return the labels of the images of each batch of each split, in the archive's order.
+
+    Raises `UserError` if the archive is not what its page describes.
+    """
     names = {*TRAIN_BATCHES, TEST_BATCH, CLASS_NAMES}
     found = read_members(archive, lambda name: _base(name) in names)
     contents = {_base(name): content for name, content in found}

@@ -260,7 +260,9 @@ def learn(training: Training, batch: Tensor, mixed: Mixed, images: int) -> Tenso
     options, optimizer, scaler = training.recipe["loss"], training.optimizer, training.scaler
     optimizer.zero_grad()
     figures = torch.zeros(2, device=batch.device)
-    parts = math.ceil(len(batch) / (training.recipe["micro_batch_size"] or len(batch)))
+    # As many in all processes, which wait for each other in each; a part may then be empty.
+    largest = training.processes.largest_share(images)
+    parts = math.ceil(largest / (training.recipe["micro_batch_size"] or largest))
     ends = [len(batch) * part // parts for part in range(parts + 1)]
     for part in itertools.starmap(slice, itertools.pairwise(ends)):
         labels = mixed.of(part)

@@ -1,8 +1,9 @@
 """3×3 convolutions in float32 on a CPU, with a quarter of the multiplications where that pays.
 
 Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (arXiv 1509.09308): tiles of
-m × m results take (m + 2)² products per pair of channels instead of 9 · m². As a part of the
-results' norm, the rounding error is up to 4·10⁻⁶, and up to 10⁻⁶ where products are summed plainly.
+m × m results take (m + 2)² products per pair of channels instead of 9 · m². Relative to the norm of
+the result, the rounding error is at most 4·10⁻⁶, and 10⁻⁶ for a direct convolution. It was measured
+with MKL's products, on an Intel Xeon, and is left alone where PyTorch has another library.
 """
 
 import math
@@ -63,6 +64,8 @@ def pays(x: Tensor, weight: Tensor, height: int, width: int) -> bool:
     Of the results, height · width are wanted.
     """
     if x.device.type != "cpu" or x.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
+        return False
+    if not torch.backends.mkl.is_available():  # type: ignore[no-untyped-call]
         return False
     if torch.compiler.is_compiling() or min(weight.shape[:2]) < LEAST_CHANNELS:
         return False
