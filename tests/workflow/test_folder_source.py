@@ -49,9 +49,9 @@ def test_images_of_a_folder_are_read_and_left_as_they_are(project: Project, mine
     names = ("labelled.npy", "labelled.csv", "test.npy", "test.csv", "decoded.json")
     packed = {name: project.read(f"data/own/packed/{name}") for name in names}
     assert packed["test.csv"].decode().split()[1:] == [
-        "0,3,unknown,test",
-        "1,10,unknown,test",
-        "2,200,unknown,test",
+        "0,3,unknown",
+        "1,10,unknown",
+        "2,200,unknown",
     ]
     assert project.stale("pack", config=CONFIG) == set()
     result = project.run("pack", config=(*CONFIG, "layout=packed"))

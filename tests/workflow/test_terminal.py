@@ -156,9 +156,13 @@ def test_stopped_and_killed_trainings_end_in_what_to_do(finished: Finished, tmp_
     checkpoint.unlink()
     module = project.folder / "workflow/scripts/imagepipe/interruption.py"
     before, importing = module.read_text(), tmp_path / "importing"
-    wait = (
-        f"from pathlib import Path\nimport time\nPath({str(importing)!r}).touch()\ntime.sleep(60)\n"
-    )
+    waiting = f"""
+import time
+from pathlib import Path
+
+Path({str(importing)!r}).touch()
+time.sleep(60)
+"""
     try:
         module.write_text(before + waiting)
         with output.open("wb") as file:

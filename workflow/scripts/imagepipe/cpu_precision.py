@@ -27,27 +27,29 @@ def faster_precision() -> tuple[str, str]:
     """
     try:
         file = cache_file()
-        speedup = read_speedup(file) or measure_and_keep(file)
-    except (OSError, RuntimeError):
-        # Without a home, or with one that cannot be written to, the next training measures again.
-        return _chosen(round(bf16_speedup(), 2), "measured, and not kept, for want of a cache")
+    except RuntimeError:
+        return _chosen(
+            round(bf16_speedup(), 2), "measured, and not kept, as there is no home for a cache"
+        )
+    speedup = read_speedup(file)
+    if speedup is None:
+        speedup = round(bf16_speedup(), 2)
+        try:
+            speedup = kept(speedup, file)
+        except OSError:
+            return _chosen(speedup, f"measured, and not kept, as {file} cannot be written")
     return _chosen(speedup, f"measured, and kept in {file}")
 
 
-def measure_and_keep(file: Path) -> float:
-    """Measure, and return what the file says then: trainings that begin together agree by it.
+def kept(speedup: float, file: Path) -> float:
+    """Keep what was measured, or return what a training that began together with this one has kept.
 
-    Raises `OSError` if it cannot be written.
+    Raises `OSError` if the file cannot be written.
     """
-    speedup = round(bf16_speedup(), 2)
-    content = json.dumps({"machine": machine(), "bf16_speedup": speedup}) + "\n"
-    if file.exists():  # damaged, or it would have been read, or written in the meantime
-        kept = read_speedup(file)
-        if kept is not None:
-            return kept
-        file.unlink()
+    if file.exists() and read_speedup(file) is None:
+        file.unlink()  # damaged
     mine = file.with_suffix(f".{os.getpid()}")
-    write_text(mine, content)
+    write_text(mine, json.dumps({"machine": machine(), "bf16_speedup": speedup}) + "\n")
     try:
         # The first one counts.
         os.link(mine, file)
