@@ -189,7 +189,7 @@ def archive_cases(kind: str) -> dict[str, Case]:
         "table twice": Case(
             adding_tables(kind),
             (archive, f"two tables have the name {LABELS!r}", "remove one"),
-            "extract",
+            "tables",
             kind=kind,
             inside=LABELS,
         ),

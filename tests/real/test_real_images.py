@@ -52,7 +52,7 @@ def test_the_full_size_is_split_as_the_book_does(project: Project, real_data: Pa
 
     archives = project.directory / "archives"
     make_kaggle(real_data, archives, "--test", "1000")
-    result = project.run("pack", config=("dataset=cifar10", f"raw_dir={archives}"))
+    result = project.run("reorganise", "pack", config=("dataset=cifar10", f"raw_dir={archives}"))
     assert result.code == 0, result.output
     tree = project.directory / "data/cifar10/train_valid_test"
     sizes = {}

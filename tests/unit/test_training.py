@@ -881,6 +881,7 @@ def test_metrics_are_the_last_epochs_with_the_speed_of_the_whole(tmp_path: Path)
         "seconds": 3.0,
         "device": "cpu",
         "precision": "fp32",
+        "valid_images": 9,
     }
 
 

@@ -1,6 +1,11 @@
 # A look at the data before training.
 
 
+# It reads the arrays once, and waits for the split, which is made where Snakemake runs.
+localrules:
+    check_data,
+
+
 # A training refuses images of the test set by this file, not by the report, so that a report in
 # other words trains nothing again. The report as an `ancient` input would not do: where the rule of
 # such an input has to run, Snakemake 9 overlooks what follows it, even if it is stale or missing.
@@ -57,12 +62,8 @@ rule check_data:
         f"{LOGS}/check_data.benchmark.tsv"
     # Ahead of the trainings: it is there to be read when they refuse the data.
     priority: 2
-    group:
-        "data"
     conda:
         "../../envs/data.yaml"
-    resources:
-        **DATA_RESOURCES,
     params:
         options=options(**select(DATASET, "channel_means", "channel_deviations")),
         code=code("check_data.py"),

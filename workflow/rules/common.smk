@@ -51,13 +51,8 @@ EVERY_CORE = 1024
 DATA_THREADS = config["data_threads"] or EVERY_CORE
 TRAINING_THREADS = config["training_threads"] or EVERY_CORE
 
-# What a cluster is asked for. The profiles of clusters allow one `data_stage`: otherwise a job of
-# several stages would ask for the cores and the memory of those that could go side by side.
-DATA_RESOURCES = {
-    "mem_mb": config["data_mem_mb"],
-    "runtime": config["data_runtime"],
-    "data_stage": 1,
-}
+# What a cluster is asked for.
+DATA_RESOURCES = {"mem_mb": config["data_mem_mb"], "runtime": config["data_runtime"]}
 TRAINING_RESOURCES = {
     "mem_mb": config["training_mem_mb"],
     "runtime": config["training_runtime"],

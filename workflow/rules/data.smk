@@ -27,9 +27,13 @@ TRUE_LABELS = {
 TABLES = {table: f"{DATA}/extracted/{name}" for table, name in TABLE_NAMES.items()}
 
 
-# On a cluster, `fetch` stays where there is a network; the stages after it are one job.
+# On a cluster, `fetch` stays where there is a network, and so do stages that read tables. Those that
+# unpack and decode are one job, the group "data", in which each waits for the one before: Snakemake
+# would ask for the cores and the memory of all that could go side by side.
 localrules:
     fetch,
+    tables,
+    split,
 
 
 rule fetch:
@@ -130,12 +134,8 @@ rule tables:
         **TABLES,
     log:
         f"{LOGS}/tables.log",
-    group:
-        "data"
     conda:
         "../../envs/data.yaml"
-    resources:
-        **DATA_RESOURCES,
     params:
         options=options(tables=TABLE_NAMES, **CONTENTS),
         code=code("tables.py"),
@@ -205,12 +205,8 @@ rule split:
         split=f"{DATA}/split.csv",
     log:
         f"{LOGS}/split.log",
-    group:
-        "data"
     conda:
         "../../envs/data.yaml"
-    resources:
-        **DATA_RESOURCES,
     params:
         options=options(**select(config, "valid_ratio", "split_seed")),
         code=code("split.py"),
@@ -245,8 +241,6 @@ if config["layout"] == "folders":
             f"{LOGS}/reorganise.log",
         benchmark:
             f"{LOGS}/reorganise.benchmark.tsv"
-        group:
-            "data"
         conda:
             "../../envs/data.yaml"
         threads: DATA_THREADS
