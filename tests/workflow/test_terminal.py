@@ -154,7 +154,7 @@ def test_stopped_and_killed_trainings_end_in_what_to_do(finished: Finished, tmp_
 
     # Also where it has come no farther than importing what it needs.
     checkpoint.unlink()
-    module = project.folder / "workflow/scripts/imagepipe/interruption.py"
+    module = project.folder / "workflow/scripts/imagepipe/fetching.py"
     before, importing = module.read_text(), tmp_path / "importing"
     waiting = f"""
 import time
