@@ -202,7 +202,7 @@ MODULE_TABLE: dict[str, set[str]] = {
     "seven_zip_table": {"fetch", "extract", "pack"} | TABLES,
     "sorted_lines": {"extract"} | TABLES,
     "source_hash": NOTHING,
-    "splitting": {"split", "reorganise"},
+    "splitting": {"split"},
     "standardisation": {"train", "retrain", "predict"},
     "submission": {"submission"},
     "submission_form": {"labels", "submission", "score"},
