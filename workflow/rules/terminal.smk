@@ -7,7 +7,7 @@ sys.path.append(str(SCRIPTS))
 
 import workflow_terminal
 
-# The two functions are in common.smk, which needs the configuration.
+# Lambdas, as the two functions are defined later, in common.smk, which needs the configuration.
 LINES_ARE_OURS = workflow_terminal.install(
     workflow, lambda: summary_lines(), lambda: earlier_submission()
 )
