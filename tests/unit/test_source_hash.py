@@ -21,10 +21,17 @@ LIBRARY = {
     "unused": "raise RuntimeError",
     "errors": "raise RuntimeError",
     "progress": "import imagepipe.errors\nraise RuntimeError",
+    "__init__": "",
+    "room/__init__": "raise RuntimeError",
+    "room/module": "import imagepipe.room.other\nraise RuntimeError",
+    "room/other": "raise RuntimeError",
+    "room/unused": "raise RuntimeError",
+    "empty_room/__init__": "raise RuntimeError",
 }
 SCRIPT = """
 import json
 from imagepipe.direct import x
+from imagepipe.room import module
 from imagepipe.errors import UserError
 from imagepipe.progress import progress
 from elsewhere.unused import y
@@ -41,7 +48,9 @@ def write_tree(folder: Path) -> Path:
     (folder / "imagepipe").mkdir(parents=True)
     (folder / "script.py").write_text(SCRIPT)
     for name, source in LIBRARY.items():
-        (folder / f"imagepipe/{name}.py").write_text(source)
+        path = folder / f"imagepipe/{name}.py"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(source)
     return folder
 
 
@@ -59,6 +68,12 @@ def hash_of(folder: Path, script: str = "script.py") -> str:
         ("imagepipe/circle.py", True),
         ("imagepipe/in_function.py", True),
         ("imagepipe/unused.py", False),
+        ("imagepipe/__init__.py", True),
+        ("imagepipe/room/__init__.py", True),
+        ("imagepipe/room/module.py", True),
+        ("imagepipe/room/other.py", True),
+        ("imagepipe/room/unused.py", False),
+        ("imagepipe/empty_room/__init__.py", False),
         ("imagepipe/errors.py", False),
         ("imagepipe/progress.py", False),
     ],
@@ -122,7 +137,7 @@ from pathlib import Path
 found = {}
 for script in sorted(Path(sys.argv[1]).glob("*.py")):
     runpy.run_path(str(script), run_name="not main")
-    found[script.name] = [n.split(".")[1] for n in sys.modules if n.startswith("imagepipe.")]
+    found[script.name] = [n for n in sys.modules if n.split(".")[0] == "imagepipe"]
     for name in [n for n in sys.modules if n.split(".")[0] == "imagepipe"]:
         del sys.modules[name]
 print(json.dumps(found))
