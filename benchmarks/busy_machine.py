@@ -22,7 +22,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 
-from imagepipe.openmp import SPINS  # noqa: E402
+from imagepipe.config.openmp import SPINS  # noqa: E402
 
 BATCH, IMAGES = 90, 900
 CASES = ("alone", "beside a busy program", "two at once")
@@ -34,10 +34,10 @@ def images_per_second(seconds: float) -> float:
     import numpy as np
     import torch
 
-    from imagepipe.configuration import load_configuration
-    from imagepipe.mixing import Mixed
-    from imagepipe.training import learn
-    from imagepipe.training_state import TrainingData, begin
+    from imagepipe.augmentation.mixing import Mixed
+    from imagepipe.config.configuration import load_configuration
+    from imagepipe.training.loop import learn
+    from imagepipe.training.state import TrainingData, begin
 
     recipe = load_configuration({"recipe": "fast"}, ROOT / "workflow").recipe
     numbers = np.random.default_rng(0)

@@ -33,12 +33,12 @@ from torch import nn
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 
-from imagepipe.configuration import load_configuration  # noqa: E402
-from imagepipe.device import choose_precision, chosen_device  # noqa: E402
-from imagepipe.model_files import load_model  # noqa: E402
-from imagepipe.packed_images import read_classes  # noqa: E402
-from imagepipe.prediction import predict_logits  # noqa: E402
-from imagepipe.training_runs import Inputs, Machine, Outputs, Run, train_run  # noqa: E402
+from imagepipe.config.configuration import load_configuration  # noqa: E402
+from imagepipe.dataset.packed_images import read_classes  # noqa: E402
+from imagepipe.device.devices import choose_precision, chosen_device  # noqa: E402
+from imagepipe.models.model_files import load_model  # noqa: E402
+from imagepipe.prediction.predict import predict_logits  # noqa: E402
+from imagepipe.training.runs import Inputs, Machine, Outputs, Run, train_run  # noqa: E402
 
 FIRST_TEST_ID = 10_001
 

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from chapter import accuracy_ours, prepare, train_ours
 
-from imagepipe.device import device_name
+from imagepipe.device.devices import device_name
 
 PRECISIONS = ("bf16", "fp32")
 

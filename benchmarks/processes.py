@@ -20,9 +20,9 @@ import torch
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 
-from imagepipe.configuration import load_configuration  # noqa: E402
-from imagepipe.launching import run_training  # noqa: E402
-from imagepipe.training_runs import Inputs, Machine, Outputs, Run  # noqa: E402
+from imagepipe.config.configuration import load_configuration  # noqa: E402
+from imagepipe.launch.launching import run_training  # noqa: E402
+from imagepipe.training.runs import Inputs, Machine, Outputs, Run  # noqa: E402
 
 EPOCHS = 3
 # name: processes, threads of all of them

@@ -46,15 +46,15 @@ from torch import nn
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 
-from imagepipe.configuration import load_configuration  # noqa: E402
-from imagepipe.device import choose_precision, chosen_device, device_name  # noqa: E402
-from imagepipe.prediction import predict_logits  # noqa: E402
-from imagepipe.saving import Checkpoints  # noqa: E402
-from imagepipe.source_hash import code_hash  # noqa: E402
-from imagepipe.splitting import draw_valid  # noqa: E402
-from imagepipe.submission import softmax  # noqa: E402
-from imagepipe.training import train  # noqa: E402
-from imagepipe.training_state import TrainingData  # noqa: E402
+from imagepipe.config.configuration import load_configuration  # noqa: E402
+from imagepipe.config.source_hash import code_hash  # noqa: E402
+from imagepipe.dataset.splitting import draw_valid  # noqa: E402
+from imagepipe.device.devices import choose_precision, chosen_device, device_name  # noqa: E402
+from imagepipe.prediction.predict import predict_logits  # noqa: E402
+from imagepipe.submission.submission import softmax  # noqa: E402
+from imagepipe.training.loop import train  # noqa: E402
+from imagepipe.training.saving import Checkpoints  # noqa: E402
+from imagepipe.training.state import TrainingData  # noqa: E402
 
 PLAIN = {"fast": train_plain_airbench, "accurate": train_plain_airbench96}
 

@@ -21,9 +21,9 @@ import torch
 from chapter import ROOT, classify_ours, prepare, train_ours
 from published_recipes import summary
 
-from imagepipe.configuration import load_configuration
-from imagepipe.device import device_name
-from imagepipe.submission import softmax
+from imagepipe.config.configuration import load_configuration
+from imagepipe.device.devices import device_name
+from imagepipe.submission.submission import softmax
 
 
 def main() -> None:

@@ -41,12 +41,12 @@ def measure(
     """Train in this process, and print what it took."""
     import torch
 
-    from imagepipe.configuration import load_configuration
-    from imagepipe.device import choose_precision, chosen_device, device_name
-    from imagepipe.packed_images import PackedImages
-    from imagepipe.saving import Checkpoints
-    from imagepipe.training import train
-    from imagepipe.training_runs import training_data
+    from imagepipe.config.configuration import load_configuration
+    from imagepipe.dataset.packed_images import PackedImages
+    from imagepipe.device.devices import choose_precision, chosen_device, device_name
+    from imagepipe.training.loop import train
+    from imagepipe.training.runs import training_data
+    from imagepipe.training.saving import Checkpoints
 
     # Images of the full size, which a recipe may come to in later epochs only.
     override = {"precision": precision, "epochs": 1, "progressive_resizing": []}

@@ -32,17 +32,17 @@ from torch.utils.data import DataLoader
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 
-from imagepipe.augmentation import augment, draw  # noqa: E402
-from imagepipe.configuration import load_configuration  # noqa: E402
-from imagepipe.device import choose_precision, chosen_device, device_name  # noqa: E402
+from imagepipe.augmentation.mixing import Mixed  # noqa: E402
+from imagepipe.augmentation.transforms import augment, draw  # noqa: E402
+from imagepipe.config.configuration import load_configuration  # noqa: E402
+from imagepipe.dataset.packed_images import read_classes, read_packed  # noqa: E402
+from imagepipe.device.devices import choose_precision, chosen_device, device_name  # noqa: E402
 from imagepipe.interruption import StopRequest  # noqa: E402
-from imagepipe.mixing import Mixed  # noqa: E402
-from imagepipe.packed_images import read_classes, read_packed  # noqa: E402
 from imagepipe.progress import counter  # noqa: E402
-from imagepipe.saving import Checkpoints, Saver  # noqa: E402
-from imagepipe.training import learn, train_epoch  # noqa: E402
-from imagepipe.training_runs import training_data  # noqa: E402
-from imagepipe.training_state import Training, TrainingData, begin  # noqa: E402
+from imagepipe.training.loop import learn, train_epoch  # noqa: E402
+from imagepipe.training.runs import training_data  # noqa: E402
+from imagepipe.training.saving import Checkpoints, Saver  # noqa: E402
+from imagepipe.training.state import Training, TrainingData, begin  # noqa: E402
 
 
 @dataclass

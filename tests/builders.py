@@ -34,7 +34,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from imagepipe.configuration import check, merge
+from imagepipe.config.configuration import check, merge
 from imagepipe.errors import UserError
 
 REPOSITORY = Path(__file__).resolve().parents[1]

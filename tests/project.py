@@ -15,7 +15,7 @@ from typing import IO
 import yaml
 
 import forked_calls
-from imagepipe.configuration import load_configuration
+from imagepipe.config.configuration import load_configuration
 
 ROOT = Path(__file__).resolve().parent.parent
 PARTS = ("Snakefile", "config.yaml", "workflow", "profiles", "envs")

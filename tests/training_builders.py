@@ -8,11 +8,11 @@ import numpy as np
 import torch
 import yaml
 
-from imagepipe.configuration import check
+from imagepipe.config.configuration import check
 from imagepipe.files import write_rows
-from imagepipe.saving import Checkpoints
-from imagepipe.training import Trained, train
-from imagepipe.training_state import TrainingData
+from imagepipe.training.loop import Trained, train
+from imagepipe.training.saving import Checkpoints
+from imagepipe.training.state import TrainingData
 
 WORKFLOW = Path(__file__).parents[1] / "workflow"
 CLASSES = ("blue", "green", "red")

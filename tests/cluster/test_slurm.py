@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from builders import make_competition, make_kaggle, write_archive, write_csv
-from imagepipe import checkpoint
+from imagepipe.training import checkpoint
 from local_slurm import TROUBLED, URGENT, LocalSlurm, call
 from project import Project, kill_group, run_of, text_since, wait_until
 from training_builders import CLASSES, coloured

@@ -10,17 +10,18 @@ import numpy as np
 import pytest
 import torch
 
-from imagepipe import device as device_module
-from imagepipe import training, training_state
-from imagepipe.device import chosen_device
+from imagepipe.device import devices as device_module
+from imagepipe.device.devices import chosen_device
+from imagepipe.distributed.processes import ALONE
 from imagepipe.errors import UserError
 from imagepipe.interruption import StopRequest
-from imagepipe.processes import ALONE
 from imagepipe.progress import counter
-from imagepipe.saving import Checkpoints, Saver
-from imagepipe.training import train_epoch
-from imagepipe.training_runs import train_or_explain
-from imagepipe.training_state import TrainingData, begin
+from imagepipe.training import loop as training
+from imagepipe.training import state as training_state
+from imagepipe.training.loop import train_epoch
+from imagepipe.training.runs import train_or_explain
+from imagepipe.training.saving import Checkpoints, Saver
+from imagepipe.training.state import TrainingData, begin
 from training_builders import (
     CPU,
     assert_same_weights,

@@ -9,7 +9,7 @@ import torch
 import torchvision
 import yaml
 
-from imagepipe.source_hash import modules_of
+from imagepipe.config.source_hash import file_of, modules_of
 from project import ROOT
 
 
@@ -45,11 +45,9 @@ def test_a_conda_environment_has_what_its_scripts_import() -> None:
     assert environment_of.keys() == {path.name for path in scripts.glob("*.py")} - no_rules
     for script, environment in environment_of.items():
         files = [scripts / script, scripts / "job.py"]
-        files += [
-            scripts / "imagepipe" / f"{module}.py"
-            for module in modules_of(scripts / script, scripts / "imagepipe")
-            | {"errors", "last_words"}
-        ]
+        modules = modules_of(scripts / script, scripts / "imagepipe")
+        shown = {"imagepipe.errors", "imagepipe.config.last_words"}
+        files += [file_of(module, scripts / "imagepipe") for module in modules | shown]
         source = "\n".join(path.read_text() for path in files)
         names = set(re.findall(r"^ *(?:import|from) (\w+)", source, flags=re.MULTILINE))
         packages = names - set(sys.stdlib_module_names) - {"imagepipe", "job"}

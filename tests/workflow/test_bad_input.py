@@ -12,7 +12,7 @@ import yaml
 
 from bad_input import CASES, LABELS, LOW_LIMITS, OUTSIDE, Case, write_files
 from builders import make_competition, make_tiny_zip, served
-from imagepipe import archive_parts
+from imagepipe.archives import parts as archive_parts
 from project import Project
 from snapshots import snapshot
 from stages import Job, run_jobs

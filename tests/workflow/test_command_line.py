@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 from builders import make_competition
-from imagepipe.openmp import SPINS
+from imagepipe.config.openmp import SPINS
 from project import Project
 
 
@@ -96,7 +96,7 @@ def wait_for(path: Path) -> None:
 
 
 def test_a_program_that_fetch_lacks_is_named_before_any_job(project: Project) -> None:
-    module = project.folder / "workflow/scripts/imagepipe/kaggle_command.py"
+    module = project.folder / "workflow/scripts/imagepipe/sources/kaggle_command.py"
     module.write_text(module.read_text().replace('which("kaggle"', 'which("no-such-kaggle"'))
     result = project.run("fetch", config=("dataset=cifar10",))
     assert result.code == 1

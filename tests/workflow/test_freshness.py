@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from imagepipe.source_hash import WITHOUT_EFFECT_ON_RESULTS, modules_of
+from imagepipe.config.source_hash import WITHOUT_EFFECT_ON_RESULTS, modules_of
 from project import QUICK, ROOT, Project
 from recipe_keys import OTHER_RECIPE_KEYS, RECIPE_TABLE, changed_recipe
 from snapshots import snapshot
@@ -135,88 +135,88 @@ DATASET_TABLE: dict[str, tuple[Change, set[str]]] = {
 TABLES = {"tables", "true_labels"}
 # module of the library: the rules whose scripts use it; what comes after them reruns as well
 MODULE_TABLE: dict[str, set[str]] = {
-    "archive_parts": {"fetch", "extract", "pack"} | TABLES,
-    "architectures": NOTHING,
-    "archives": {"fetch", "extract", "pack"} | TABLES,
-    "array_writing": {"pack"},
-    "augmentation": {"train", "retrain"},
-    "averaging": {"train", "retrain"},
-    "channels": {"check_data"},
-    "checkpoint": {"train", "retrain"},
-    "colour": {"train", "retrain"},
-    "configuration": NOTHING,
-    "cpu_precision": {"train", "retrain", "predict"},
-    "data_check": {"check_data"},
-    "data_report": {"check_data"},
-    "dataset_files": {"fetch", "extract", "pack"} | TABLES,
-    "decoding": {"pack"},
-    "device": {"train", "retrain", "predict"},
-    "documents": {"check_data"},
-    "downloading": {"fetch"},
-    "duplicates": {"compare", "check_data", "train", "retrain"},
+    "archives.parts": {"fetch", "extract", "pack"} | TABLES,
+    "archives.readers": {"fetch", "extract", "pack"} | TABLES,
+    "archives.seven_zip": {"fetch", "extract", "pack"} | TABLES,
+    "archives.seven_zip_table": {"fetch", "extract", "pack"} | TABLES,
+    "archives.toronto": {"extract", "pack"} | TABLES,
+    "augmentation.color": {"train", "retrain"},
+    "augmentation.mixing": {"train", "retrain"},
+    "augmentation.normalize": {"train", "retrain", "predict"},
+    "augmentation.randomness": {"train", "retrain"},
+    "augmentation.transforms": {"train", "retrain"},
+    "checks.channels": {"check_data"},
+    "checks.data_check": {"check_data"},
+    "checks.data_report": {"check_data"},
+    "checks.documents": {"check_data"},
+    "checks.duplicates": {"compare", "check_data", "train", "retrain"},
+    "checks.leakage": NOTHING,
+    "config.architectures": NOTHING,
+    "config.configuration": NOTHING,
+    "config.dataset_files": {"fetch", "extract", "pack"} | TABLES,
+    "config.hints": NOTHING,
+    "config.last_words": NOTHING,
+    "config.openmp": NOTHING,
+    "config.published": {"publish"},
+    "config.recipe_checks": NOTHING,
+    "config.runs": {"runs"},
+    "config.source_hash": NOTHING,
+    "config.summary": NOTHING,
+    "dataset.array_writing": {"pack"},
+    "dataset.decoding": {"pack"},
+    "dataset.extraction": {"extract"} | TABLES,
+    "dataset.image_sources": {"extract", "pack"} | TABLES,
+    "dataset.labels": {"labels", "score"},
+    "dataset.manifests": {"extract", "labels", "split", "reorganise", "pack", "score"} | TABLES,
+    "dataset.packed_chunks": {"compare", "check_data", "train", "retrain", "predict"},
+    "dataset.packed_images": {"check_data", "train", "retrain", "predict"},
+    "dataset.packing": {"pack"},
+    "dataset.reorganising": {"reorganise"},
+    "dataset.splitting": {"split"},
+    "dataset.submission_form": {"labels", "submission", "score"},
+    "device.cpu_precision": {"train", "retrain", "predict"},
+    "device.devices": {"train", "retrain", "predict"},
+    "device.gpu_claims": {"train", "retrain", "predict"},
+    "device.memory": {"train", "retrain", "predict"},
+    "distributed.processes": {"train", "retrain"},
+    "distributed.sync_batch_norm": {"train", "retrain"},
     "errors": NOTHING,
-    "extraction": {"extract"} | TABLES,
-    "fetching": {"fetch"},
+    "evaluation.plots": {"plots"},
     "files": EVERY_RULE,
-    "first_use": {"fetch"},
-    "gpu_claims": {"train", "retrain", "predict"},
-    "graphed_steps": {"train", "retrain"},
-    "hints": NOTHING,
-    "history": {"train", "retrain"},
-    "image_sources": {"extract", "pack"} | TABLES,
     "interruption": {"fetch", "train", "retrain"},
-    "kaggle_command": {"fetch"},
-    "labels": {"labels", "score"},
-    "last_words": NOTHING,
-    "launcher_process": NOTHING,
-    "launching": {"train", "retrain"},
-    "leakage": NOTHING,
-    "named_models": {"train", "retrain", "predict"},
-    "logits": {"train", "retrain", "predict", "submission"},
-    "memory": {"train", "retrain", "predict"},
-    "manifests": {"extract", "labels", "split", "reorganise", "pack", "score"} | TABLES,
-    "model_files": {"train", "retrain", "predict"},
-    "mixing": {"train", "retrain"},
-    "models": {"train", "retrain", "predict"},
-    "muon": {"train", "retrain"},
-    "optimisation": {"train", "retrain"},
-    "packed_chunks": {"compare", "check_data", "train", "retrain", "predict"},
-    "packed_images": {"check_data", "train", "retrain", "predict"},
-    "packing": {"pack"},
-    "openmp": NOTHING,
+    "launch.launcher_process": NOTHING,
+    "launch.launching": {"train", "retrain"},
+    "launch.training_process": NOTHING,
+    "models.library_models": {"train", "retrain", "predict"},
+    "models.model_files": {"train", "retrain", "predict"},
+    "models.networks": {"train", "retrain", "predict"},
+    "models.whitening": {"train", "retrain"},
+    "models.wide_resnet": {"train", "retrain", "predict"},
+    "models.winograd": {"train", "retrain", "predict"},
     "parallel": {"extract", "reorganise", "pack"} | TABLES,
-    "plots": {"plots"},
-    "prediction": {"predict", "train", "retrain"},
-    "processes": {"train", "retrain"},
+    "prediction.logits": {"train", "retrain", "predict", "submission"},
+    "prediction.predict": {"predict", "train", "retrain"},
     "progress": NOTHING,
-    "published": {"publish"},
-    "randomness": {"train", "retrain"},
-    "recipe_checks": NOTHING,
-    "reorganising": {"reorganise"},
-    "sample_images": {"fetch"},
-    "saving": {"train", "retrain"},
-    "scoring": {"score"},
-    "run_table": {"runs"},
-    "runs": {"runs"},
-    "seven_zip": {"fetch", "extract", "pack"} | TABLES,
-    "seven_zip_table": {"fetch", "extract", "pack"} | TABLES,
+    "selection.run_table": {"runs"},
     "sorted_lines": {"extract"} | TABLES,
-    "source_hash": NOTHING,
-    "splitting": {"split"},
-    "standardisation": {"train", "retrain", "predict"},
-    "submission": {"submission"},
-    "submission_form": {"labels", "submission", "score"},
-    "summary": NOTHING,
-    "synchronised_norm": {"train", "retrain"},
+    "sources.downloading": {"fetch"},
+    "sources.fetching": {"fetch"},
+    "sources.first_use": {"fetch"},
+    "sources.kaggle_command": {"fetch"},
+    "sources.sample_images": {"fetch"},
+    "submission.scoring": {"score"},
+    "submission.submission": {"submission"},
     "texts": {"fetch", "extract", "labels", "pack", "submission", "score"} | TABLES,
-    "toronto": {"extract", "pack"} | TABLES,
-    "training": {"train", "retrain"},
-    "training_process": NOTHING,
-    "training_runs": {"train", "retrain"},
-    "training_state": {"train", "retrain"},
-    "whitening": {"train", "retrain"},
-    "wide_resnet": {"train", "retrain", "predict"},
-    "winograd": {"train", "retrain", "predict"},
+    "training.averaging": {"train", "retrain"},
+    "training.checkpoint": {"train", "retrain"},
+    "training.cuda_graphs": {"train", "retrain"},
+    "training.history": {"train", "retrain"},
+    "training.loop": {"train", "retrain"},
+    "training.muon": {"train", "retrain"},
+    "training.optimizers": {"train", "retrain"},
+    "training.runs": {"train", "retrain"},
+    "training.saving": {"train", "retrain"},
+    "training.state": {"train", "retrain"},
 }
 
 # The scripts of a rule that are not called as the rule is.
@@ -279,8 +279,9 @@ def test_the_tables_have_every_key_of_the_schemas(schema: str, keys: set[str]) -
 
 
 def test_the_table_has_every_module_of_the_library() -> None:
-    modules = {path.stem for path in (ROOT / "workflow/scripts/imagepipe").glob("*.py")}
-    assert set(MODULE_TABLE) == modules - {"__init__"}
+    library = ROOT / "workflow/scripts/imagepipe"
+    paths = (path.relative_to(library).with_suffix("") for path in library.rglob("*.py"))
+    assert set(MODULE_TABLE) == {".".join(p.parts) for p in paths if p.name != "__init__"}
 
 
 def test_a_second_run_has_nothing_to_do_with_any_number_of_cores(finished: Finished) -> None:
@@ -300,7 +301,7 @@ def test_a_config_key_reruns_what_it_concerns(finished: Finished, key: str) -> N
 
 @pytest.mark.parametrize("key", ["optimizer.lr", "precision"])
 def test_a_recipe_key_is_another_run(finished: Finished, key: str) -> None:
-    """All keys make another name of the run (see tests/unit/test_runs.py)."""
+    """All keys make another name of the run (see tests/unit/config/test_runs.py)."""
     project, config = finished
     override = yaml.safe_load(QUICK.partition("=")[2]) | changed_recipe(key)
     change = "override=" + yaml.safe_dump(override, default_flow_style=True, width=10_000).strip()
@@ -363,7 +364,7 @@ def test_a_dataset_key_reruns_what_it_concerns(finished: Finished, key: str) -> 
 @pytest.mark.parametrize("module", MODULE_TABLE)
 def test_a_module_is_hashed_by_the_rules_that_use_it(module: str) -> None:
     scripts = ROOT / "workflow" / "scripts"
-    effective = frozenset({module}) - WITHOUT_EFFECT_ON_RESULTS
+    effective = frozenset({f"imagepipe.{module}"}) - WITHOUT_EFFECT_ON_RESULTS
     users = {
         rule
         for rule in EVERY_RULE

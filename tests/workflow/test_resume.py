@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from builders import make_competition
-from imagepipe import checkpoint
+from imagepipe.training import checkpoint
 from project import Project, kill_group, run_of, text_since
 
 STOPS = int(os.environ.get("IMAGEPIPE_STOPS", "20"))

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from builders import make_competition
-from imagepipe.checkpoint import FILE_NAME
+from imagepipe.training.checkpoint import FILE_NAME
 from project import QUICK, Project, Result, environment, kill_group, run_of, wait_until
 
 CONFIG = ("dataset=cifar10", "raw_dir=kaggle", QUICK)
@@ -154,7 +154,7 @@ def test_stopped_and_killed_trainings_end_in_what_to_do(finished: Finished, tmp_
 
     # Also where it has come no farther than importing what it needs.
     checkpoint.unlink()
-    module = project.folder / "workflow/scripts/imagepipe/fetching.py"
+    module = project.folder / "workflow/scripts/imagepipe/sources/fetching.py"
     before, importing = module.read_text(), tmp_path / "importing"
     waiting = f"""
 import time

@@ -7,15 +7,15 @@ from datetime import datetime
 
 # Only modules that import neither torch nor pandas: every call, and every job of a cluster, reads
 # this file.
-from imagepipe.configuration import canonical_json, load_configuration
+from imagepipe.config.configuration import canonical_json, load_configuration
 from imagepipe.errors import UserError
-from imagepipe.kaggle_command import missing_download_tool
-from imagepipe.last_words import last_words
-from imagepipe.openmp import wait_briefly
-from imagepipe.published import is_of, whose
-from imagepipe.runs import NOT_OF_A_RUN, validated_runs
-from imagepipe.source_hash import code_hash
-from imagepipe.summary import summary
+from imagepipe.sources.kaggle_command import missing_download_tool
+from imagepipe.config.last_words import last_words
+from imagepipe.config.openmp import wait_briefly
+from imagepipe.config.published import is_of, whose
+from imagepipe.config.runs import NOT_OF_A_RUN, validated_runs
+from imagepipe.config.source_hash import code_hash
+from imagepipe.config.summary import summary
 
 try:
     CONFIGURATION = load_configuration(config, SCRIPTS.parent)

@@ -1,6 +1,6 @@
 # From the source's archives to two arrays of pixels.
 
-from imagepipe.dataset_files import (
+from imagepipe.config.dataset_files import (
     refuse_own_folder,
     sources_in,
     state_of_images,

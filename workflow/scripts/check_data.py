@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import job
-from imagepipe.data_check import Inputs, Outputs, check_data
+from imagepipe.checks.data_check import Inputs, Outputs, check_data
 
 
 def main(snakemake) -> None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import job
-from imagepipe.duplicates import write_duplicates
+from imagepipe.checks.duplicates import write_duplicates
 
 
 def main(snakemake) -> None:

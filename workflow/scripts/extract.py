@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import job
-from imagepipe.extraction import extract
+from imagepipe.dataset.extraction import extract
 
 
 def main(snakemake) -> None:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import job
-from imagepipe.fetching import fetch
+from imagepipe.sources.fetching import fetch
 
 
 def main(snakemake) -> None:

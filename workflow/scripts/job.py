@@ -12,8 +12,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from imagepipe.config.last_words import LEFT_TO_PARENT, closing_line
 from imagepipe.errors import Stopped, UserError
-from imagepipe.last_words import LEFT_TO_PARENT, closing_line
 
 # A script imports this module first. Until it calls `run`, Ctrl-C ends the process at once: how far
 # it has come in importing PyTorch, which takes a second, is no news for anybody.

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import job
-from imagepipe.labels import write_labels
+from imagepipe.dataset.labels import write_labels
 
 
 def main(snakemake) -> None:

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 import job
-from imagepipe.array_writing import Options
-from imagepipe.packing import pack_archives
+from imagepipe.dataset.array_writing import Options
+from imagepipe.dataset.packing import pack_archives
 
 
 def main(snakemake) -> None:

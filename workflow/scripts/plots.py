@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import job
-from imagepipe.plots import plot_history
+from imagepipe.evaluation.plots import plot_history
 
 
 def main(snakemake) -> None:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import job
-from imagepipe.prediction import predict_test
+from imagepipe.prediction.predict import predict_test
 
 
 def main(snakemake) -> None:

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 import job
+from imagepipe.config.published import write_record
 from imagepipe.files import copy_whole
-from imagepipe.published import write_record
 
 
 def main(snakemake) -> None:

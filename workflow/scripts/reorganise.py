@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import job
-from imagepipe.reorganising import reorganise
+from imagepipe.dataset.reorganising import reorganise
 
 
 def main(snakemake) -> None:

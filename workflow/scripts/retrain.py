@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 import job
-from imagepipe.launching import run_training
-from imagepipe.leakage import refuse_test_images
-from imagepipe.training_runs import Inputs, Machine, Outputs, Run
+from imagepipe.checks.leakage import refuse_test_images
+from imagepipe.launch.launching import run_training
+from imagepipe.training.runs import Inputs, Machine, Outputs, Run
 
 
 def main(snakemake) -> None:

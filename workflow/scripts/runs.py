@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import job
-from imagepipe.run_table import write_run_table
+from imagepipe.selection.run_table import write_run_table
 
 
 def main(snakemake) -> None:

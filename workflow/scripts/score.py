@@ -5,7 +5,7 @@ import logging
 from pathlib import Path
 
 import job
-from imagepipe.scoring import score, write_score
+from imagepipe.submission.scoring import score, write_score
 
 
 def main(snakemake) -> None:

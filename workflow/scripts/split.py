@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import job
-from imagepipe.splitting import write_split
+from imagepipe.dataset.splitting import write_split
 
 
 def main(snakemake) -> None:

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 import job
-from imagepipe.logits import read_predictions
-from imagepipe.submission import write_submission
+from imagepipe.prediction.logits import read_predictions
+from imagepipe.submission.submission import write_submission
 
 
 def main(snakemake) -> None:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import job
-from imagepipe.extraction import extract_tables
+from imagepipe.dataset.extraction import extract_tables
 
 
 def main(snakemake) -> None:

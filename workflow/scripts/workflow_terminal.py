@@ -18,8 +18,8 @@ from typing import Any, TextIO
 from snakemake.settings.enums import Quietness
 from snakemake_interface_logger_plugins.common import LogEvent
 
-from imagepipe.last_words import LEFT_TO_PARENT, last_words
-from imagepipe.summary import openable
+from imagepipe.config.last_words import LEFT_TO_PARENT, last_words
+from imagepipe.config.summary import openable
 from rerun_reasons import reason_in_short
 
 # How lines begin that say nothing of the user's own run.

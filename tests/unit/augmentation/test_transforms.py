@@ -1,0 +1,342 @@
+"""Random changes of whole batches, against torchvision's image by image."""
+
+from collections import Counter
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from torchvision import transforms
+from torchvision.transforms import functional as pil_functional
+from torchvision.transforms.v2 import functional as tv
+
+from imagepipe.augmentation.normalize import Standardisation
+from imagepipe.augmentation.transforms import (
+    Draws,
+    augment,
+    cut_out,
+    draw,
+    resized_crop,
+    shift_and_flip,
+)
+from training_builders import complete_recipe, noise
+
+BOOK_CROP = {"resize": 40, "min_area": 0.64, "max_area": 1.0}
+# Leaves pixels as they are, in 0…1.
+NONE = Standardisation.of([0.0] * 3, [1.0] * 3, torch.device("cpu"))
+COLOURS = ("brightness", "contrast", "saturation", "hue")
+
+
+def options(**changes: Any) -> dict[str, Any]:
+    """Return a recipe's `augmentation`, complete."""
+    return complete_recipe(augmentation=changes)["augmentation"]
+
+
+def float_images(count: int, size: int = 32) -> torch.Tensor:
+    """Return images [count, 3, size, size] of noise in 0…1."""
+    return noise(count, size).permute(0, 3, 1, 2) / 255
+
+
+def squares(resize: int, sides: range) -> list[tuple[int, int, int]]:
+    """Return (side, top, left) for each side: all corners at the edges, and one in the middle."""
+    return [
+        (side, top, left)
+        for side in sides
+        for top in sorted({0, (resize - side) // 2, resize - side})
+        for left in sorted({0, (resize - side + 1) // 2, resize - side})
+    ]
+
+
+def torchvision_chain(
+    image: torch.Tensor, resize: int, side: int, top: int, left: int
+) -> torch.Tensor:
+    size = list(image.shape[-2:])
+    enlarged = tv.resize(image, [resize, resize], antialias=True)
+    return tv.resize(tv.crop(enlarged, top, left, side, side), size, antialias=True)
+
+
+@pytest.mark.parametrize(
+    ("size", "resize", "sides"),
+    [
+        (32, 40, range(32, 41)),
+        (32, 24, range(19, 25)),
+        (32, 40, range(3, 32, 7)),
+        (9, 13, range(1, 14)),
+    ],
+    ids=["as the book", "smaller than the image", "tiny squares", "odd sizes"],
+)
+def test_resized_crop_is_torchvisions_resize_crop_and_resize(
+    size: int, resize: int, sides: range
+) -> None:
+    chosen = squares(resize, sides)
+    images = float_images(len(chosen), size)
+    side, top, left = torch.tensor(chosen).T
+    results = resized_crop(images, resize, side, top, left)
+    for image, square, result in zip(images, chosen, results, strict=True):
+        expected = torchvision_chain(image, resize, *square)
+        torch.testing.assert_close(result, expected, rtol=0, atol=1e-5)
+
+
+def test_resized_crop_is_within_two_grey_levels_of_pillows_as_in_the_book() -> None:
+    chosen = squares(40, range(32, 41))
+    images = noise(len(chosen), 32)
+    side, top, left = torch.tensor(chosen).T
+    results = resized_crop(images.permute(0, 3, 1, 2).float(), 40, side, top, left)
+    for image, (side_, top_, left_), result in zip(images, chosen, results, strict=True):
+        enlarged = transforms.Resize(40)(Image.fromarray(image.numpy()))
+        cropped = pil_functional.resized_crop(enlarged, top_, left_, side_, side_, [32, 32])
+        expected = 255 * transforms.ToTensor()(cropped)
+        assert (result - expected).abs().max() <= 2
+
+
+def test_squares_are_drawn_as_by_torchvisions_random_resized_crop() -> None:
+    torch.manual_seed(0)
+    image = torch.zeros(3, 40, 40)
+    theirs = Counter()
+    for _ in range(8_000):
+        top, left, side, _ = transforms.RandomResizedCrop.get_params(image, (0.64, 1.0), (1.0, 1.0))
+        theirs.update([("top", side, top), ("left", side, left)])
+    draws = draw(options(random_resized_crop=BOOK_CROP), 80_000, 32, seed=0, epoch=0)
+    sides = draws.crop_side.tolist()
+    ours = Counter(("top", *pair) for pair in zip(sides, draws.crop_top.tolist(), strict=True))
+    ours.update(("left", *pair) for pair in zip(sides, draws.crop_left.tolist(), strict=True))
+    assert ours.keys() == theirs.keys()
+    for cell, count in ours.items():
+        # The commonest cells, moved by one pixel, would be wrong by 0.03 to 0.06.
+        assert count / 80_000 == pytest.approx(theirs[cell] / 8_000, abs=0.012), cell
+
+
+def test_corners_of_squares_are_spread_over_both_axes_independently() -> None:
+    draws = draw(options(random_resized_crop=BOOK_CROP), 80_000, 32, seed=0, epoch=0)
+    chosen = draws.crop_side == 38
+    corners = Counter(
+        zip(draws.crop_top[chosen].tolist(), draws.crop_left[chosen].tolist(), strict=True)
+    )
+    assert len(corners) == 9
+    for count in corners.values():
+        assert count / chosen.sum().item() == pytest.approx(1 / 9, abs=0.01)
+
+
+def test_least_and_largest_area_bound_the_squares() -> None:
+    crop = {"resize": 20, "min_area": 0.25, "max_area": 0.49}
+    sides = draw(options(random_resized_crop=crop), 5_000, 32, seed=0, epoch=0).crop_side
+    assert sorted(set(sides.tolist())) == [10, 11, 12, 13, 14]
+
+
+def test_shift_is_torchvisions_mirrored_padding_and_crop() -> None:
+    shifts = [(down, right) for down in range(-2, 3) for right in range(-2, 3)]
+    images = float_images(len(shifts), 8)
+    down, right = torch.tensor(shifts).T
+    results = shift_and_flip(images, down, right, torch.zeros(len(shifts), dtype=torch.bool))
+    for image, (down_, right_), result in zip(images, shifts, results, strict=True):
+        padded = tv.pad(image, [2, 2, 2, 2], padding_mode="reflect")
+        assert torch.equal(result, tv.crop(padded, 2 - down_, 2 - right_, 8, 8))
+
+
+def test_a_shift_moves_down_and_right() -> None:
+    images = float_images(1, 8)
+    result = shift_and_flip(images, torch.tensor([2]), torch.tensor([1]), torch.tensor([False]))
+    assert torch.equal(result[:, :, 2:, 1:], images[:, :, :-2, :-1])
+
+
+@pytest.mark.parametrize("padding", [1, 7])
+def test_the_widest_shifts_are_mirrored_too(padding: int) -> None:
+    images = float_images(2, 8)
+    down, right = torch.tensor([padding, -padding]), torch.tensor([-padding, padding])
+    results = shift_and_flip(images, down, right, torch.tensor([False, False]))
+    padded = tv.pad(images, [padding] * 4, padding_mode="reflect")
+    assert torch.equal(results[0], tv.crop(padded[0], 0, 2 * padding, 8, 8))
+    assert torch.equal(results[1], tv.crop(padded[1], 2 * padding, 0, 8, 8))
+
+
+def test_all_shifts_come_equally_often() -> None:
+    draws = draw(options(random_crop_padding=2), 50_000, 32, seed=0, epoch=0)
+    pairs = Counter(zip(draws.shift_down.tolist(), draws.shift_right.tolist(), strict=True))
+    assert set(pairs) == {(down, right) for down in range(-2, 3) for right in range(-2, 3)}
+    for count in pairs.values():
+        assert count / 50_000 == pytest.approx(1 / 25, abs=0.005)
+
+
+def test_half_of_the_images_are_drawn_to_be_flipped() -> None:
+    draws = draw(options(horizontal_flip=True), 10_000, 32, seed=0, epoch=0)
+    assert draws.flipped.float().mean().item() == pytest.approx(0.5, abs=0.02)
+
+
+def test_alternating_flips_are_those_of_the_other_images_in_every_other_epoch() -> None:
+    flips = [
+        draw(options(horizontal_flip=True, alternating_flip=True), 1_000, 32, 0, epoch).flipped
+        for epoch in range(3)
+    ]
+    assert torch.equal(flips[1], ~flips[0])
+    assert torch.equal(flips[2], flips[0])
+    off = draw(options(alternating_flip=True), 1_000, 32, seed=0, epoch=1)
+    assert not off.flipped.any()
+
+
+@pytest.mark.parametrize("size", [20, 24, 28, 31])
+def test_scaling_is_that_of_torchvision_with_antialiasing(size: int) -> None:
+    images = noise(6, 32)
+    draws = draw(options(), len(images), 32, seed=0, epoch=0)
+    results = augment(images, options(), draws, NONE, scale=size / 32)
+    expected = tv.resize(images.permute(0, 3, 1, 2) / 255, [size, size], antialias=True)
+    assert results.shape == (6, 3, size, size)
+    torch.testing.assert_close(results, expected, rtol=0, atol=1e-5)
+
+
+def test_exactly_the_drawn_images_are_flipped_left_to_right() -> None:
+    images = float_images(4, 8)
+    none = torch.zeros(4, dtype=torch.long)
+    result = shift_and_flip(images, none, none, torch.tensor([True, False, False, True]))
+    for index, flipped in enumerate((True, False, False, True)):
+        expected = tv.horizontal_flip(images[index]) if flipped else images[index]
+        assert torch.equal(result[index], expected)
+
+
+@pytest.mark.parametrize("side", [1, 5, 8])
+def test_cutout_is_torchvisions_erasing(side: int) -> None:
+    free = 8 - side
+    corners = [(top, left) for top in range(free + 1) for left in range(free + 1)]
+    images = float_images(len(corners), 8)
+    top, left = torch.tensor(corners).T
+    results = cut_out(images, side, top, left)
+    for image, (top_, left_), result in zip(images, corners, results, strict=True):
+        erased = tv.erase(image, top_, left_, side, side, torch.zeros(3, 1, 1))
+        assert torch.equal(result, erased)
+
+
+def test_cutouts_are_drawn_as_by_torchvisions_random_erasing() -> None:
+    torch.manual_seed(0)
+    image, scale = torch.zeros(3, 12, 12), (9 * 9) / (12 * 12)
+    theirs: Counter[tuple[int, int]] = Counter()
+    for _ in range(5_000):
+        top, left, height, width, _ = transforms.RandomErasing.get_params(
+            image, (scale, scale), (1.0, 1.0), [0.0]
+        )
+        assert (height, width) == (9, 9)
+        theirs.update([(top, left)])
+    draws = draw(options(cutout=9), 50_000, 12, seed=0, epoch=0)
+    ours = Counter(zip(draws.cutout_top.tolist(), draws.cutout_left.tolist(), strict=True))
+    assert ours.keys() == theirs.keys()
+    for cell, count in ours.items():
+        assert count / 50_000 == pytest.approx(theirs[cell] / 5_000, abs=0.02), cell
+
+
+def test_the_cutout_is_the_mean_colour_whatever_the_colours_were_changed_to() -> None:
+    images = noise(6, 8)
+    standardisation = Standardisation.of([0.5, 0.4, 0.3], [0.2, 0.3, 0.4], torch.device("cpu"))
+    chosen = options(cutout=3, color_jitter={"brightness": 0.5})
+    draws = draw(chosen, 6, 8, seed=0, epoch=0)
+    results = augment(images, chosen, draws, standardisation)
+    for result, top, left in zip(results, draws.cutout_top, draws.cutout_left, strict=True):
+        assert (result == 0).all(dim=0).sum() == 9
+        assert not result[:, top : top + 3, left : left + 3].any()
+
+
+@pytest.mark.parametrize("name", COLOURS)
+def test_colour_factors_are_drawn_as_by_torchvisions_color_jitter(name: str) -> None:
+    torch.manual_seed(0)
+    position = COLOURS.index(name)
+    ranges: list[Any] = [(0.5, 1.5), (0.2, 1.8), (0.0, 2.3), (-0.1, 0.1)]
+    theirs = torch.tensor(
+        [transforms.ColorJitter.get_params(*ranges)[1 + position] for _ in range(5_000)]
+    )
+    jitter = {"brightness": 0.5, "contrast": 0.8, "saturation": 1.3, "hue": 0.1}
+    ours = getattr(draw(options(color_jitter=jitter), 50_000, 32, seed=0, epoch=0), name)
+    low, high = ranges[position]
+    assert low <= ours.min() < low + 0.01
+    assert high - 0.01 < ours.max() <= high
+    for part in (0.1, 0.5, 0.9):
+        distance = ours.quantile(part) - theirs.quantile(part)
+        assert abs(distance) < 0.04 * (high - low), part
+
+
+EVERYTHING = {
+    "random_resized_crop": BOOK_CROP,
+    "random_crop_padding": 2,
+    "horizontal_flip": True,
+    "color_jitter": {"brightness": 0.3, "contrast": 0.4, "saturation": 0.5, "hue": 0.2},
+    "cutout": 8,
+}
+# Drawn with the others, and used by `mix`.
+AND_CUTMIX = EVERYTHING | {"cutmix": 1.0}
+
+
+def test_an_image_is_cropped_shifted_flipped_coloured_and_then_cut_out() -> None:
+    images = noise(24, 32)
+    draws = draw(options(**EVERYTHING), len(images), 32, seed=0, epoch=0)
+    results = augment(images, options(**EVERYTHING), draws, NONE)
+    assert results.is_contiguous(memory_format=torch.channels_last)
+    assert 0 < draws.flipped.sum() < len(images)
+    for index, image in enumerate(images):
+        square = (draws.crop_side[index], draws.crop_top[index], draws.crop_left[index])
+        pixels = image.permute(2, 0, 1) / 255
+        expected = torchvision_chain(pixels, 40, *(value.item() for value in square))
+        top, left = 2 - draws.shift_down[index].item(), 2 - draws.shift_right[index].item()
+        padded = tv.pad(expected, [2, 2, 2, 2], padding_mode="reflect")
+        expected = tv.crop(padded, top, left, 32, 32)
+        if draws.flipped[index]:
+            expected = tv.horizontal_flip(expected)
+        for name in COLOURS:
+            adjust = getattr(tv, f"adjust_{name}")
+            expected = adjust(expected, getattr(draws, name)[index].item())
+        corner = (draws.cutout_top[index].item(), draws.cutout_left[index].item())
+        expected = tv.erase(expected, *corner, 8, 8, torch.zeros(3, 1, 1))
+        torch.testing.assert_close(results[index], expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(("name", "value"), [*EVERYTHING.items()])
+def test_an_augmentation_that_is_off_changes_nothing_and_one_that_is_on_does(
+    name: str, value: object
+) -> None:
+    images = noise(8, 32)
+    draws = draw(options(**EVERYTHING), len(images), 32, seed=0, epoch=0)
+    unchanged = NONE.apply(images.permute(0, 3, 1, 2))
+    assert torch.equal(augment(images, options(), draws, NONE), unchanged)
+    changed = augment(images, options(**{name: value}), draws, NONE)
+    assert not torch.allclose(changed, unchanged, atol=0.1)
+
+
+def test_what_happens_to_an_image_does_not_depend_on_its_batch() -> None:
+    images = noise(10, 32)
+    draws = draw(options(**EVERYTHING), len(images), 32, seed=0, epoch=0)
+    whole = augment(images, options(**EVERYTHING), draws, NONE)
+    order = torch.randperm(10, generator=torch.Generator().manual_seed(0))
+    for rows in order.split(3):
+        part = augment(images[rows], options(**EVERYTHING), draws.of(rows), NONE)
+        torch.testing.assert_close(part, whole[rows], rtol=0, atol=1e-6)
+
+
+def same_draws(one: Draws, other: Draws) -> dict[str, bool]:
+    return {name: torch.equal(value, vars(other)[name]) for name, value in vars(one).items()}
+
+
+def test_the_same_seed_and_epoch_draw_the_same() -> None:
+    first, second = (draw(options(**AND_CUTMIX), 100, 32, seed=4, epoch=2) for _ in range(2))
+    assert all(same_draws(first, second).values())
+
+
+@pytest.mark.parametrize(("seed", "epoch"), [(4, 3), (5, 2)])
+def test_another_seed_or_epoch_draws_everything_anew(seed: int, epoch: int) -> None:
+    first = draw(options(**AND_CUTMIX), 100, 32, seed=4, epoch=2)
+    other = draw(options(**AND_CUTMIX), 100, 32, seed=seed, epoch=epoch)
+    assert not any(same_draws(first, other).values())
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("random_resized_crop", ("crop_side", "crop_top", "crop_left")),
+        ("random_crop_padding", ("shift_down", "shift_right")),
+        ("horizontal_flip", ("flipped",)),
+        ("color_jitter", COLOURS),
+        ("cutout", ("cutout_top", "cutout_left")),
+        ("cutmix", ("share", "cutmix_row", "cutmix_column")),
+    ],
+)
+def test_turning_one_augmentation_on_leaves_the_draws_of_the_others(
+    name: str, fields: tuple[str, ...]
+) -> None:
+    everything = draw(options(**AND_CUTMIX), 100, 32, seed=4, epoch=2)
+    alone = draw(options(**{name: AND_CUTMIX[name]}), 100, 32, seed=4, epoch=2)
+    same = same_draws(everything, alone)
+    assert [field for field, equal in same.items() if equal] == list(fields)

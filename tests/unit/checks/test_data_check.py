@@ -1,0 +1,303 @@
+"""The look at the data: what is found, what is not, and what is said about it."""
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from builders import make_packed, write_csv
+from imagepipe.checks import data_check
+from imagepipe.checks.data_check import Inputs, Outputs, check_data, similar_labels
+from imagepipe.checks.duplicates import write_duplicates
+from imagepipe.dataset import packed_chunks
+
+Row = tuple[str, str, str, int]
+
+# Figures of noise.
+SUITING = {"channel_means": [0.5, 0.5, 0.5], "channel_deviations": [0.29, 0.29, 0.29]}
+
+
+def clean_rows() -> list[Row]:
+    """Return 20 labelled images of two classes, and 5 test images, all different."""
+    rows = [
+        (str(n), "cat" if n % 2 else "dog", "train" if n <= 16 else "valid", n)
+        for n in range(1, 21)
+    ]
+    return rows + [(str(n), "unknown", "test", 100 + n) for n in range(1, 6)]
+
+
+def look(
+    folder: Path,
+    rows: list[Row],
+    spoil: Callable[[Path], object] = lambda folder: None,
+    **options: Any,
+) -> tuple[dict[str, Any], str]:
+    """Write and check data, and return the report and its Markdown."""
+    make_packed(folder, rows)
+    write_duplicates(folder / "packed", folder / "duplicates.json")
+    spoil(folder)
+    check_data(
+        Inputs(
+            packed=folder / "packed",
+            split=folder / "split.csv",
+            duplicates=folder / "duplicates.json",
+            classes=folder / "classes.txt",
+            unmatched=folder / "unmatched.csv",
+        ),
+        Outputs(
+            json=folder / "report.json",
+            markdown=folder / "report.md",
+            html=folder / "report.html",
+        ),
+        SUITING | options,
+    )
+    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    return report, (folder / "report.md").read_text(encoding="utf-8")
+
+
+def findings(report: dict[str, Any]) -> set[str]:
+    return {item["finding"] for item in report["attention"]}
+
+
+def with_seed(rows: list[Row], **seeds: int) -> list[Row]:
+    """Return the rows with other pixels for some, named by split and id: train_3=1."""
+    return [(i, label, s, seeds.get(f"{s}_{i}", seed)) for i, label, s, seed in rows]
+
+
+def test_good_data_needs_no_attention(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    report, text = look(tmp_path, clean_rows())
+    assert report["attention"] == []
+    assert report["images"] == {"train": 16, "valid": 4, "test": 5}
+    assert report["classes"] == [
+        {"class": "cat", "train": 8, "valid": 2},
+        {"class": "dog", "train": 8, "valid": 2},
+    ]
+    assert report["formats"] == {
+        "labelled": {"PNG RGB 32×32": 20},
+        "test": {"PNG RGB 32×32": 5},
+    }
+    assert report["duplicates"]["groups"] == 0
+    assert text.startswith("# The data before training\n\n**Nothing needs attention.**\n")
+    assert "| cat | 8 | 2 | 10 |" in text
+    assert "| all | 16 | 4 | 20 |" in text
+    assert "The test set has 5 images." in text
+    assert "No two images are the same" in text
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+def note(**changes: Any) -> Callable[[Path], object]:
+    """Return a function that changes what decoded.json says of the labelled images."""
+
+    def spoil(folder: Path) -> None:
+        path = folder / "packed/decoded.json"
+        decoded = json.loads(path.read_text())
+        decoded["labelled"] |= changes
+        path.write_text(json.dumps(decoded))
+
+    return spoil
+
+
+UNDECODABLE = {"image": "train/7.png", "problem": "is not a readable PNG or JPEG image (cut)"}
+# finding: (the rows, what else is changed, the dataset file's figures, what the Markdown says)
+CASES: dict[str, tuple[list[Row], Callable[[Path], object], dict[str, Any], tuple[str, ...]]] = {
+    "labelled_images_in_test": (
+        with_seed(clean_rows(), test_3=7, test_4=17),
+        lambda folder: None,
+        {},
+        ("2 labelled images are in the test set", "| 7 |  | 3 |", "|  | 17 | 4 |"),
+    ),
+    "in_train_and_valid": (
+        with_seed(clean_rows(), valid_17=3),
+        lambda folder: None,
+        {},
+        ("2 images of train and valid", "| 3 | 17 |  |", "| between train and valid | 1 | 2 |"),
+    ),
+    "different_labels": (
+        with_seed(clean_rows(), train_4=3),
+        lambda folder: None,
+        {},
+        ("1 group of equal images", "different labels", "cat: 3; dog: 4"),
+    ),
+    "repeated": (
+        with_seed(clean_rows(), train_5=1, train_3=1),
+        lambda folder: None,
+        {},
+        ("3 images within train", "| 1, 3, 5 |  |  |", "| within train | 1 | 3 |"),
+    ),
+    "undecodable": (
+        clean_rows(),
+        note(undecodable=[UNDECODABLE]),
+        {},
+        ("1 image that could not be decoded", "| train/7.png | is not a readable"),
+    ),
+    "unmatched": (
+        clean_rows(),
+        lambda folder: write_csv(
+            folder / "unmatched.csv", ("id", "problem"), [("77", "no image"), ("8|9", "no label")]
+        ),
+        {},
+        ("2 ids without image or without label", "| 77 | no image |", "| 8\\|9 | no label |"),
+    ),
+    "similar_labels": (
+        clean_rows() + [(str(n), "Dog", "train", n) for n in range(31, 41)],
+        lambda folder: None,
+        {},
+        ("'Dog' and 'dog'", "only in case or spaces"),
+    ),
+    "small_classes": (
+        [row for row in clean_rows() if row[0] != "1"],
+        lambda folder: None,
+        {},
+        ("1 class has fewer than 10 images: cat",),
+    ),
+    "channel_means": (
+        clean_rows(),
+        lambda folder: None,
+        {"channel_means": [0.5, 0.47, 0.5]},
+        ("channel_means (0.5, 0.47, 0.5)",),
+    ),
+    "channel_deviations": (
+        clean_rows(),
+        lambda folder: None,
+        {"channel_deviations": [0.29, 0.29, 0.25]},
+        ("channel_deviations (0.29, 0.29, 0.25)",),
+    ),
+}
+# What else such data cannot but have.
+BESIDES = {"different_labels": {"repeated"}}
+
+
+@pytest.mark.parametrize("finding", CASES)
+def test_what_needs_attention_is_said_and_logged_in_one_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, finding: str
+) -> None:
+    rows, spoil, options, words = CASES[finding]
+    report, text = look(tmp_path, rows, spoil, **options)
+    assert findings(report) == {finding} | BESIDES.get(finding, set())
+    verdict = text.partition("## Images")[0]
+    assert "attention:**" in verdict
+    assert words[0] in verdict
+    for word in words:
+        assert word in text
+    lines = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert len(lines) == len(report["attention"])
+    assert all(len(line.splitlines()) == 1 and "report.md" in line for line in lines)
+
+
+def test_equal_test_images_are_counted_and_need_no_attention(tmp_path: Path) -> None:
+    report, text = look(tmp_path, with_seed(clean_rows(), test_2=103))
+    assert report["attention"] == []
+    assert report["duplicates"]["all"] == [{"train": [], "valid": [], "test": ["2", "3"]}]
+    assert "| within test | 1 | 2 |" in text
+
+
+def test_groups_are_counted_for_each_pair_of_splits(tmp_path: Path) -> None:
+    rows = with_seed(clean_rows(), train_3=1, valid_17=1, valid_19=1, test_1=1, test_2=9)
+    duplicates = look(tmp_path, rows)[0]["duplicates"]
+    assert duplicates["groups"] == 2
+    assert duplicates["images"] == 7
+    assert duplicates["labelled_images_in_test"] == 5
+    assert {tuple(p["splits"]): (p["groups"], p["images"]) for p in duplicates["pairs"]} == {
+        ("train", "train"): (1, 2),
+        ("train", "valid"): (1, 4),
+        ("train", "test"): (2, 5),
+        ("valid", "valid"): (1, 2),
+        ("valid", "test"): (1, 3),
+        ("test", "test"): (0, 0),
+    }
+
+
+def test_long_lists_are_cut_in_the_markdown_and_whole_in_the_json(tmp_path: Path) -> None:
+    rows = [(str(n), "cat", "train", n // 2) for n in range(60)]
+    rows += [(str(n), "dog", "train", 99) for n in range(60, 75)]
+    report, text = look(tmp_path, rows)
+    assert len(report["duplicates"]["all"]) == 31
+    assert len(report["duplicates"]["all"][-1]["train"]) == 15
+    assert "| 38, 39 |  |  |\n\n… and 11 more; all are in report.json." in text
+    assert "| 40, 41 |" not in text
+    rows = [(str(n), "cat", "train", 1) for n in range(15)]
+    assert "| 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 5 more |" in look(tmp_path, rows)[1]
+
+
+@pytest.mark.parametrize(
+    ("labels", "groups"),
+    [
+        (["cat", "dog"], []),
+        (["Cat", "cat"], [["Cat", "cat"]]),
+        (["fire truck", "firetruck", "fire  truck"], [["fire truck", "firetruck", "fire  truck"]]),
+        (["ＣＡＴ", "cat"], [["ＣＡＴ", "cat"]]),
+        (["straße", "STRASSE"], [["straße", "STRASSE"]]),
+        (["e\u0301t\u00e9", "\u00e9te\u0301"], [["e\u0301t\u00e9", "\u00e9te\u0301"]]),
+        (["a\u00a0b", "a b", "ab c"], [["a\u00a0b", "a b"]]),
+        (["cat1", "cat2", "cat-1"], []),
+    ],
+)
+def test_labels_that_differ_only_in_case_or_spaces(
+    labels: list[str], groups: list[list[str]]
+) -> None:
+    assert similar_labels(labels) == groups
+
+
+@pytest.mark.parametrize(("given", "differs"), [(0.52, False), (0.5201, True), (0.4799, True)])
+def test_a_difference_of_two_hundredths_is_let_pass(given: float, differs: bool) -> None:
+    assert data_check.far_apart([0.5, 0.5, 0.5], [0.5, given, 0.5]) == differs
+
+
+def test_either_kind_of_deviation_suits(tmp_path: Path) -> None:
+    """As those of CIFAR-10 in the book are the means of the images' own."""
+
+    def darken_half(folder: Path) -> None:
+        images = np.load(folder / "packed/labelled.npy")
+        images[::2] //= 4
+        np.save(folder / "packed/labelled.npy", images)
+
+    means = {"channel_means": [0.311] * 3}
+    measured = look(tmp_path, clean_rows(), darken_half, **means)[0]["channels"]["measured"]
+    assert min(measured["deviations"]) - max(measured["image_deviations"]) > 0.05
+    for kind in ("deviations", "image_deviations"):
+        options = means | {"channel_deviations": measured[kind]}
+        assert findings(look(tmp_path, clean_rows(), darken_half, **options)[0]) == set()
+    options = means | {"channel_deviations": [figure + 0.03 for figure in measured["deviations"]]}
+    report = look(tmp_path, clean_rows(), darken_half, **options)[0]
+    assert findings(report) == {"channel_deviations"}
+
+
+def test_a_class_without_any_image_is_named(tmp_path: Path) -> None:
+    report, text = look(
+        tmp_path,
+        clean_rows(),
+        lambda folder: (folder / "classes.txt").write_text("cat\ndog\newe\n"),
+    )
+    assert findings(report) == {"small_classes"}
+    assert "| ewe | 0 | 0 | 0 |" in text
+
+
+def test_odd_names_are_shown_as_they_are_and_break_no_table(tmp_path: Path) -> None:
+    odd = "<img src=x onerror=alert(1)> | `rm` [a](b)"
+    rows = [(odd if n == "1" else n, label, s, seed) for n, label, s, seed in clean_rows()]
+    rows = with_seed(rows, train_3=1)
+    report, text = look(
+        tmp_path, rows, note(undecodable=[{"image": "train/\n# 7.png", "problem": "| x\u202e"}])
+    )
+    assert report["duplicates"]["all"][0]["train"] == [odd, "3"]
+    assert "| &lt;img src=x onerror=alert(1)&gt; \\| \\`rm\\` \\[a\\](b), 3 |  |  |" in text
+    assert "| train/\\\\n\\# 7.png | \\| x\\\\u202e |" in text
+    page = (tmp_path / "report.html").read_text()
+    assert "<img" not in page
+    assert "&lt;img src=x onerror=alert(1)&gt; | `rm` [a](b), 3" in page
+
+
+def test_the_same_data_gives_the_same_bytes_in_chunks_of_any_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = with_seed(clean_rows(), test_3=7, train_5=1, valid_19=1)
+    look(tmp_path / "a", rows)
+    monkeypatch.setattr(packed_chunks, "CHUNK_BYTES", 7000)
+    look(tmp_path / "b", rows)
+    for name in ("report.json", "report.md", "report.html", "duplicates.json"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()

@@ -1,0 +1,173 @@
+"""Recipes that cannot work are refused with the configuration; those beside them are not."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from builders import WORKFLOW, refused
+from imagepipe.config import recipe_checks
+from imagepipe.config.configuration import load_configuration
+from imagepipe.config.recipe_checks import LARGEST_FOR_ONE_PIXEL, SMALLEST_IMAGE
+from imagepipe.models.networks import create_model
+from training_builders import complete_recipe
+
+
+def load(override: dict[str, Any], recipe: str = "d2l-plain", **settings: Any) -> None:
+    """Load a recipe with an override, for images of 32 pixels."""
+    load_configuration({"recipe": recipe, "override": override} | settings, WORKFLOW)
+
+
+AUGMENTATIONS: list[tuple[dict[str, Any], dict[str, Any], list[str]]] = [
+    (
+        {"mixup": 0.2, "cutmix": 0},
+        {"mixup": 0.2, "cutmix": 1},
+        ["augmentation.cutmix: is 1, but must be 0 with mixup, which is 0.2; set one of them to 0"],
+    ),
+    (
+        {"random_crop_padding": 31},
+        {"random_crop_padding": 32},
+        ["augmentation.random_crop_padding: is 32, but must be at most 31 for images of 32 pixels"],
+    ),
+    (
+        {"cutout": 32},
+        {"cutout": 33},
+        ["augmentation.cutout: is 33, but must be at most 32 for images of 32 pixels"],
+    ),
+    (
+        {"random_resized_crop": {"min_area": 0.5, "max_area": 0.5}},
+        {"random_resized_crop": {"min_area": 0.9, "max_area": 0.5}},
+        ["random_resized_crop.min_area: is 0.9, but must be at most max_area, which is 0.5"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("right", "wrong", "words"), AUGMENTATIONS, ids=lambda _: "")
+def test_augmentation_that_does_not_suit_itself_or_the_images_is_refused(
+    right: dict[str, Any], wrong: dict[str, Any], words: list[str]
+) -> None:
+    load({"augmentation": right})
+    with refused("override: ", *words):
+        load({"augmentation": wrong})
+
+
+def test_images_that_airbench_cannot_take_are_refused() -> None:
+    airbench = {"name": "airbench"}
+    load({"model": airbench, "progressive_resizing": [{"until": 0.5, "scale": 0.3}]})
+    with refused("override: model.name: airbench needs images of 9 pixels at least", "some of 8"):
+        load({"model": airbench, "progressive_resizing": [{"until": 0.5, "scale": 0.25}]})
+
+
+def test_smallest_image_of_airbench_is_the_smallest_that_it_takes() -> None:
+    model = create_model(complete_recipe(model={"name": "airbench"})["model"], 3)
+    model(torch.zeros(2, 3, SMALLEST_IMAGE, SMALLEST_IMAGE))
+    with pytest.raises(RuntimeError):
+        model(torch.zeros(2, 3, SMALLEST_IMAGE - 1, SMALLEST_IMAGE - 1))
+
+
+def test_nesterov_needs_a_momentum() -> None:
+    load({"optimizer": {"name": "sgd", "nesterov": True, "momentum": 0.1}})
+    load({"optimizer": {"name": "adamw", "nesterov": True, "momentum": 0}})
+    with refused("override: optimizer.nesterov: is true, but must be false with a momentum of 0"):
+        load({"optimizer": {"name": "sgd", "nesterov": True, "momentum": 0}})
+
+
+def test_fp16_is_refused_on_the_cpu() -> None:
+    load({"precision": "fp16"}, device="cuda")
+    load({"precision": "bf16"}, device="cpu")
+    with refused('override: precision: is "fp16", but must be auto, fp32 or bf16 with device=cpu'):
+        load({"precision": "fp16"}, device="cpu")
+
+
+SMALL_NETWORKS: dict[str, dict[str, Any]] = {
+    "small_cnn": {"width": 4},
+    "wide_resnet": {"depth": 10, "widening_factor": 1},
+    "d2l_resnet18": {},
+    "airbench": {"widths": [4, 4, 4]},
+}
+
+
+@pytest.mark.parametrize("name", SMALL_NETWORKS)
+def test_one_image_that_ends_as_one_pixel_is_what_batch_normalisation_refuses(name: str) -> None:
+    model = create_model(complete_recipe(model={"name": name} | SMALL_NETWORKS[name])["model"], 3)
+    size = LARGEST_FOR_ONE_PIXEL[name]
+    model(torch.zeros(2, 3, size, size))
+    model(torch.zeros(1, 3, size + 1, size + 1))
+    with pytest.raises(ValueError, match="more than 1 value per channel"):
+        model(torch.zeros(1, 3, size, size))
+
+
+def test_every_network_of_ours_is_in_the_table() -> None:
+    schema = yaml.safe_load((WORKFLOW / "schemas/recipe.schema.yaml").read_text())
+    names = set(schema["properties"]["model"]["properties"]["name"]["enum"])
+    assert set(LARGEST_FOR_ONE_PIXEL) == names - {"torchvision", "timm"}
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "micro_batch_size", "key"),
+    [
+        (1, None, "batch_size: is 1"),
+        (1, 5, "batch_size: is 1"),
+        (2, 1, "micro_batch_size: is 1"),
+        (3, 2, "micro_batch_size: is 2"),
+        (4, 2, None),
+        (4, 3, None),
+        (2, 64, None),
+    ],
+)
+def test_parts_of_one_image_that_ends_as_one_pixel_are_refused(
+    batch_size: int, micro_batch_size: int | None, key: str | None
+) -> None:
+    sizes = {"batch_size": batch_size, "micro_batch_size": micro_batch_size}
+    model = {"name": "d2l_resnet18"}
+    load({"model": model} | sizes)  # of 32 pixels, 4 are left
+    tiny = {"model": model, "progressive_resizing": [{"until": 0.5, "scale": 0.25}]} | sizes
+    if key is None:
+        load(tiny)
+        return
+    with refused(f"override: {key}, but must be more, as d2l_resnet18 makes one pixel of an image"):
+        load(tiny)
+
+
+def test_the_message_names_the_recipe_or_the_override_whichever_has_the_key(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("augmentation: {cutout: 40, mixup: 1}\n")
+    with refused(f"{path}: augmentation.cutout: is 40"):
+        load({"epochs": 2, "augmentation": {"mixup": 0}}, recipe=str(path))
+    with refused("override: augmentation.cutout: is 50"):
+        load({"augmentation": {"cutout": 50}}, recipe=str(path))
+    with refused("override: augmentation.cutout: is 60"):
+        load({"augmentation": "{cutout: 60}"}, recipe=str(path))
+    load({"augmentation": {"cutout": 0}}, recipe=str(path))
+
+
+def model_of(library: str, architecture: str = "resnet18") -> dict[str, Any]:
+    return {"model": {"name": library, "architecture": architecture}}
+
+
+def test_an_unknown_architecture_is_refused() -> None:
+    load(model_of("torchvision"))
+    with refused("override: model.architecture: torchvision has no 'resnet81'", "'resnet18'?"):
+        load(model_of("torchvision", "resnet81"))
+    # Its networks for other tasks are known to neither the job nor this.
+    with refused("torchvision has no 'fasterrcnn_resnet50_fpn'"):
+        load(model_of("torchvision", "fasterrcnn_resnet50_fpn"))
+
+
+def test_a_missing_library_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with refused("override: model.name: timm is not installed; install it by `pip install timm`"):
+        load(model_of("timm"))
+    # Where PyTorch is missing, too, the jobs have an environment of their own.
+    monkeypatch.setitem(sys.modules, "torch", None)
+    load(model_of("timm"))
+
+
+def test_a_library_in_which_no_names_are_found_is_left_to_the_job(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(recipe_checks, "known_architectures", lambda _: frozenset())
+    load(model_of("torchvision", "resnet81"))

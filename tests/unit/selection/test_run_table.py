@@ -1,0 +1,118 @@
+"""The table of a dataset's runs: what differs between them, and how good they are."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from imagepipe.selection.run_table import write_run_table
+
+METRICS = {
+    "valid_accuracy": 0.9,
+    "valid_images": 100,
+    "train_accuracy": 0.98765,
+    "train_loss": 1.23456,
+    "epochs": 8,
+    "seconds": 12.345,
+    "examples_per_second": 580.4,
+    "device": "cpu",
+    "precision": "fp32",
+}
+
+
+def write_run(folder: Path, name: str, seed: int, lr: float, **metrics: Any) -> Path:
+    folder = folder / name / f"seed{seed}" / "train"
+    folder.mkdir(parents=True)
+    recipe = {"epochs": 8, "optimizer": {"name": "sgd", "lr": lr}, "freeze": [{"after": 0.1}]}
+    settings = {"run": name, "seed": seed, "split": "0123456789ab", "recipe": recipe}
+    (folder / "run.yaml").write_text(yaml.safe_dump(settings))
+    (folder / "metrics.json").write_text(json.dumps(METRICS | metrics))
+    return folder
+
+
+def rows_of(folders: list[Path], table: Path) -> list[dict[str, str]]:
+    write_run_table(folders, table)
+    with table.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_every_run_has_a_row_with_what_differs_and_the_best_is_first(tmp_path: Path) -> None:
+    folders = [
+        write_run(tmp_path, "fast", 0, 0.2),
+        write_run(tmp_path, "fast", 7, 0.2, valid_accuracy=0.5, valid_images=25),
+        write_run(tmp_path, "fast@optimizer.lr=0.1", 0, 0.1, valid_accuracy=0.95),
+    ]
+    rows = rows_of(folders, tmp_path / "runs.csv")
+    assert [(row["run"], row["seed"], row["optimizer.lr"]) for row in rows] == [
+        ("fast@optimizer.lr=0.1", "0", "0.1"),
+        ("fast", "0", "0.2"),
+        ("fast", "7", "0.2"),
+    ]
+    assert list(rows[0]) == [
+        *("run", "seed", "optimizer.lr", "valid_accuracy", "standard_error"),
+        *("valid_images", "train_accuracy", "train_loss", "epochs", "seconds"),
+        *("examples_per_second", "device", "precision"),
+    ]
+    figures = [rows[2][name] for name in ("valid_accuracy", "standard_error", "valid_images")]
+    assert figures == ["0.5000", "0.1000", "25"]
+    figures = [rows[0][name] for name in ("train_accuracy", "train_loss", "seconds")]
+    assert figures == ["0.9877", "1.2346", "12.3"]
+
+
+def test_one_run_differs_in_nothing_and_another_split_is_told(tmp_path: Path) -> None:
+    first, second = write_run(tmp_path, "fast", 0, 0.2), write_run(tmp_path, "fast", 1, 0.2)
+    (row,) = rows_of([first], tmp_path / "runs.csv")
+    assert list(row)[:3] == ["run", "seed", "valid_accuracy"]
+    settings = yaml.safe_load((second / "run.yaml").read_text()) | {"split": "ba9876543210"}
+    (second / "run.yaml").write_text(yaml.safe_dump(settings))
+    rows = rows_of([first, second], tmp_path / "runs.csv")
+    assert {row["split"] for row in rows} == {"0123456789ab", "ba9876543210"}
+
+
+def test_of_equals_the_first_is_first_and_one_that_is_gone_is_left_out(tmp_path: Path) -> None:
+    folders = [write_run(tmp_path, name, 0, 0.2) for name in ("b", "a")]
+    rows = rows_of([tmp_path / "gone", *folders], tmp_path / "runs.csv")
+    assert [row["run"] for row in rows] == ["b", "a"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("metrics.json", "{"),
+        ("metrics.json", "[]"),
+        ("metrics.json", "{}"),
+        ("metrics.json", json.dumps(METRICS | {"valid_accuracy": None})),
+        ("metrics.json", json.dumps(METRICS | {"valid_images": 0})),
+        ("run.yaml", "a: b: c"),
+        ("run.yaml", "- 1"),
+        ("run.yaml", ""),
+    ],
+)
+def test_damaged_run_is_left_out_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, content: str
+) -> None:
+    good, bad = (write_run(tmp_path, run, 0, 0.2) for run in ("good", "bad"))
+    (bad / name).write_text(content)
+    assert [row["run"] for row in rows_of([bad, good], tmp_path / "runs.csv")] == ["good"]
+    (record,) = caplog.records
+    assert str(bad) in record.getMessage()
+    assert len(record.getMessage().splitlines()) == 1
+
+
+def test_a_setting_that_is_called_as_a_figure_has_a_column_of_its_own(tmp_path: Path) -> None:
+    folders = [write_run(tmp_path, f"r{epochs}", 0, 0.2, epochs=epochs) for epochs in (8, 9)]
+    settings = yaml.safe_load((folders[1] / "run.yaml").read_text())
+    settings["recipe"]["epochs"] = 9
+    (folders[1] / "run.yaml").write_text(yaml.safe_dump(settings))
+    write_run_table(folders, tmp_path / "runs.csv")
+    header = (tmp_path / "runs.csv").read_text().splitlines()[0].split(",")
+    assert header[:3] == ["run", "seed", "recipe.epochs"]
+    assert len(set(header)) == len(header)
+
+
+def test_name_of_a_run_is_no_formula_for_a_spreadsheet(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, "=1+1", 0, 0.2)
+    assert rows_of([folder], tmp_path / "runs.csv")[0]["run"] == "'=1+1"

@@ -1,0 +1,1 @@
+"""Readers of archives that are not trusted."""

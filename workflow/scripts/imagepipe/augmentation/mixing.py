@@ -1,0 +1,72 @@
+"""Mixed images: each shares its place with its partner, and its label, too.
+
+The partner of a batch's first image is its last one, and so on: the order of the images is random
+already.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from imagepipe.augmentation.transforms import Draws
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """What the labels of images are: `share` of its own, and the rest of its partner's.
+
+    labels, partner_labels: int64 [B]. share: float [B], in 0…1. The last two are None where nothing
+    is mixed.
+    """
+
+    labels: Tensor
+    partner_labels: Tensor | None = None
+    share: Tensor | None = None
+
+    def of(self, part: slice) -> "Mixed":
+        """Return what the labels of some of the images are."""
+        others = (self.partner_labels, self.share)
+        return Mixed(
+            self.labels[part], *(None if tensor is None else tensor[part] for tensor in others)
+        )
+
+
+def mix(
+    images: Tensor, labels: Tensor, options: dict[str, Any], draws: Draws
+) -> tuple[Tensor, Mixed]:
+    """Mix a batch of float images [B, 3, H, W] by the recipe's `augmentation`: `mixup` or `cutmix`.
+
+    Without either, the images come back as they are, each with its own label alone.
+    """
+    partners, share = images.flip(0), draws.share
+    if options["mixup"]:
+        images = blended(images, partners, share)
+    elif options["cutmix"]:
+        images, share = patched(images, partners, share, draws.cutmix_row, draws.cutmix_column)
+    else:
+        return images, Mixed(labels)
+    return images, Mixed(labels, labels.flip(0), share)
+
+
+def blended(images: Tensor, partners: Tensor, share: Tensor) -> Tensor:
+    """Return share · image + (1 − share) · partner (mixup: Zhang et al., arXiv 1710.09412)."""
+    return torch.lerp(partners, images, share[:, None, None, None])
+
+
+def patched(
+    images: Tensor, partners: Tensor, share: Tensor, row: Tensor, column: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Replace a square of each image by its partner's (CutMix: Yun et al., arXiv 1905.04899).
+
+    The square has the part 1 − share of the area, and its centre at row and column, in 0…1; what
+    is beyond the edge is lost. Returns the images, and the shares that are really left.
+    """
+    size = images.shape[-1]
+    half = (1 - share).sqrt() * size / 2
+    pixels = torch.arange(size, device=images.device) + 0.5
+    in_rows = (pixels - size * row[:, None]).abs() < half[:, None]
+    in_columns = (pixels - size * column[:, None]).abs() < half[:, None]
+    square = in_rows[:, :, None] & in_columns[:, None, :]
+    return torch.where(square[:, None], partners, images), 1 - square.float().mean(dim=(1, 2))

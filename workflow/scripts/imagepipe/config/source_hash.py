@@ -1,0 +1,75 @@
+"""A content hash of the code that a script runs.
+
+A workflow manager follows a script by its time stamp, and the modules that it imports not at all.
+This module follows the imports, so that a stage reruns when, and only when, code that it uses has
+changed. It parses the source text and imports nothing.
+"""
+
+import ast
+import hashlib
+from functools import cache
+from pathlib import Path
+
+PACKAGE = "imagepipe"
+# They decide what a user is shown while a job runs, and whether it may, never what it writes.
+WITHOUT_EFFECT_ON_RESULTS = frozenset(
+    f"{PACKAGE}.{name}"
+    for name in (
+        "checks.leakage",
+        "config.architectures",
+        "config.last_words",
+        "config.recipe_checks",
+        "config.source_hash",
+        "errors",
+        "progress",
+    )
+)
+
+
+def file_of(module: str, package_folder: Path) -> Path:
+    """Return the file of a module, or the `__init__.py` of a package, by its dotted name."""
+    path = package_folder.joinpath(*module.split(".")[1:])
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+@cache
+def imported_modules(source: Path, package_folder: Path) -> frozenset[str]:
+    """Return the dotted names of the library's modules that a Python file imports.
+
+    `from imagepipe.archives.zip import read` gives "imagepipe", "imagepipe.archives" and
+    "imagepipe.archives.zip": Python runs the `__init__.py` of each package on the way. Imports
+    inside functions count.
+    """
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"), str(source))):
+        if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            imported = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Import):
+            imported = [alias.name for alias in node.names]
+        else:
+            continue
+        for dotted in imported:
+            parts = dotted.split(".")
+            if parts[0] == PACKAGE:
+                names.update(".".join(parts[:end]) for end in range(1, len(parts) + 1))
+    return frozenset(name for name in names if file_of(name, package_folder).is_file())
+
+
+def modules_of(script: Path, package_folder: Path) -> frozenset[str]:
+    """Return the dotted names of all library modules that a script uses, at any remove."""
+    found: set[str] = set()
+    waiting = [script]
+    while waiting:
+        for name in imported_modules(waiting.pop(), package_folder) - found:
+            found.add(name)
+            waiting.append(file_of(name, package_folder))
+    return frozenset(found)
+
+
+def code_hash(script: Path, package_folder: Path) -> str:
+    """Return a hash of a script and of every library module that can change what it writes."""
+    result = hashlib.sha256(script.read_bytes())
+    for name in sorted(modules_of(script, package_folder) - WITHOUT_EFFECT_ON_RESULTS):
+        result.update(f"\0{name}\0".encode())
+        result.update(file_of(name, package_folder).read_bytes())
+    return result.hexdigest()[:16]

@@ -1,0 +1,1 @@
+"""From archives to packed arrays: labels, splits, images."""

@@ -1,0 +1,1 @@
+"""Starting a training in several processes and on several nodes."""
