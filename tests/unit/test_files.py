@@ -19,7 +19,7 @@ from imagepipe.files import (
     write_new,
     write_rows,
     write_text,
-    written_whole,
+    atomic_write,
 )
 
 
@@ -31,7 +31,7 @@ def test_failed_writing_leaves_the_old_file_and_no_debris(
     target = tmp_path / "table.csv"
     if old is not None:
         target.write_text(old)
-    with pytest.raises(stopped_by), written_whole(target) as temporary:
+    with pytest.raises(stopped_by), atomic_write(target) as temporary:
         temporary.write_text("half of the new")
         raise stopped_by
     assert [path.name for path in tmp_path.iterdir()] == ([] if old is None else ["table.csv"])
@@ -40,7 +40,7 @@ def test_failed_writing_leaves_the_old_file_and_no_debris(
 
 def test_written_file_appears_only_at_the_end_and_its_folder_is_made(tmp_path: Path) -> None:
     target = tmp_path / "new" / "folder" / "file"
-    with written_whole(target) as temporary:
+    with atomic_write(target) as temporary:
         temporary.write_text("new")
         assert not target.exists()
     assert target.read_text() == "new"

@@ -22,7 +22,7 @@ _NUMBER = re.compile("0*([0-9]+)")
 
 
 @contextmanager
-def written_whole(target: Path) -> Iterator[Path]:
+def atomic_write(target: Path) -> Iterator[Path]:
     """Give a temporary path beside `target`, and rename it to `target` when the block succeeds.
 
     If the block raises, the temporary file is removed and `target` is left as it was.
@@ -42,7 +42,7 @@ def written_whole(target: Path) -> Iterator[Path]:
 
 def write_text(target: Path, text: str) -> None:
     """Write UTF-8 text with \\n line ends, whole or not at all."""
-    with written_whole(target) as temporary:
+    with atomic_write(target) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
@@ -51,7 +51,7 @@ def write_rows(
 ) -> None:
     """Write a table with a header line, whole or not at all."""
     with (
-        written_whole(target) as temporary,
+        atomic_write(target) as temporary,
         temporary.open("w", encoding="utf-8", newline="") as file,
     ):
         writer = csv.writer(file, delimiter=delimiter, lineterminator="\n")
@@ -165,7 +165,7 @@ def read_at_most(path: str, size: int) -> bytes:
 
 def copy_whole(source: Path, target: Path) -> None:
     """Copy a file's content, whole or not at all."""
-    with written_whole(target) as temporary:
+    with atomic_write(target) as temporary:
         shutil.copyfile(source, temporary)
 
 
@@ -198,7 +198,7 @@ def natural_order(paths: Iterable[str]) -> list[str]:
     return sorted(found, key=natural_key)
 
 
-def digest(path: Path, algorithm: str = "sha256") -> str:
+def file_hash(path: Path, algorithm: str = "sha256") -> str:
     """Return the hexadecimal hash of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, algorithm).hexdigest()

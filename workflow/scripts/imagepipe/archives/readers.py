@@ -26,7 +26,7 @@ from imagepipe.archives.parts import (
 )
 from imagepipe.archives.seven_zip import seven_zip_parts
 from imagepipe.errors import UserError, quoted
-from imagepipe.files import written_whole
+from imagepipe.files import atomic_write
 from imagepipe.texts import Texts
 
 SUFFIXES = (".7z", ".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2")
@@ -98,7 +98,7 @@ def copy_from_zip(archive: Path, names: Collection[str], folder: Path) -> None:
                 raise UserError(f"{archive}: two files have the name {name!r}; remove one")
             if name in names:
                 copied.add(name)
-                with written_whole(folder / name) as temporary, temporary.open("wb") as target:
+                with atomic_write(folder / name) as temporary, temporary.open("wb") as target:
                     target.writelines(_zip_pieces(file, member))
 
 

@@ -14,9 +14,9 @@ from imagepipe.files import read_rows, write_text
 from imagepipe.progress import counter
 
 ARRAYS = ("labelled", "test")
-# Of images whose digests are equal, the pixels are compared.
-DIGEST_BYTES = 8
-DIGESTS_AT_ONCE = 10_000
+# Of images whose hashes are equal, the pixels are compared.
+HASH_BYTES = 8
+HASHES_AT_ONCE = 10_000
 
 
 @dataclass(frozen=True)
@@ -68,49 +68,49 @@ def equal_images(files: Sequence[PackedFile]) -> list[list[int]]:
 
     The rows are counted on from each file to the next one.
     """
-    digests = digests_of(files)
-    in_order = np.sort(digests)
+    hashes = pixel_hashes(files)
+    in_order = np.sort(hashes)
     several = np.unique(in_order[1:][in_order[1:] == in_order[:-1]])
     del in_order
     rows_of: dict[int, list[int]] = defaultdict(list)
-    for row in rows_with(digests, several):
-        rows_of[int(digests[row])].append(row)
+    for row in rows_with(hashes, several):
+        rows_of[int(hashes[row])].append(row)
     groups: list[list[int]] = []
     for rows in rows_of.values():
         groups += really_equal(rows, files)
     return sorted(groups)
 
 
-def rows_with(digests: np.ndarray, wanted: np.ndarray) -> Iterator[int]:
-    """Yield the rows whose digest is one of the `wanted`, which are in rising order."""
-    for first in range(0, len(digests) if len(wanted) else 0, DIGESTS_AT_ONCE):
-        some = digests[first : first + DIGESTS_AT_ONCE]
+def rows_with(hashes: np.ndarray, wanted: np.ndarray) -> Iterator[int]:
+    """Yield the rows whose hash is one of the `wanted`, which are in rising order."""
+    for first in range(0, len(hashes) if len(wanted) else 0, HASHES_AT_ONCE):
+        some = hashes[first : first + HASHES_AT_ONCE]
         places = np.minimum(np.searchsorted(wanted, some), len(wanted) - 1)
         yield from (first + np.flatnonzero(wanted[places] == some)).tolist()
 
 
-def digests_of(files: Sequence[PackedFile]) -> np.ndarray:
-    """Return a digest of each image's pixels, as uint64 [N]."""
+def pixel_hashes(files: Sequence[PackedFile]) -> np.ndarray:
+    """Return a hash of each image's pixels, as uint64 [N]."""
     total = sum(map(len, files))
-    digests = np.empty(total, dtype=np.uint64)
+    hashes = np.empty(total, dtype=np.uint64)
     done = 0
     with counter(total=total, description="compare images", unit="images") as bar:
         for file in files:
             for images in file.chunks():
-                found = b"".join(map(digest, images.reshape(len(images), -1)))
-                digests[done : done + len(images)] = np.frombuffer(found, np.uint64)
+                found = b"".join(map(pixel_hash, images.reshape(len(images), -1)))
+                hashes[done : done + len(images)] = np.frombuffer(found, np.uint64)
                 done += len(images)
                 bar.advance(len(images))
-    return digests
+    return hashes
 
 
-def digest(image: np.ndarray) -> bytes:
-    """Return `DIGEST_BYTES` bytes that are the same for the same pixels."""
-    return hashlib.blake2b(image.data, digest_size=DIGEST_BYTES).digest()
+def pixel_hash(image: np.ndarray) -> bytes:
+    """Return `HASH_BYTES` bytes that are the same for the same pixels."""
+    return hashlib.blake2b(image.data, digest_size=HASH_BYTES).digest()
 
 
 def really_equal(rows: Sequence[int], files: Sequence[PackedFile]) -> Iterator[list[int]]:
-    """Yield those groups of two or more of the `rows`, of one digest, whose pixels are equal."""
+    """Yield those groups of two or more of the `rows`, of one hash, whose pixels are equal."""
     found: list[tuple[np.ndarray, list[int]]] = []
     for row in rows:
         image = read_image(row, files)

@@ -3,14 +3,33 @@
 import json
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from imagepipe.config.architectures import LIBRARIES, known_architectures
 from imagepipe.errors import nearest
 
 Keys = tuple[str, ...]
+
+# Keys of earlier versions, and what to write instead.
+_MACHINE = "a machine's resources are set in a profile or by"
+OLD_CONFIG_KEYS = {
+    "gpus_per_run": f"{_MACHINE} --set-resources train:gpu=N retrain:gpu=N (see docs/clusters.md)",
+    "nodes_per_run": (
+        f"{_MACHINE} --set-resources train:nodes=N retrain:nodes=N (see docs/clusters.md)"
+    ),
+    "data_threads": f"{_MACHINE} --set-threads extract=N reorganise=N pack=N",
+    "data_mem_mb": f"{_MACHINE} --set-resources extract:mem_mb=N pack:mem_mb=N compare:mem_mb=N",
+    "data_runtime": f"{_MACHINE} --set-resources extract:runtime=N pack:runtime=N",
+    "training_threads": f"{_MACHINE} --set-threads train=N retrain=N predict=N",
+    "training_mem_mb": f"{_MACHINE} --set-resources train:mem_mb=N retrain:mem_mb=N",
+    "training_runtime": f"{_MACHINE} --set-resources train:runtime=N retrain:runtime=N",
+}
+OLD_DATASET_KEYS = {
+    "channel_means": "it is called mean now",
+    "channel_deviations": "it is called std now",
+}
+OLD_RECIPE_KEYS = {"least_steps_per_epoch": "it is called min_steps_per_epoch now"}
 
 # What people call a choice, where no spelling is near.
 OTHER_NAMES = {"gpu": "cuda"}
@@ -26,54 +45,43 @@ def percentage(value: float, largest: float) -> str:
     return f" ({value:g}% is {value / 100:g})" if largest == 1 and 2 <= value <= 100 else ""
 
 
-def unknown_key(schema: Mapping[str, Any], keys: Keys, key: str, value: object) -> str:
+def unknown_key(
+    places: Sequence[Keys], keys: Keys, key: str, value: object, known: list[str]
+) -> str:
     """Say that the section `keys` has no such key, and what may have been meant.
 
-    `schema` is that of all sections.
+    `places` are those of the keys of all sections, and `known` are the keys of this one.
     """
     unknown = f"unknown key {key!r}"
     # YAML takes {epochs:2} for a key without a value, which Snakemake makes an empty text.
     glued = re.fullmatch(r"([\w.]+)([:=])(.+)", key) if value in (None, "") else None
     name, written = (glued[1], glued[3]) if glued else (key, value)
-    meant = find_key(schema, keys, name)
+    meant = find_key(places, keys, name)
     if meant is not None and glued:
         mistake = (
-            "a space is missing after the colon"
-            if glued[2] == ":"
-            else "':' and a space are to stand in place of '='"
+            "a space is missing after the colon" if glued[2] == ":" else "use ': ' in place of '='"
         )
         return f"{unknown}; {mistake}: write {nested(meant, written)}"
     if meant is not None:
         return f"{unknown} (did you mean {'.'.join(meant)}?); write {nested(meant, written)}"
-    section = schema
-    for part in keys:
-        section = section["items"] if part.isdecimal() else section["properties"][part]
-    known = list(section["properties"])
     return f"{unknown}{nearest(key, known)}; known: {', '.join(known)}"
 
 
-def find_key(schema: Mapping[str, Any], keys: Keys, name: str) -> Keys | None:
+def find_key(places: Sequence[Keys], keys: Keys, name: str) -> Keys | None:
     """Return where a key is that was looked for in the section `keys`, or None if nowhere.
 
     `name` may be written with dots. The section itself and those in it go before others, and the
     outer ones before the inner ones. Several that are as far out say nothing.
     """
-    places = sorted(key_paths(schema), key=len)
+    ordered = sorted(dict.fromkeys(places), key=len)
     there = tuple(name.split("."))
-    inside = [place for place in (keys + there, there) if place in places]
-    inside += [place for place in places if place[:-1][: len(keys)] == keys and place[-1] == name]
-    for found in (inside, [place for place in places if place[-1] == name]):
+    inside = [place for place in (keys + there, there) if place in ordered]
+    inside += [place for place in ordered if place[:-1][: len(keys)] == keys and place[-1] == name]
+    for found in (inside, [place for place in ordered if place[-1] == name]):
         outermost = {place for place in found if len(place) == len(found[0])}
         if outermost:
             return outermost.pop() if len(outermost) == 1 else None
     return None
-
-
-def key_paths(schema: Mapping[str, Any], keys: Keys = ()) -> Iterator[Keys]:
-    """Yield the places of all keys of a schema but those in lists."""
-    for key, inner in schema.get("properties", {}).items():
-        yield (*keys, key)
-        yield from key_paths(inner, (*keys, key))
 
 
 def nested(keys: Keys, value: object) -> str:
@@ -115,9 +123,11 @@ def folder_as_dataset(name: str) -> str | None:
     )
 
 
-def file_as_raw_dir(name: str) -> str | None:
-    """Say which folder to give in the place of a file; None if it is no file."""
+def unusable_raw_dir(name: str) -> str | None:
+    """Say what to give in place of a file or of a path that Snakemake cannot have as an input."""
     path = Path(name).expanduser()
-    if not path.is_file():
-        return None
-    return f"{name!r} is a file; give its folder: raw_dir={shlex.quote(str(path.parent))}"
+    if path.is_file():
+        return f"{name!r} is a file; give its folder: raw_dir={shlex.quote(str(path.parent))}"
+    if "{" in name or "}" in name:
+        return f"{name!r} has a brace, which Snakemake takes for a wildcard; rename the folder"
+    return None

@@ -11,7 +11,7 @@ from imagepipe.archives.toronto import write_tables
 from imagepipe.dataset.image_sources import PlacedPart, find_images, find_tables, sources_of
 from imagepipe.dataset.manifests import MANIFEST_COLUMNS, SPLITS
 from imagepipe.errors import UserError
-from imagepipe.files import check_room, natural_key, write_new, written_whole
+from imagepipe.files import atomic_write, check_room, natural_key, write_new
 from imagepipe.parallel import Advance, run_tasks
 from imagepipe.sorted_lines import sorted_lines
 
@@ -125,7 +125,7 @@ def write_manifest(
     There are no `contents` of a part whose files the archive lists.
     """
     with (
-        written_whole(folder / "manifest.tsv") as temporary,
+        atomic_write(folder / "manifest.tsv") as temporary,
         temporary.open("w", encoding="utf-8", newline="") as file,
     ):
         file.write("\t".join(MANIFEST_COLUMNS) + "\n")
@@ -153,5 +153,5 @@ def manifest_lines(
 
 
 def _write(target: Path, content: bytes) -> None:
-    with written_whole(target) as temporary:
+    with atomic_write(target) as temporary:
         temporary.write_bytes(content)

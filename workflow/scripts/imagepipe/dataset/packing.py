@@ -21,7 +21,7 @@ from imagepipe.dataset.manifests import (
     read_unchanged,
 )
 from imagepipe.errors import UserError
-from imagepipe.files import write_text, written_whole
+from imagepipe.files import atomic_write, write_text
 
 ARRAYS = ("labelled", "test")
 PACKED_COLUMNS = ("row", "id", "label")
@@ -146,8 +146,8 @@ def refuse_changed(raw: Path, extracted: Path, parts: Sequence[PlacedPart]) -> N
 def _pack(images: Images, sources: Iterable[Source], folder: Path, options: Options) -> None:
     """Write arrays and tables. No source is asked for before all images have been."""
     with ExitStack() as files:
-        arrays = {n: files.enter_context(written_whole(folder / f"{n}.npy")) for n in ARRAYS}
-        tables = {n: files.enter_context(written_whole(folder / f"{n}.csv")) for n in ARRAYS}
+        arrays = {n: files.enter_context(atomic_write(folder / f"{n}.npy")) for n in ARRAYS}
+        tables = {n: files.enter_context(atomic_write(folder / f"{n}.csv")) for n in ARRAYS}
         counts = write_tables(tables, images.all(), {})
         results = write_arrays(sources, {arrays[n]: counts[n] for n in ARRAYS}, options)
         decoded = {name: results[arrays[name]] for name in ARRAYS}

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from imagepipe.dataset.manifests import count_images, read_images
 from imagepipe.errors import UserError
-from imagepipe.files import count_rows, link, read_rows, written_whole
+from imagepipe.files import atomic_write, count_rows, link, read_rows
 from imagepipe.parallel import Advance, run_tasks
 
 TREE_COLUMNS = ("path", "id", "label", "split", "bytes")
@@ -42,7 +42,7 @@ def reorganise(
     for name in TREES:
         (tree / name).mkdir(parents=True, exist_ok=True)
     with (
-        written_whole(tree / "manifest.tsv") as temporary,
+        atomic_write(tree / "manifest.tsv") as temporary,
         temporary.open("w", encoding="utf-8", newline="") as file,
     ):
         writer = csv.writer(file, delimiter="\t", lineterminator="\n")

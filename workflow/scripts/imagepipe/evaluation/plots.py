@@ -5,7 +5,7 @@ from pathlib import Path
 import matplotlib
 import pandas as pd
 
-from imagepipe.files import written_whole
+from imagepipe.files import atomic_write
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
@@ -32,6 +32,6 @@ def plot_history(history: Path, target: Path, title: str) -> None:
         axes.spines[["top", "right"]].set_visible(False)
     loss.set_ylim(bottom=0)
     accuracy.legend(loc="lower right", frameon=False)
-    with written_whole(target) as temporary:
+    with atomic_write(target) as temporary:
         figure.savefig(temporary, format="svg", metadata={"Date": None})
     plt.close(figure)

@@ -10,7 +10,7 @@ from safetensors.torch import save
 from torch import nn
 
 from imagepipe.errors import UserError
-from imagepipe.files import written_whole
+from imagepipe.files import atomic_write
 from imagepipe.models.networks import create_model
 
 # One key only: safetensors writes several in a random order, and the file is to be the same bytes.
@@ -40,7 +40,7 @@ def save_model(path: Path, model: nn.Module, description: ModelDescription) -> N
         name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()
     }
     metadata = {METADATA_KEY: json.dumps(asdict(description), sort_keys=True)}
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         # Not by `save_file`: that makes a file which nobody else may read, whatever the umask.
         temporary.write_bytes(save(weights, metadata))
 

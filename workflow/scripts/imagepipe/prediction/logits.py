@@ -8,7 +8,7 @@ import numpy as np
 from numpy.lib.npyio import NpzFile
 
 from imagepipe.errors import UserError
-from imagepipe.files import written_whole
+from imagepipe.files import atomic_write
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def write_predictions(
     }
     if labels is not None:
         arrays["labels"] = labels.astype(np.int64)
-    with written_whole(path) as temporary, temporary.open("wb") as file:
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
 
 

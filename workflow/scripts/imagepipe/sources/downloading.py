@@ -19,7 +19,7 @@ import requests
 import urllib3
 
 from imagepipe.errors import UserError
-from imagepipe.files import digest, write_text
+from imagepipe.files import file_hash, write_text
 from imagepipe.progress import counter
 
 logger = logging.getLogger(__name__)
@@ -144,7 +144,7 @@ def difference(path: Path, file: dict[str, Any]) -> str | None:
         return f"has {size:,} bytes where {file['bytes']:,} are expected"
     if file["checksum"] is not None:
         algorithm, expected = file["checksum"].split(":")
-        found = digest(path, algorithm)
+        found = file_hash(path, algorithm)
         if found != expected:
             return f"has the {algorithm} {found} where {expected} is expected"
     return None

@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 from imagepipe.archives.readers import copy_from_zip
 from imagepipe.config.dataset_files import image_folders, refuse_own_folder, sources_in
 from imagepipe.errors import UserError
-from imagepipe.files import copy_whole, digest, write_text
+from imagepipe.files import copy_whole, file_hash, write_text
 from imagepipe.sources.downloading import PATIENCE, Patience, difference, download
 from imagepipe.sources.first_use import check_first_use
 from imagepipe.sources.kaggle_command import download_competition
@@ -56,7 +56,7 @@ def fetch(
                 take_from_kaggle(dataset, folder, downloads, record)
             else:
                 take_from_urls(files, folder, downloads, record, patience)
-    hashes = (f"{digest(folder / file['name'])}  {file['name']}\n" for file in files)
+    hashes = (f"{file_hash(folder / file['name'])}  {file['name']}\n" for file in files)
     write_text(sums, "".join(hashes))
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from imagepipe.errors import UserError
-from imagepipe.files import digest, write_text
+from imagepipe.files import file_hash, write_text
 
 
 def check_first_use(paths: Mapping[str, Path], record: Path) -> None:
@@ -15,7 +15,7 @@ def check_first_use(paths: Mapping[str, Path], record: Path) -> None:
     them. Raises `UserError` if a hash differs, and if the record cannot be read.
     """
     hashes = read_hashes(record)
-    found = {name: digest(path) for name, path in paths.items()}
+    found = {name: file_hash(path) for name, path in paths.items()}
     for name, value in found.items():
         first = hashes.get(name, value)
         if first != value:

@@ -20,7 +20,7 @@ from imagepipe.device.devices import check_gpus, choose_precision, chosen_device
 from imagepipe.device.memory import full_memory_message, largest_that_fits, memory_is_full
 from imagepipe.distributed.processes import ALONE, Processes
 from imagepipe.errors import UserError
-from imagepipe.files import digest, write_text
+from imagepipe.files import file_hash, write_text
 from imagepipe.models.library_models import check_library_model
 from imagepipe.models.model_files import ModelDescription, save_model
 from imagepipe.prediction.logits import Predictions, write_predictions
@@ -120,7 +120,7 @@ def train_run(run: Run, processes: Processes = ALONE) -> None:
     if inputs.split and len(data.valid_rows) == 0:
         raise UserError(f"{inputs.split}: has no image of the split valid; run split again")
     files = (inputs.images, inputs.table, *([inputs.split] if inputs.split else []))
-    fingerprint = "\0".join((json.dumps(options, sort_keys=True), run.code, *map(digest, files)))
+    fingerprint = "\0".join((json.dumps(options, sort_keys=True), run.code, *map(file_hash, files)))
     checkpoints = Checkpoints(
         run.checkpoint_folder,
         hashlib.sha256(fingerprint.encode()).hexdigest(),
@@ -158,7 +158,7 @@ def train_run(run: Run, processes: Processes = ALONE) -> None:
         test_time_augmentation=recipe["test_time_augmentation"],
     )
     save_model(outputs.model, trained.model, description)
-    split = digest(inputs.split)[:SPLIT_DIGITS] if inputs.split else None
+    split = file_hash(inputs.split)[:SPLIT_DIGITS] if inputs.split else None
     settings = {"run": run.name, "split": split} | options
     write_text(outputs.settings, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
     write_metrics(outputs.metrics, trained.metrics())

@@ -1,0 +1,127 @@
+"""The options of a dataset file: where a competition's files come from, and how to read them."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from imagepipe.config.options import Options
+
+FileName = Annotated[str, Field(pattern=r"^[^/\\]+$")]
+Mean = Annotated[float, Field(ge=0, le=1)]
+Std = Annotated[float, Field(gt=0, le=1)]
+
+
+class SourceFile(Options):
+    """A file that the source offers."""
+
+    name: FileName = Field(description="The file's name.")
+    url: str | None = Field(None, description="Its http or https address.")
+    checksum: str | None = Field(
+        None,
+        pattern=r"^(md5:[0-9a-f]{32}|sha1:[0-9a-f]{40}|sha256:[0-9a-f]{64})$",
+        description='"md5:", "sha1:" or "sha256:" and the hexadecimal hash. Enforced on downloads; '
+        "a difference in raw_dir is a warning. Without one, a download is compared with the hash "
+        "of the first, in data/DATASET/first_use.sha256.",
+    )
+    bytes: int | None = Field(None, ge=0, description="Its size, checked as the checksum is.")
+
+
+class Source(Options):
+    """What fetching needs to know of a dataset: its files, and where they come from."""
+
+    source: Literal["generated", "url", "kaggle", "raw_dir", "folder"] = Field(
+        description="Where its files come from if raw_dir is null: generated (drawn by this "
+        "project), url (each file from its own url), kaggle (downloaded with the user's account), "
+        "raw_dir (from the user only), or folder (from the user only, as image files in "
+        "train_folder and test_folder beside the tables).",
+    )
+    competition: str | None = Field(
+        None,
+        pattern="^[A-Za-z0-9][A-Za-z0-9_-]*$",
+        description="With source kaggle, the competition's name in the address of its page.",
+    )
+    files: list[SourceFile] = Field(
+        min_length=1, description="The source's files. Archives (.7z, .zip, .tar.gz) are unpacked."
+    )
+    bundle: str | None = Field(
+        None, description="The name of one .zip file in raw_dir that may hold all of the files."
+    )
+    train_folder: str = Field(
+        "train",
+        description="Images whose nearest named folder in the archive is this one are the labelled "
+        "images; the archive's own name counts as the outermost folder.",
+    )
+    test_folder: str = Field("test", description="The same for the test images.")
+
+
+class Contents(Options):
+    """What reading a dataset's files needs to know of them: where images and tables are."""
+
+    source: str
+    files: list[SourceFile]
+    archive_format: Literal["images", "cifar_python"] = "images"
+    image_extension: str = "png"
+    image_size: int = 32
+    train_folder: str = "train"
+    test_folder: str = "test"
+
+
+class Labels(Options):
+    """The CSV file with the labels of the training images, and its two columns."""
+
+    file: FileName = Field(description="Its name, among the files or in an archive.")
+    id_column: str = Field(
+        "id", description="The column of the image's file name, with or without its extension."
+    )
+    label_column: str = Field("label", description="The column of the class's name.")
+
+
+class Submission(Options):
+    """The form of the submission."""
+
+    format: Literal["label", "probability"] = Field(
+        "label",
+        description="label: a column with the class's name. probability: a column for each class.",
+    )
+    id_column: str = Field(
+        "id", description="The header of the ids where there is no sample submission."
+    )
+    label_column: str = Field(
+        "label", description="The header of the labels where there is no sample submission."
+    )
+
+
+class Dataset(Source):
+    """Where a competition's files come from, and how they are to be read."""
+
+    title: str = Field(description="The dataset's name for people.")
+    homepage: str | None = Field(None, description="The page that describes the dataset.")
+    archive_format: Literal["images", "cifar_python"] = Field(
+        "images",
+        description="images: archives of image files. cifar_python: the Toronto archive's pickled "
+        "batches, which become numbered images and a table of labels.",
+    )
+    image_extension: Literal["png", "jpg", "jpeg"] = Field(
+        "png", description="The extension of the image files, without the dot."
+    )
+    image_size: int = Field(32, ge=1, description="Height and width of every image, in pixels.")
+    labels: Labels = Field(description="The labels of the training images.")
+    sample_submission: FileName | None = Field(
+        None,
+        description="The competition's sample submission, whose header, ids and order ours takes. "
+        "Without one, the ids are those of the test images in numeric order.",
+    )
+    true_labels: FileName | None = Field(
+        None, description="A CSV file with the test images' true labels, if they are known."
+    )
+    submission: Submission = Field(Submission(), description="The form of the submission.")
+    mean: list[Mean] = Field(
+        min_length=3,
+        max_length=3,
+        description="Mean of each channel (red, green, blue) over the training images, in 0...1.",
+    )
+    std: list[Std] = Field(
+        min_length=3,
+        max_length=3,
+        description="Standard deviation of each channel over the training images, in 0...1.",
+    )
