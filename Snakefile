@@ -1,14 +1,12 @@
-from pathlib import Path
-
 from snakemake.utils import min_version
 
 min_version("9.17")
 
 
-include: "workflow/rules/terminal.smk"
+include: "workflow/rules/library.smk"
 
 
-configfile: Path(workflow.basedir) / "config.yaml"
+configfile: ROOT / "config.yaml"
 
 
 include: "workflow/rules/common.smk"
@@ -17,6 +15,7 @@ include: "workflow/rules/check.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/predict.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/hooks.smk"
 
 
 rule all:
@@ -27,7 +26,7 @@ rule all:
 
 onstart:
     refuse_without_download_tool()
-    remember_start()
+    START_FILE.touch()
     forget_forced_checkpoints()
 
 
