@@ -9,7 +9,10 @@ from pathlib import Path
 
 
 def checkout(basedir):
-    """The folder of this workflow. One that Snakemake reads from git is unpacked first."""
+    """The folder of this workflow. One that Snakemake reads from git is unpacked first.
+
+    Of files from git, Snakemake has one at a time: a script could not import what lies beside it.
+    """
     if isinstance(basedir, os.PathLike):
         return Path(basedir).parents[1]
     from git import Repo
@@ -34,13 +37,9 @@ def checkout(basedir):
 
 
 ROOT = checkout(workflow.current_basedir)
+RULES = ROOT / "workflow" / "rules"
 SCRIPTS = ROOT / "workflow" / "scripts"
 sys.path.append(str(SCRIPTS))
-if not isinstance(workflow.current_basedir, os.PathLike):
-    # Snakemake runs scripts from git alone, without what lies beside them.
-    os.environ["PYTHONPATH"] = os.pathsep.join(
-        filter(None, [str(SCRIPTS), os.environ.get("PYTHONPATH")])
-    )
 
 import workflow_terminal
 
