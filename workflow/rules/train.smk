@@ -8,6 +8,19 @@ TRAINING_OPTIONS = {
 }
 
 
+def training_resources(rule):
+    """What a training asks for: each of its GPUs, counted over all nodes, has a process."""
+    asked = workflow.resource_settings.overwrite_resources.get(rule, {})
+    nodes = asked.get("nodes", 1)
+    nodes = int(getattr(nodes, "value", nodes))
+    resources = {**TRAINING_RESOURCES, "gpu": GPU, "nodes": nodes}
+    if nodes > 1:
+        # For Snakemake's Slurm executor: one task on each node, whatever GPUs it has, which the
+        # script starts itself (by srun, as those of MPI do).
+        resources |= {"mpi": "srun", "tasks": nodes, "tasks_per_gpu": 0}
+    return resources
+
+
 rule train:
     input:
         images=rules.pack.output.labelled,
@@ -31,10 +44,7 @@ rule train:
         "../../envs/train.yaml"
     threads: EVERY_CORE
     resources:
-        **TRAINING_RESOURCES,
-        # Over all nodes. Each GPU has a process of its own.
-        gpu=GPU,
-        nodes=1,
+        **training_resources("train"),
     params:
         options=lambda wildcards: options(seed=int(wildcards.seed), **TRAINING_OPTIONS),
         code=code("train.py"),
@@ -94,6 +104,8 @@ use rule train as retrain with:
     benchmark:
         f"{LOGS}/{{run}}/seed{{seed}}/retrain.benchmark.tsv"
     priority: 0
+    resources:
+        **training_resources("retrain"),
     params:
         checkpoint=f"{PREFIX}{RESULTS}/{{run}}/seed{{seed}}/.checkpoint/final",
     message:

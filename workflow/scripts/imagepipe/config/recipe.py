@@ -366,8 +366,9 @@ class Recipe(Options):
         "a fraction of the training is done; the rest trains on the images' own size.",
     )
     batch_size: Count = Field(64, description="Number of images for one step of the optimizer.")
-    micro_batch_size: Count | None = Field(
+    micro_batch_size: int | None = Field(
         None,
+        ge=1,
         description="Number of images that go through the network at once, at most: a larger batch "
         "is divided, and the gradients are added up. It takes less memory; batch normalization "
         "sees each part by itself. null takes whole batches.",
