@@ -51,7 +51,7 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSlurm]:
 
 def override(epochs: int) -> str:
     return (
-        f"override={{epochs: {epochs}, batch_size: 10, least_steps_per_epoch: 1, precision: fp32, "
+        f"override={{epochs: {epochs}, batch_size: 10, min_steps_per_epoch: 1, precision: fp32, "
         "test_time_augmentation: none, freeze: [], model: {name: small_cnn, width: 8}}"
     )
 

@@ -23,7 +23,7 @@ EPOCHS = 10
 IMAGES = 200 + 50 * STOPS
 OVERRIDE = (
     f"override={{epochs: {EPOCHS}, batch_size: 10, test_time_augmentation: none, "
-    "least_steps_per_epoch: 1, freeze: [], model: {name: small_cnn, width: 8}}"
+    "min_steps_per_epoch: 1, freeze: [], model: {name: small_cnn, width: 8}}"
 )
 CHECKPOINT_SECONDS = 0.5
 CONFIG = (

@@ -11,7 +11,7 @@ TRAINING_OPTIONS = {
 def training_resources(rule):
     """What a training asks for: each of its GPUs, counted over all nodes, has a process."""
     asked = workflow.resource_settings.overwrite_resources.get(rule, {})
-    nodes = asked.get("nodes", 1)
+    nodes = asked["nodes"] if "nodes" in asked else 1
     nodes = int(getattr(nodes, "value", nodes))
     resources = {**TRAINING_RESOURCES, "gpu": GPU, "nodes": nodes}
     if nodes > 1:
