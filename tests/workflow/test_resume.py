@@ -280,7 +280,8 @@ def test_cores_and_folders_change_no_byte_at_equal_threads(tmp_path: Path) -> No
     # gpu=0 means the CPU, whatever the device asked for, and whether there is a GPU or not.
     result = other.run(
         *("submission.csv", "--resources", "gpu=0"),
-        config=(*config, "device=cuda", "training_threads=1"),
+        *("--set-threads", "train=1", "retrain=1", "predict=1"),
+        config=(*config, "device=cuda"),
         cores="2",
     )
     assert result.code == 0, result.output

@@ -13,7 +13,7 @@ def training_resources(rule):
     asked = workflow.resource_settings.overwrite_resources.get(rule, {})
     nodes = asked["nodes"] if "nodes" in asked else 1
     nodes = int(getattr(nodes, "value", nodes))
-    resources = {**TRAINING_RESOURCES, "gpu": GPU, "nodes": nodes}
+    resources = {**TRAINING_RESOURCES, "gpu": GPU * nodes, "nodes": nodes}
     if nodes > 1:
         # For Snakemake's Slurm executor: one task on each node, whatever GPUs it has, which the
         # script starts itself (by srun, as those of MPI do).
