@@ -1,7 +1,11 @@
 """JSON schemas and tables of all options, made from their models."""
 
+import ast
+import inspect
 import json
 from collections.abc import Iterator
+from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin
@@ -39,11 +43,39 @@ class _WithoutTitles(GenerateJsonSchema):
         return False
 
 
+@cache
+def descriptions(model: type[Options]) -> dict[str, str]:
+    """Return what the text below each field of a model says.
+
+    It is read here alone: pydantic's `use_attribute_docstrings` would read it in every call.
+    """
+    found: dict[str, str] = {}
+    for one in reversed(model.__mro__[: model.__mro__.index(Options)]):
+        body = ast.parse(inspect.getsource(one)).body[0].body  # type: ignore[attr-defined]
+        for field, text in pairwise(body):
+            match field, text:
+                case ast.AnnAssign(target=ast.Name(key)), ast.Expr(ast.Constant(str(words))):
+                    found[key] = " ".join(words.split())
+    return found
+
+
 def json_schema(name: str) -> str:
     """Return the JSON schema of config.yaml, dataset files or recipe files, as text."""
-    schema = SCHEMAS[name].model_json_schema(schema_generator=_WithoutTitles)
+    model = SCHEMAS[name]
+    schema = model.model_json_schema(schema_generator=_WithoutTitles)
+    models = {one.__name__: one for one in _all_sections(model)}
+    for title, part in {model.__name__: schema, **schema.get("$defs", {})}.items():
+        for key, text in descriptions(models[title]).items():
+            part["properties"][key]["description"] = text
     content = {"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+def _all_sections(model: type[Options]) -> Iterator[type[Options]]:
+    yield model
+    for field in model.model_fields.values():
+        for inner in sections(field.annotation):
+            yield from _all_sections(inner)
 
 
 def options_page() -> str:
@@ -66,12 +98,14 @@ def write_all(project: Path) -> list[Path]:
 def _tables(model: type[Options], prefix: str = "") -> Iterator[str]:
     """Yield a section's table, and then those of the sections in it."""
     rows = [
-        f"| `{prefix}{key}` | {_type(field)} | {_default(field)} | {field.description} |"
+        f"| `{prefix}{key}` | {_type(field)} | {_default(field)} | {descriptions(model)[key]} |"
         for key, field in model.model_fields.items()
         if key != "name" or not _is_kind(model)
     ]
     if rows:
-        yield "\n".join(["| key | type | default | description |", "|---|---|---|---|", *rows]) + "\n"
+        yield (
+            "\n".join(["| key | type | default | description |", "|---|---|---|---|", *rows]) + "\n"
+        )
     for key, field in model.model_fields.items():
         for inner in sections(field.annotation):
             place = f"{prefix}{key}{'[]' if is_list(field.annotation) else ''}"
