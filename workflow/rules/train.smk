@@ -10,7 +10,9 @@ TRAINING_OPTIONS = {
 
 def training_resources(rule):
     """What a training asks for: each of its GPUs, counted over all nodes, has a process."""
-    asked = workflow.resource_settings.overwrite_resources.get(rule, {})
+    # Under the name that the rule has where this workflow is a module.
+    name = workflow.modifier.modify_rulename(rule)
+    asked = workflow.resource_settings.overwrite_resources.get(name, {})
     nodes = asked["nodes"] if "nodes" in asked else 1
     nodes = int(getattr(nodes, "value", nodes))
     resources = {**TRAINING_RESOURCES, "gpu": GPU * nodes, "nodes": nodes}
