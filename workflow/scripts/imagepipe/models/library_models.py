@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from imagepipe.config.architectures import not_installed, unknown_architecture
 from imagepipe.config.recipe import Timm, Torchvision
-from imagepipe.errors import UserError
+from imagepipe.errors import UserError, one_line
 
 
 def create_library_model(options: Torchvision | Timm, num_classes: int) -> nn.Module:
@@ -67,7 +67,7 @@ def check_library_model(options: Torchvision | Timm, num_classes: int, image_siz
     try:
         logits = model(torch.zeros(2, 3, image_size, image_size))
     except (RuntimeError, AssertionError, ValueError) as error:
-        detail = " ".join(str(error).split())[:200]
+        detail = one_line(str(error))[:200]
         raise UserError(
             f"recipe: model.architecture: {options.architecture} does not take images of "
             f"{image_size} pixels ({detail}); choose another one"

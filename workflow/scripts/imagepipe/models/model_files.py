@@ -11,12 +11,14 @@ from torch import nn
 
 from imagepipe.config.options import Options
 from imagepipe.config.recipe import Model, TestTimeAugmentation
-from imagepipe.errors import UserError
+from imagepipe.errors import UserError, one_line
 from imagepipe.files import atomic_write
 from imagepipe.models.create import create_model
 
 # A single key: safetensors writes several in random order, and the bytes must not vary.
 METADATA_KEY = "imagepipe"
+# What safetensors, json and PyTorch raise for a file of something else.
+BAD_CONTENT = (OSError, KeyError, TypeError, ValueError, RuntimeError)
 
 PerChannel = Annotated[list[float], Field(min_length=3, max_length=3)]
 
@@ -54,14 +56,19 @@ def load_model(path: Path) -> tuple[nn.Module, ModelDescription]:
     """
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            description = ModelDescription.model_validate_json(metadata[METADATA_KEY])
+            values = json.loads((file.metadata() or {})[METADATA_KEY])
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        description = ModelDescription.checked(values, "metadata")
+    except (UserError, SafetensorError, *BAD_CONTENT) as error:
+        raise _not_a_model(path, error) from None
+    try:
         model = create_model(description.model, len(description.classes))
         model.load_state_dict(weights)
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        detail = " ".join(str(error).split())[:200]
-        raise UserError(
-            f"{path}: is not a model of this workflow ({detail}); train again"
-        ) from None
+    except BAD_CONTENT as error:
+        raise _not_a_model(path, error) from None
     return model.eval(), description
+
+
+def _not_a_model(path: Path, error: Exception) -> UserError:
+    detail = one_line(str(error))[:200]
+    return UserError(f"{path}: is not a model of this workflow ({detail}); train again")
