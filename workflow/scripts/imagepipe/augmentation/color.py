@@ -35,14 +35,14 @@ def adjust_hue(images: Tensor, shifts: Tensor) -> Tensor:
     value, minimum = images.amax(dim=1), images.amin(dim=1)
     chroma = value - minimum
     gray = chroma == 0
-    divisor = torch.where(gray, torch.ones_like(chroma), chroma)
+    divisor = chroma.masked_fill(gray, 1)
     # The hue in sixths of a turn depends on which channel is the largest.
     hue = torch.where(
         value == red,
         (green - blue) / divisor,
         torch.where(value == green, 2 + (blue - red) / divisor, 4 + (red - green) / divisor),
     )
-    hue = torch.where(gray, torch.zeros_like(hue), hue) + 6 * shifts[:, None, None]
+    hue = hue.masked_fill(gray, 0) + 6 * shifts[:, None, None]
     channels = []
     for start in (5, 3, 1):
         position = (start + hue) % 6

@@ -11,12 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from imagepipe.augmentation.color import (
-    adjust_brightness,
-    adjust_contrast,
-    adjust_hue,
-    adjust_saturation,
-)
+from imagepipe.augmentation import color
 from imagepipe.augmentation.normalize import Normalize
 from imagepipe.augmentation.randomness import derived_seed, generator
 from imagepipe.config.recipe import Augmentation, ColorJitter, RandomResizedCrop
@@ -172,13 +167,13 @@ def _reflect(positions: Tensor, size: int) -> Tensor:
 def jitter_colors(images: Tensor, options: ColorJitter, draws: AugmentationDraws) -> Tensor:
     """Change the colors of float images [B, 3, H, W] in 0…1."""
     if options.brightness:
-        images = adjust_brightness(images, draws.brightness)
+        images = color.adjust_brightness(images, draws.brightness)
     if options.contrast:
-        images = adjust_contrast(images, draws.contrast)
+        images = color.adjust_contrast(images, draws.contrast)
     if options.saturation:
-        images = adjust_saturation(images, draws.saturation)
+        images = color.adjust_saturation(images, draws.saturation)
     if options.hue:
-        images = adjust_hue(images, draws.hue)
+        images = color.adjust_hue(images, draws.hue)
     return images
 
 

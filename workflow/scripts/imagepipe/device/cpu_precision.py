@@ -14,8 +14,8 @@ from torch import nn
 
 from imagepipe.files import write_text
 
-# CPUs are at least twice as fast in bf16, or half as fast. Between the two is noise, for which
-# nobody should give up digits.
+# A CPU is either at least twice as fast in bf16, or half as fast. Anything between is noise, for
+# which nobody should give up digits.
 MIN_SPEEDUP = 1.2
 ROUNDS = 4
 BATCH, CHANNELS, PIXELS, FEATURES = 16, 128, 16, 768

@@ -109,20 +109,15 @@ def whiten(convolution: nn.Conv2d, images: Tensor, epsilon: float) -> None:
     come the negatives of these filters. From airbench (section 3.2 of the paper), after Page's
     ResNet (https://github.com/davidcpage/cifar10-fast). images: normalized float [N, 3, H, W].
     """
-    channels, size = convolution.in_channels, convolution.kernel_size[0]
-    height, width = images.shape[2] - size + 1, images.shape[3] - size + 1
-    offsets = [(row, column) for row in range(size) for column in range(size)]
-    moment = torch.zeros(channels * size**2, channels * size**2, dtype=torch.float64)
+    height, width = convolution.kernel_size
+    length = convolution.in_channels * height * width
+    moment, count = torch.zeros(length, length, dtype=torch.float64), 0
     for chunk in torch.split(images, WHITENING_CHUNK):
-        by_channel = chunk.transpose(0, 1).contiguous()
-        shifted = [
-            by_channel[:, :, row : row + height, column : column + width].reshape(channels, -1)
-            for row, column in offsets
-        ]
-        patches = torch.stack(shifted, dim=1).reshape(len(moment), -1)
+        patches = chunk.unfold(2, height, 1).unfold(3, width, 1)
+        patches = patches.permute(1, 4, 5, 0, 2, 3).reshape(length, -1)
         moment += (patches @ patches.T).cpu().double()
-    moment /= len(images) * height * width
-    eigenvalues, eigenvectors = torch.linalg.eigh(moment)
+        count += patches.shape[1]
+    eigenvalues, eigenvectors = torch.linalg.eigh(moment / count)
     filters = (eigenvectors / (eigenvalues + epsilon).sqrt()).T
     filters = filters.reshape(-1, *convolution.weight.shape[1:])
     convolution.weight.copy_(torch.cat((filters, -filters)))

@@ -1,7 +1,6 @@
 """Networks of torchvision and timm, adapted to small images."""
 
 import importlib
-from itertools import takewhile
 
 import torch
 from torch import Tensor, nn
@@ -47,7 +46,9 @@ def adapt_stem(model: nn.Module) -> None:
     first = model.get_submodule(convolutions[0]) if convolutions else None
     if not isinstance(first, nn.Conv2d) or first.stride == (1, 1):
         return
-    for name, module in takewhile(lambda item: item[0] not in convolutions[1:], modules):
+    for name, module in modules:
+        if name in convolutions[1:]:
+            break
         if isinstance(module, nn.MaxPool2d):
             model.set_submodule(name, nn.Identity())
     replacement = nn.Conv2d(

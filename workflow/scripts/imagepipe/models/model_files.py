@@ -17,7 +17,7 @@ from imagepipe.models.create import create_model
 
 # A single key: safetensors writes several in random order, and the bytes must not vary.
 METADATA_KEY = "imagepipe"
-# What safetensors, json and PyTorch raise for a file of something else.
+# What json, PyTorch and the file system raise for a file that is not a model.
 BAD_CONTENT = (OSError, KeyError, TypeError, ValueError, RuntimeError)
 
 PerChannel = Annotated[list[float], Field(min_length=3, max_length=3)]

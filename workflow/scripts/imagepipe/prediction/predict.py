@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -102,26 +103,24 @@ def predict_test(
         set_arithmetic(chosen, tf32=tf32, deterministic=deterministic)
         logger.info("predict on %s in %s (%s)", device_name(chosen), arithmetic, reason)
         model.to(chosen, memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-        def predict(batch_size: int, images: Tensor) -> Tensor:
-            return predict_logits(
-                model,
-                images,
-                description.mean,
-                description.std,
-                batch_size=batch_size,
-                precision=arithmetic,
-                test_time_augmentation=description.test_time_augmentation,
-            )
-
+        predict = partial(
+            predict_logits,
+            model,
+            mean=description.mean,
+            std=description.std,
+            precision=arithmetic,
+            test_time_augmentation=description.test_time_augmentation,
+        )
         logits = None
         try:
-            logits = predict(batch_size, test_images)
+            logits = predict(test_images, batch_size=batch_size)
         except RuntimeError as error:
             if not memory_is_full(error):
                 raise
         if logits is None:
-            fits = largest_that_fits(lambda size: predict(size, test_images[:size]), batch_size)
+            fits = largest_that_fits(
+                lambda size: predict(test_images[:size], batch_size=size), batch_size
+            )
             key = "prediction_batch_size={}"
             raise UserError(full_memory_message(device_name(chosen), key, batch_size, fits))
     ids = np.array(packed.ids)
