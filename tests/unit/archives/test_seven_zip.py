@@ -9,7 +9,7 @@ from typing import Any
 import py7zr
 import pytest
 
-from builders import png_bytes, refused
+from builders import SEVEN_ZIP_FILTERS, png_bytes, refused
 from imagepipe.archives import seven_zip
 from imagepipe.archives.chunk import Chunk
 from imagepipe.archives.reading import open_archive, read_archive
@@ -17,20 +17,6 @@ from imagepipe.archives.seven_zip import cut
 
 MEMBERS = {f"train/{number}.png": png_bytes(number) for number in range(1, 8)}
 MEMBERS |= {"train/empty.txt": b"", "train/large.csv": b"id,label\n" * 20_000}
-METHODS: dict[str, list[dict[str, Any]]] = {
-    "LZMA2": [{"id": py7zr.FILTER_LZMA2, "preset": 1}],
-    "LZMA": [{"id": py7zr.FILTER_LZMA}],
-    "x86 and LZMA2": [{"id": py7zr.FILTER_X86}, {"id": py7zr.FILTER_LZMA2, "preset": 1}],
-    "x86 and LZMA": [{"id": py7zr.FILTER_X86}, {"id": py7zr.FILTER_LZMA}],
-    "delta and LZMA2": [
-        {"id": py7zr.FILTER_DELTA, "dist": 3},
-        {"id": py7zr.FILTER_LZMA2, "preset": 1},
-    ],
-    "BZip2": [{"id": py7zr.FILTER_BZIP2}],
-    "Deflate": [{"id": py7zr.FILTER_DEFLATE}],
-    "Zstandard": [{"id": py7zr.FILTER_ZSTD}],
-    "copy": [{"id": py7zr.FILTER_COPY}],
-}
 
 
 def write_blocks(
@@ -56,12 +42,12 @@ def contents_of(chunk: Chunk) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("piece_size", [1 << 22, 700])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", SEVEN_ZIP_FILTERS)
 def test_every_method_is_read(
     tmp_path: Path, method: str, piece_size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(seven_zip, "PIECE_SIZE", piece_size)
-    archive = write_blocks(tmp_path / "a.7z", [MEMBERS], METHODS[method])
+    archive = write_blocks(tmp_path / "a.7z", [MEMBERS], SEVEN_ZIP_FILTERS[method])
     assert everything(archive) == MEMBERS
 
 
@@ -94,7 +80,7 @@ def test_sizes_and_checksums_are_known_before_reading(tmp_path: Path) -> None:
 @pytest.mark.parametrize("is_compressed", [True, False])
 def test_listing_with_one_byte_changed_is_refused(tmp_path: Path, is_compressed: bool) -> None:
     archive = tmp_path / "a.7z"
-    with py7zr.SevenZipFile(archive, "w", filters=METHODS["copy"]) as file:
+    with py7zr.SevenZipFile(archive, "w", filters=SEVEN_ZIP_FILTERS["copy"]) as file:
         file.set_encoded_header_mode(is_compressed)
         file.writestr(b"content", "train/1.png")
     content = archive.read_bytes()

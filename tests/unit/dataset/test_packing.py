@@ -271,7 +271,7 @@ print(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1])
 
 
 def peaks(folder: Path, kind: str, test: int) -> dict[str, int]:
-    """Return the peak memory, in bytes, of processes that extract and pack that many test images."""
+    """Return the peak memory, in bytes, of extracting and of packing that many test images."""
     raw, out = folder / "raw", folder / "out"
     contents = [png_bytes(number) for number in range(50)]
     members = {f"test/{n}.png": contents[n % 50] for n in range(1, test + 1)}
