@@ -34,7 +34,8 @@ import pytest
 import yaml
 from PIL import Image
 
-from imagepipe.config.configuration import check, merge
+from imagepipe.config.configuration import merge
+from imagepipe.config.dataset import Dataset
 from imagepipe.errors import UserError
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -56,6 +57,21 @@ CLASSES = (
 )
 # As in the book's kaggle_cifar10_tiny.zip, test ids need not follow one another.
 SCATTERED_IDS = ("3", "44", "127", "1000", "20005")
+# Ways to compress a .7z archive, as py7zr takes them.
+SEVEN_ZIP_FILTERS: dict[str, list[dict[str, Any]]] = {
+    "LZMA2": [{"id": py7zr.FILTER_LZMA2, "preset": 1}],
+    "LZMA": [{"id": py7zr.FILTER_LZMA}],
+    "x86 and LZMA2": [{"id": py7zr.FILTER_X86}, {"id": py7zr.FILTER_LZMA2, "preset": 1}],
+    "x86 and LZMA": [{"id": py7zr.FILTER_X86}, {"id": py7zr.FILTER_LZMA}],
+    "delta and LZMA2": [
+        {"id": py7zr.FILTER_DELTA, "dist": 3},
+        {"id": py7zr.FILTER_LZMA2, "preset": 1},
+    ],
+    "BZip2": [{"id": py7zr.FILTER_BZIP2}],
+    "Deflate": [{"id": py7zr.FILTER_DEFLATE}],
+    "Zstandard": [{"id": py7zr.FILTER_ZSTD}],
+    "copy": [{"id": py7zr.FILTER_COPY}],
+}
 # Of the members of archives, so that they have the same bytes whenever they are made.
 MEMBER_TIME = 10**9
 
@@ -179,11 +195,10 @@ def write_plain_7z(path: Path, members: Mapping[str, bytes]) -> None:
             archive.writestr(content, name)
 
 
-def dataset_options(name: str = "cifar10", **changes: Any) -> dict[str, Any]:
-    """Return a shipped dataset file's content with single keys changed, defaults filled in."""
-    schema = yaml.safe_load((WORKFLOW / "schemas/dataset.schema.yaml").read_text(encoding="utf-8"))
+def dataset_options(name: str = "cifar10", **changes: Any) -> Dataset:
+    """Return a shipped dataset file with single keys changed."""
     content = yaml.safe_load((WORKFLOW / f"datasets/{name}.yaml").read_text(encoding="utf-8"))
-    return check(merge(content, changes), schema, name)
+    return Dataset.checked(merge(content, changes), name)
 
 
 @dataclass(frozen=True)

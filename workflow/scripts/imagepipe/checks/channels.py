@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from imagepipe.dataset.packed_chunks import PackedFile
+from imagepipe.dataset.packed import PackedFile
 from imagepipe.progress import counter
 
 
@@ -26,7 +26,7 @@ class ChannelFigures:
 
 def measure_channels(array: Path) -> ChannelFigures:
     """Measure a packed array, uint8 [N, H, W, 3]. N must be at least 1."""
-    file = PackedFile.of(array)
+    file = PackedFile.from_array(array)
     # Whole numbers until the end: exact, and the same for chunks of any size.
     sums, squares = (np.empty((len(file), 3), dtype=np.int64) for _ in range(2))
     done = 0

@@ -16,8 +16,13 @@ from imagepipe.checks.channels import ChannelFigures, measure_channels
 from imagepipe.checks.data_report import ALL_SPLITS, TITLE, attention, report_blocks
 from imagepipe.checks.documents import printable, to_html, to_markdown
 from imagepipe.checks.duplicates import Duplicates, read_duplicates
-from imagepipe.dataset.packed_chunks import PackedFile
-from imagepipe.dataset.packed_images import PackedImages, read_classes, read_packed, read_split
+from imagepipe.dataset.packed import (
+    PackedFile,
+    PackedImages,
+    read_classes,
+    read_packed,
+    read_split,
+)
 from imagepipe.files import read_rows, text_of_field, write_text
 
 logger = logging.getLogger(__name__)
@@ -34,7 +39,7 @@ class Inputs:
 
     `packed` holds decoded.json beside the arrays and their tables. `split` is written by
     `splitting.write_split`, `duplicates` by `duplicates.write_duplicates`, `classes` and
-    `unmatched` by `labels.write_labels`.
+    `unmatched` by `labels.match_labels`.
     """
 
     packed: Path
@@ -73,7 +78,7 @@ def check_data(inputs: Inputs, outputs: Outputs, options: dict[str, Any]) -> Non
 def look_at(inputs: Inputs, options: dict[str, Any]) -> dict[str, Any]:
     """Return the report, of values that JSON has; `attention` is what is to be read first."""
     labelled = read_packed(inputs.packed / "labelled.npy", inputs.packed / "labelled.csv")
-    test = PackedFile.of_table(inputs.packed / "test.csv")
+    test = PackedFile.from_table(inputs.packed / "test.csv")
     decoded = json.loads((inputs.packed / "decoded.json").read_text(encoding="utf-8"))
     classes = read_classes(inputs.classes)
     splits = read_split(inputs.split, labelled.ids)

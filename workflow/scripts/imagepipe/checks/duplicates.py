@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from imagepipe.dataset.packed_chunks import PackedFile
+from imagepipe.dataset.packed import PackedFile
 from imagepipe.files import read_rows, write_text
 from imagepipe.progress import counter
 
@@ -39,7 +39,7 @@ def write_duplicates(packed: Path, target: Path) -> None:
     group's first image. Raises `UserError` if an array does not belong to its table.
     """
     tables = {name: packed / f"{name}.csv" for name in ARRAYS}
-    found = equal_images([PackedFile.of_table(table) for table in tables.values()])
+    found = equal_images([PackedFile.from_table(table) for table in tables.values()])
     images = images_at({row for rows in found for row in rows}, tables)
     groups = []
     for rows in found:

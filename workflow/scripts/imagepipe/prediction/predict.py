@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from imagepipe.augmentation.normalize import Normalize
 from imagepipe.config.recipe import Precision, TestTimeAugmentation
-from imagepipe.dataset.packed_images import read_packed
+from imagepipe.dataset.packed import read_packed
 from imagepipe.device.devices import (
     autocast,
     choose_precision,

@@ -18,7 +18,9 @@ def score(
     `labels` is a dataset file's section of that name, whose columns the true labels have as well.
     Raises `UserError` if the two files are not of the same images.
     """
-    rows = read_labels(true_labels, labels, image_extension)
+    rows = read_labels(
+        true_labels, labels["id_column"], labels["label_column"], image_extension
+    )
     truth = {image_id: label for image_id, (_, label) in rows.items()}
     header = read_header(submission)
     correct = 0
