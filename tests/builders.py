@@ -34,7 +34,8 @@ import pytest
 import yaml
 from PIL import Image
 
-from imagepipe.config.configuration import check, merge
+from imagepipe.config.configuration import merge
+from imagepipe.config.dataset import Dataset
 from imagepipe.errors import UserError
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -61,13 +62,13 @@ MEMBER_TIME = 10**9
 
 
 @contextmanager
-def refused(*words: str) -> Iterator[None]:
+def refused(*words: str) -> Iterator[pytest.ExceptionInfo[UserError]]:
     """Expect a `UserError` of one line that has all the `words` and says what to do.
 
     The library writes "<file>: <what is wrong>; <what to do>", or what a value "must be".
     """
     with pytest.raises(UserError) as raised:
-        yield
+        yield raised
     message = str(raised.value)
     assert len(message.splitlines()) == 1, message
     for word in words:
@@ -179,11 +180,10 @@ def write_plain_7z(path: Path, members: Mapping[str, bytes]) -> None:
             archive.writestr(content, name)
 
 
-def dataset_options(name: str = "cifar10", **changes: Any) -> dict[str, Any]:
-    """Return a shipped dataset file's content with single keys changed, defaults filled in."""
-    schema = yaml.safe_load((WORKFLOW / "schemas/dataset.schema.yaml").read_text(encoding="utf-8"))
+def dataset_options(name: str = "cifar10", **changes: Any) -> Dataset:
+    """Return a shipped dataset with single keys changed."""
     content = yaml.safe_load((WORKFLOW / f"datasets/{name}.yaml").read_text(encoding="utf-8"))
-    return check(merge(content, changes), schema, name)
+    return Dataset.checked(merge(content, changes), name)
 
 
 @dataclass(frozen=True)
