@@ -9,6 +9,7 @@ import pytest
 
 from builders import refused
 from imagepipe.files import (
+    atomic_write,
     check_room,
     link,
     natural_key,
@@ -19,7 +20,6 @@ from imagepipe.files import (
     write_new,
     write_rows,
     write_text,
-    atomic_write,
 )
 
 

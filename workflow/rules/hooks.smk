@@ -27,17 +27,19 @@ def forget_forced_checkpoints():
     forced = set(settings.forcerun)
     if settings.forcetargets:
         forced |= set(settings.targets)
-    for name, training in (("train", rules.train), ("retrain", rules.retrain)):
+    for training in (rules.train, rules.retrain):
         for seed in SEEDS:
             outputs = expand(map(str, training.output), run=RUN, seed=seed)
-            if settings.forceall or forced & {name, *outputs}:
+            if settings.forceall or forced & {training.rule.name, *outputs}:
                 (folder,) = expand(training.params.checkpoint, run=RUN, seed=seed)
                 shutil.rmtree(folder, ignore_errors=True)
 
 
 def refuse_without_download_tool():
     """End the call where `fetch` would fail for want of a program, before any job runs."""
-    if any(job.rule.name == "fetch" for job in workflow.dag.needrun_jobs()):
+    if any(
+        job.rule.name == rules.fetch.rule.name for job in workflow.dag.needrun_jobs()
+    ):
         problem = missing_download_tool(DATASET, RAW_DIR)
         if problem:
             sys.exit(f"error: {problem}")
@@ -60,7 +62,7 @@ def earlier_submission():
     """A line about the submission at the top, if another call has left it there."""
     if workflow.storage_settings.default_storage_prefix or not TOP.is_file():
         return []
-    if not any(job.rule.name == "publish" for job in workflow.dag.jobs):
+    if not any(job.rule.name == rules.publish.rule.name for job in workflow.dag.jobs):
         return []
     if START_FILE.is_file() and TOP.stat().st_mtime >= START_FILE.stat().st_mtime:
         return []

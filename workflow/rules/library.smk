@@ -39,7 +39,11 @@ def checkout(basedir):
 ROOT = checkout(workflow.current_basedir)
 RULES = ROOT / "workflow" / "rules"
 SCRIPTS = ROOT / "workflow" / "scripts"
-sys.path.append(str(SCRIPTS))
+# Ahead of a library that is installed, which may be another one: here, and in all jobs.
+sys.path.insert(0, str(SCRIPTS))
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    filter(None, [str(SCRIPTS), os.environ.get("PYTHONPATH")])
+)
 
 import workflow_terminal
 

@@ -8,6 +8,21 @@ TRAINING_OPTIONS = {
 }
 
 
+def training_resources(rule):
+    """What a training asks for: each of its GPUs, counted over all nodes, has a process."""
+    # Under the name that the rule has where this workflow is a module.
+    name = workflow.modifier.modify_rulename(rule)
+    asked = workflow.resource_settings.overwrite_resources.get(name, {})
+    nodes = asked["nodes"] if "nodes" in asked else 1
+    nodes = int(getattr(nodes, "value", nodes))
+    resources = {**TRAINING_RESOURCES, "gpu": GPU * nodes, "nodes": nodes}
+    if nodes > 1:
+        # For Snakemake's Slurm executor: one task on each node, whatever GPUs it has, which the
+        # script starts itself (by srun, as those of MPI do).
+        resources |= {"mpi": "srun", "tasks": nodes, "tasks_per_gpu": 0}
+    return resources
+
+
 rule train:
     input:
         images=rules.pack.output.labelled,
@@ -31,10 +46,7 @@ rule train:
         "../../envs/train.yaml"
     threads: EVERY_CORE
     resources:
-        **TRAINING_RESOURCES,
-        # Over all nodes. Each GPU has a process of its own.
-        gpu=GPU,
-        nodes=1,
+        **training_resources("train"),
     params:
         options=lambda wildcards: options(seed=int(wildcards.seed), **TRAINING_OPTIONS),
         code=code("train.py"),
@@ -94,6 +106,8 @@ use rule train as retrain with:
     benchmark:
         f"{LOGS}/{{run}}/seed{{seed}}/retrain.benchmark.tsv"
     priority: 0
+    resources:
+        **training_resources("retrain"),
     params:
         checkpoint=f"{PREFIX}{RESULTS}/{{run}}/seed{{seed}}/.checkpoint/final",
     message:

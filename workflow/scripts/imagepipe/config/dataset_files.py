@@ -14,7 +14,9 @@ OTHER_TABLES = ("sample_submission", "true_labels")
 def table_names(dataset: Dataset) -> dict[str, str]:
     """Return the names of the CSV files that a dataset has, by what they are."""
     names = {"labels": dataset.labels.file}
-    return names | {table: getattr(dataset, table) for table in OTHER_TABLES if getattr(dataset, table)}
+    return names | {
+        table: getattr(dataset, table) for table in OTHER_TABLES if getattr(dataset, table)
+    }
 
 
 def sources_in(raw_dir: Path, dataset: Source) -> list[Path]:

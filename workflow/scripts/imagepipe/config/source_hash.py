@@ -67,9 +67,15 @@ def modules_of(script: Path, package_folder: Path) -> frozenset[str]:
 
 
 def code_hash(script: Path, package_folder: Path) -> str:
-    """Return a hash of a script and of every library module that can change what it writes."""
+    """Return a hash of a script and of every library module that can change what it writes.
+
+    A template that lies beside a module and is named after it, such as data_report.html.j2 beside
+    data_report.py, is a part of the module.
+    """
     result = hashlib.sha256(script.read_bytes())
     for name in sorted(modules_of(script, package_folder) - WITHOUT_EFFECT_ON_RESULTS):
-        result.update(f"\0{name}\0".encode())
-        result.update(file_of(name, package_folder).read_bytes())
+        file = file_of(name, package_folder)
+        for part in (file, *sorted(file.parent.glob(f"{file.stem}.*.j2"))):
+            result.update(f"\0{name}\0".encode())
+            result.update(part.read_bytes())
     return result.hexdigest()[:16]
