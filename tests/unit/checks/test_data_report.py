@@ -46,8 +46,10 @@ def report_with(text: str) -> dict[str, Any]:
             "all": [group],
         },
     }
-    found = [{"finding": finding, "message": message} for finding, message in attention(report)]
-    return {"attention": found} | report
+    found = attention(report).items()
+    return {
+        "attention": [{"finding": name, "message": message} for name, message in found]
+    } | report
 
 
 def test_markdown_has_headings_lists_and_tables() -> None:

@@ -98,8 +98,10 @@ def make_report(files: DataFiles, mean: Sequence[float], std: Sequence[float]) -
         "channels": compare_channels(measure_channels(files.packed / "labelled.npy"), mean, std),
         "duplicates": describe_duplicates(read_duplicates(files.duplicates), labelled, splits),
     }
-    found = [{"finding": finding, "message": message} for finding, message in attention(report)]
-    return {"attention": found} | report
+    found = attention(report).items()
+    return {
+        "attention": [{"finding": name, "message": message} for name, message in found]
+    } | report
 
 
 def similar_labels(classes: Iterable[str]) -> list[list[str]]:
