@@ -29,11 +29,9 @@ CHANNEL_TOLERANCE = 0.02
 
 @dataclass(frozen=True)
 class DataFiles:
-    """The files that the report is about.
+    """The files that the report is about, as the stages before have written them.
 
-    `packed` is the folder of the packed arrays, their tables and decoded.json. `split` was written
-    by `write_split`, `duplicates` by `write_duplicates`, `classes` and `unmatched` by the stage
-    `labels`.
+    `packed` is the folder of the packed arrays, their tables and decoded.json.
     """
 
     packed: Path
@@ -57,8 +55,8 @@ def check_data(
         text = render(report, ending, report_json.name)
         write_text(report_json.with_suffix(f".{ending}"), text)
     for item in report["attention"]:
-        see = report_json.with_suffix(".md")
-        logger.warning("%s (see %s)", printable(item["message"]), see)
+        message = printable(item["message"])
+        logger.warning("%s (see %s)", message, report_json.with_suffix(".md"))
     if not report["attention"]:
         logger.info("nothing needs attention")
 
@@ -66,42 +64,34 @@ def check_data(
 def make_report(files: DataFiles, mean: Sequence[float], std: Sequence[float]) -> Report:
     """Return the report as in report.json; `attention` is the first to read."""
     labelled = read_packed(files.packed / "labelled.npy", files.packed / "labelled.csv")
+    test = PackedFile.of_table(files.packed / "test.csv")
     decoded = json.loads((files.packed / "decoded.json").read_text(encoding="utf-8"))
-    classes = read_classes(files.classes)
+    names = read_classes(files.classes)
     splits = read_split(files.split, labelled.ids)
     counts = Counter(zip(labelled.labels, splits, strict=True))
+    classes = [(name, counts[name, "train"], counts[name, "valid"]) for name in names]
+    small = [name for name, train, valid in classes if train + valid < FEW_IMAGES]
+    unmatched = read_rows(files.unmatched, ("id", "problem"))
     report = {
         "images": {
             "train": splits.count("train"),
             "valid": splits.count("valid"),
-            "test": len(PackedFile.of_table(files.packed / "test.csv")),
+            "test": len(test),
         },
-        "classes": [
-            {"class": name, "train": counts[name, "train"], "valid": counts[name, "valid"]}
-            for name in classes
-        ],
-        "small_classes": {
-            "fewer_than": FEW_IMAGES,
-            "classes": [
-                name
-                for name in classes
-                if counts[name, "train"] + counts[name, "valid"] < FEW_IMAGES
-            ],
-        },
-        "similar_labels": similar_labels(classes),
+        "classes": [dict(zip(("class", "train", "valid"), row, strict=True)) for row in classes],
+        "small_classes": {"fewer_than": FEW_IMAGES, "classes": small},
+        "similar_labels": similar_labels(names),
         "unmatched": [
             {"id": text_of_field(image_id), "problem": problem}
-            for _, (image_id, problem) in read_rows(files.unmatched, ("id", "problem"))
+            for _, (image_id, problem) in unmatched
         ],
         "formats": {name: decoded[name]["formats"] for name in ("labelled", "test")},
         "undecodable": decoded["labelled"]["undecodable"] + decoded["test"]["undecodable"],
         "channels": compare_channels(measure_channels(files.packed / "labelled.npy"), mean, std),
         "duplicates": describe_duplicates(read_duplicates(files.duplicates), labelled, splits),
     }
-    found = attention(report).items()
-    return {
-        "attention": [{"finding": name, "message": message} for name, message in found]
-    } | report
+    found = [{"finding": name, "message": words} for name, words in attention(report).items()]
+    return {"attention": found} | report
 
 
 def similar_labels(classes: Iterable[str]) -> list[list[str]]:
@@ -145,9 +135,8 @@ def describe_duplicates(
 
     `splits` are those of the labelled images, in their order.
     """
-    in_groups = {image_id for group in groups for image_id in group.labelled}
-    rows = zip(labelled.ids, labelled.labels, splits, strict=True)
-    known = {image_id: (label, split) for image_id, label, split in rows if image_id in in_groups}
+    rows = zip(labelled.labels, splits, strict=True)
+    known = dict(zip(labelled.ids, rows, strict=True))
     different_labels = []
     ids_by_split: list[dict[str, list[str]]] = []
     for group in groups:

@@ -4,14 +4,14 @@ import logging
 import os
 import shutil
 import signal
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from imagepipe.archives.readers import copy_from_zip
-from imagepipe.config.dataset import Source, SourceFile
+from imagepipe.config.dataset import Source
 from imagepipe.config.dataset_files import image_folders, refuse_own_folder, sources_in
 from imagepipe.errors import Stopped, UserError
 from imagepipe.files import copy_whole, file_hash, write_text
@@ -33,18 +33,17 @@ def fetch(
 ) -> None:
     """Put the files of a source into `folder`, and their hashes into SHA256SUMS there.
 
-    From `raw_dir`, the user's own files, which are only read, are linked, or copied where links are
-    refused. `downloads` keeps an interrupted download for the next call, `record` the hashes of
-    downloads that have no checksum in the dataset file. Raises `UserError` for a file that is
-    missing or cannot be downloaded, and for a download that differs from its size, checksum or
-    record. For the user's own files a difference is a warning, as people repack archives.
+    From `raw_dir`, the user's own files are linked, or copied where links are refused; they are
+    only read. `downloads` keeps an unfinished download for the next call, and `record` the hashes
+    of downloads without a checksum in the dataset file. Raises `UserError` for a file that is
+    missing, cannot be downloaded, or differs from its size, checksum or record. In a user's own
+    file that is a warning, as people repack archives.
     """
     if raw_dir is not None:
         refuse_own_folder(raw_dir, source, [folder, downloads])
     folder.mkdir(parents=True, exist_ok=True)
-    sums = folder / "SHA256SUMS"
-    paths = {file.name: folder / file.name for file in source.files}
-    for path in (sums, *paths.values()):
+    sums, paths = folder / "SHA256SUMS", [folder / file.name for file in source.files]
+    for path in (sums, *paths):
         path.unlink(missing_ok=True)
     if raw_dir is not None:
         take_from_user(raw_dir, source, folder)
@@ -52,11 +51,9 @@ def fetch(
         write_sample(folder)
     else:
         with claimed(downloads):
-            if source.source == "kaggle":
-                take_from_kaggle(source, folder, downloads, record, patience)
-            else:
-                take_from_urls(source, folder, downloads, record, patience)
-    write_text(sums, "".join(f"{file_hash(path)}  {name}\n" for name, path in paths.items()))
+            take = take_from_kaggle if source.source == "kaggle" else take_from_urls
+            take(source, folder, downloads, record, patience)
+    write_text(sums, "".join(f"{file_hash(path)}  {path.name}\n" for path in paths))
 
 
 @contextmanager
@@ -94,7 +91,7 @@ def take_from_urls(
     for file in source.files:
         path = download(file, downloads, patience)
         with removed_if_refused(path):
-            compare_with_first_use([file], {file.name: path}, record)
+            check_first_use({} if file.checksum else {file.name: path}, record)
         os.replace(path, folder / file.name)
 
 
@@ -102,30 +99,29 @@ def take_from_kaggle(
     source: Source, folder: Path, downloads: Path, record: Path, patience: Patience
 ) -> None:
     """Download a competition's files, which come in one .zip file."""
-    competition = source.competition
-    if competition is None:
+    if source.competition is None:
         raise UserError(
             "competition: the dataset file has none; add the last part of its address, or set "
             "raw_dir"
         )
-    bundle = download_competition(competition, downloads, patience)
+    bundle = download_competition(source.competition, downloads, patience)
     unpacked = downloads / "unpacked"
-    paths = {file.name: unpacked / file.name for file in source.files}
     try:
         with removed_if_refused(bundle):
-            copy_from_zip(bundle, list(paths), unpacked)
+            copy_from_zip(bundle, [file.name for file in source.files], unpacked)
         # Not removed: the dataset file has a wrong name, and the bundle may be right.
-        refuse_missing(bundle, paths.values())
+        refuse_missing(bundle, source, unpacked)
         with removed_if_refused(bundle):
             for file in source.files:
-                if problem := difference(paths[file.name], file):
+                if problem := difference(unpacked / file.name, file):
                     raise UserError(
-                        f"competition {competition}: {file.name} {problem}; nothing was kept: "
-                        "try again later, or correct the dataset file"
+                        f"competition {source.competition}: {file.name} {problem}; nothing was "
+                        "kept: try again later, or correct the dataset file"
                     )
-            compare_with_first_use(source.files, paths, record)
-        for name, path in paths.items():
-            os.replace(path, folder / name)
+            unchecked = [file.name for file in source.files if not file.checksum]
+            check_first_use({name: unpacked / name for name in unchecked}, record)
+        for file in source.files:
+            os.replace(unpacked / file.name, folder / file.name)
         remove(bundle)
     finally:
         shutil.rmtree(unpacked, ignore_errors=True)
@@ -141,15 +137,6 @@ def removed_if_refused(path: Path) -> Iterator[None]:
         raise
 
 
-def compare_with_first_use(
-    files: Sequence[SourceFile], paths: Mapping[str, Path], record: Path
-) -> None:
-    """Compare the files without a checksum with their hashes at the first use."""
-    unchecked = {file.name: paths[file.name] for file in files if file.checksum is None}
-    if unchecked:
-        check_first_use(unchecked, record)
-
-
 def take_from_user(raw_dir: Path, source: Source, folder: Path) -> None:
     """Link the files in a user's folder into `folder`, or unpack them from the bundle there."""
     if not raw_dir.is_dir():
@@ -161,7 +148,7 @@ def take_from_user(raw_dir: Path, source: Source, folder: Path) -> None:
     found = sources_in(raw_dir, source)
     if [path.name for path in found] == [source.bundle]:
         copy_from_zip(found[0], names, folder)
-        refuse_missing(found[0], [folder / name for name in names])
+        refuse_missing(found[0], source, folder)
     else:
         missing = [name for name in names if raw_dir / name not in found]
         if missing:
@@ -180,10 +167,7 @@ def take_from_user(raw_dir: Path, source: Source, folder: Path) -> None:
 
 
 def link_image_folders(raw_dir: Path, source: Source, folder: Path) -> None:
-    """Make symbolic links to a user's folders of images.
-
-    They are no outputs of the stage: only `extract` uses them, and only reads.
-    """
+    """Make symbolic links to a user's folders of images, which only `extract` reads."""
     own = image_folders(raw_dir, source)
     names = " and ".join(path.name for path in own)
     for path, link in zip(own, image_folders(folder, source), strict=True):
@@ -201,11 +185,11 @@ def link_or_copy(source: Path, target: Path) -> None:
         copy_whole(source, target)
 
 
-def refuse_missing(bundle: Path, unpacked: Iterable[Path]) -> None:
-    """Raise `UserError` if a bundle lacks one of the files that were to be unpacked from it."""
-    for path in unpacked:
-        if not path.is_file():
+def refuse_missing(bundle: Path, source: Source, folder: Path) -> None:
+    """Raise `UserError` if `folder` lacks a file that was to be unpacked from a bundle."""
+    for file in source.files:
+        if not (folder / file.name).is_file():
             raise UserError(
-                f"{bundle}: holds no {path.name}; correct the name in the dataset file, or get the "
+                f"{bundle}: holds no {file.name}; correct the name in the dataset file, or get the "
                 "bundle again"
             )

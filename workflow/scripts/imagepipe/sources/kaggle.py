@@ -87,23 +87,22 @@ def bundle_url(competition: str, patience: Patience) -> str:
 
 def explained(error: requests.HTTPError, competition: str) -> Exception:
     """Return what to raise for an error that Kaggle has answered."""
-    response = error.response
-    page = f"https://www.kaggle.com/competitions/{competition}"
-    # In place of a message of Kaggle's, requests gives the address, with its signature.
+    status, page = error.response.status_code, f"https://www.kaggle.com/competitions/{competition}"
+    transient = failure(error.response, "Kaggle")
+    if not transient.is_lasting:
+        return transient
+    if status == 401:
+        return refusal(competition, *refused_credentials())
+    problem, advice = {
+        403: (
+            "Kaggle does not give you its files",
+            f"join it and accept its rules on {page}/rules, or correct `competition`",
+        ),
+        404: ("Kaggle has no such competition", "correct `competition`"),
+    }.get(status, ("Kaggle does not answer as expected", "call again later"))
+    # Where Kaggle gives no message, requests gives the address, which may have a signature.
     words = one_line(reason(error).partition(" for url: ")[0])[:200]
-    match response.status_code:
-        case 401:
-            return refusal(competition, *refused_credentials())
-        case 403:
-            problem = "Kaggle does not give you its files"
-            advice = f"join it and accept its rules on {page}/rules, or correct `competition`"
-        case 404:
-            problem, advice = "Kaggle has no such competition", "correct `competition`"
-        case status if status in (408, 429) or status >= 500:
-            return failure(response, "Kaggle")
-        case _:
-            problem, advice = "Kaggle does not answer as expected", "call again later"
-    return refusal(competition, f"{problem} ({response.status_code}: {words})", advice)
+    return refusal(competition, f"{problem} ({status}: {words})", advice)
 
 
 def refused_credentials() -> tuple[str, str]:
