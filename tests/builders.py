@@ -181,7 +181,7 @@ def write_plain_7z(path: Path, members: Mapping[str, bytes]) -> None:
 
 
 def dataset_options(name: str = "cifar10", **changes: Any) -> Dataset:
-    """Return a shipped dataset with single keys changed."""
+    """Return a shipped dataset file with single keys changed."""
     content = yaml.safe_load((WORKFLOW / f"datasets/{name}.yaml").read_text(encoding="utf-8"))
     return Dataset.checked(merge(content, changes), name)
 

@@ -88,5 +88,5 @@ def validated_runs(results: Path) -> list[tuple[str, int]]:
 
 
 def standard_error(accuracy: float, images: int) -> float:
-    """Return the standard error of an accuracy in 0…1 on n images: √(p(1 − p)/n), the binomial."""
+    """Return √(p(1 − p)/n), the standard error of an accuracy p in 0…1 on n images."""
     return math.sqrt(accuracy * (1 - accuracy) / images)
