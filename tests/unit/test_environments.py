@@ -25,7 +25,7 @@ def locked(name: str) -> dict[str, str]:
 def test_a_conda_environment_has_the_versions_of_the_lock(name: str) -> None:
     environment = yaml.safe_load((ROOT / "envs" / f"{name}.yaml").read_text())
     (packages,) = (part["pip"] for part in environment["dependencies"] if isinstance(part, dict))
-    lock = locked("requirements.txt")
+    lock = locked("requirements-dev.txt")  # which has the extras as well
     assert packages
     assert dict(package.split("==") for package in packages).items() <= lock.items()
 

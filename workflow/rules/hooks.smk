@@ -6,7 +6,7 @@ from datetime import datetime
 from imagepipe.config.dataset_files import refuse_own_folder
 from imagepipe.config.download_tool import missing_download_tool
 from imagepipe.config.last_words import last_words
-from imagepipe.config.published import is_of, whose
+from imagepipe.config.published import describe_earlier, is_made_from
 from imagepipe.config.summary import summary
 
 if RAW_DIR:
@@ -52,7 +52,7 @@ def summary_lines(seconds=None):
     lines = summary(
         *(DATASET.title, RUN, results, folders, TOP),
         *(workflow_terminal.called_from(workflow), seconds),
-        is_published=is_of(RECORD, TOP, PUBLISHED),
+        is_published=is_made_from(RECORD, TOP, PUBLISHED),
     ).splitlines()
     bucket = workflow.storage_settings.default_storage_prefix
     return lines + ([f"  submission      {bucket.rstrip('/')}/{TOP}"] if bucket else [])
@@ -66,7 +66,7 @@ def earlier_submission():
         return []
     if START_FILE.is_file() and TOP.stat().st_mtime >= START_FILE.stat().st_mtime:
         return []
-    return [whose(RECORD, TOP)]
+    return [describe_earlier(RECORD, TOP)]
 
 
 def print_summary():
