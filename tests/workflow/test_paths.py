@@ -35,12 +35,12 @@ def test_odd_names_of_both_folders(odd: Project) -> None:
 
 def test_a_brace_in_the_path_of_the_files_is_refused(project: Project) -> None:
     """Snakemake would take it for a wildcard."""
-    raw = project.directory / "{mine}"
+    raw = project.directory / "my {files}"
     make_competition(raw, train=2, test=2)
-    result = project.run("fetch", config=("dataset=cifar10", "raw_dir={mine}"))
+    result = project.run("fetch", config=("dataset=cifar10", "raw_dir=my {files}"))
     assert result.code == 1
     assert len(result.errors) == 1, result.output
-    assert "config: raw_dir: '{mine}' has a brace" in result.errors[0]
+    assert "config: raw_dir: 'my {files}' has a brace" in result.errors[0]
     assert "rename the folder" in result.errors[0]
 
 
