@@ -34,7 +34,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 
 from imagepipe.config.configuration import load_configuration  # noqa: E402
-from imagepipe.dataset.packed_images import read_classes  # noqa: E402
+from imagepipe.dataset.packed import read_classes  # noqa: E402
 from imagepipe.device.devices import choose_precision, chosen_device  # noqa: E402
 from imagepipe.models.model_files import load_model  # noqa: E402
 from imagepipe.prediction.predict import predict_logits  # noqa: E402

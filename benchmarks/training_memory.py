@@ -42,7 +42,7 @@ def measure(
     import torch
 
     from imagepipe.config.configuration import load_configuration
-    from imagepipe.dataset.packed_images import PackedImages
+    from imagepipe.dataset.packed import PackedImages
     from imagepipe.device.devices import choose_precision, chosen_device, device_name
     from imagepipe.training.loop import train
     from imagepipe.training.runs import training_data

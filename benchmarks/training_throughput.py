@@ -35,7 +35,7 @@ sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 from imagepipe.augmentation.mixing import Mixed  # noqa: E402
 from imagepipe.augmentation.transforms import augment, draw  # noqa: E402
 from imagepipe.config.configuration import load_configuration  # noqa: E402
-from imagepipe.dataset.packed_images import read_classes, read_packed  # noqa: E402
+from imagepipe.dataset.packed import read_classes, read_packed  # noqa: E402
 from imagepipe.device.devices import choose_precision, chosen_device, device_name  # noqa: E402
 from imagepipe.interruption import StopRequest  # noqa: E402
 from imagepipe.progress import counter  # noqa: E402

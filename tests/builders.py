@@ -57,6 +57,21 @@ CLASSES = (
 )
 # As in the book's kaggle_cifar10_tiny.zip, test ids need not follow one another.
 SCATTERED_IDS = ("3", "44", "127", "1000", "20005")
+# Ways to compress a .7z archive, as py7zr takes them.
+SEVEN_ZIP_FILTERS: dict[str, list[dict[str, Any]]] = {
+    "LZMA2": [{"id": py7zr.FILTER_LZMA2, "preset": 1}],
+    "LZMA": [{"id": py7zr.FILTER_LZMA}],
+    "x86 and LZMA2": [{"id": py7zr.FILTER_X86}, {"id": py7zr.FILTER_LZMA2, "preset": 1}],
+    "x86 and LZMA": [{"id": py7zr.FILTER_X86}, {"id": py7zr.FILTER_LZMA}],
+    "delta and LZMA2": [
+        {"id": py7zr.FILTER_DELTA, "dist": 3},
+        {"id": py7zr.FILTER_LZMA2, "preset": 1},
+    ],
+    "BZip2": [{"id": py7zr.FILTER_BZIP2}],
+    "Deflate": [{"id": py7zr.FILTER_DEFLATE}],
+    "Zstandard": [{"id": py7zr.FILTER_ZSTD}],
+    "copy": [{"id": py7zr.FILTER_COPY}],
+}
 # Of the members of archives, so that they have the same bytes whenever they are made.
 MEMBER_TIME = 10**9
 

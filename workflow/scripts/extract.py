@@ -4,13 +4,19 @@ import json
 from pathlib import Path
 
 import job
+from imagepipe.config.dataset import Contents
 from imagepipe.dataset.extraction import extract
 
 
 def main(snakemake) -> None:
-    dataset = json.loads(snakemake.params.options)
-    raw, extracted = Path(snakemake.input.sums).parent, Path(snakemake.output.manifest).parent
-    extract(dataset, raw, extracted, dataset["layout"], workers=snakemake.threads)
+    options = json.loads(snakemake.params.options)
+    extract(
+        Contents.model_validate(options["contents"]),
+        Path(snakemake.input.sums).parent,
+        Path(snakemake.output.manifest).parent,
+        options["layout"],
+        workers=snakemake.threads,
+    )
 
 
 if __name__ == "__main__":

@@ -4,18 +4,19 @@ import json
 from pathlib import Path
 
 import job
-from imagepipe.dataset.labels import write_labels
+from imagepipe.config.dataset import Labels
+from imagepipe.dataset.labels import match_labels
 
 
 def main(snakemake) -> None:
     options = json.loads(snakemake.params.options)
-    write_labels(
-        options,
+    match_labels(
         Path(snakemake.input.manifest).parent,
-        Path(snakemake.output.labels),
-        Path(snakemake.output.classes),
-        Path(snakemake.output.unmatched),
-        options["on_bad_image"],
+        Path(snakemake.output.labels).parent,
+        Labels.model_validate(options["labels"]),
+        sample_submission=options["sample_submission"],
+        image_extension=options["image_extension"],
+        on_bad_image=options["on_bad_image"],
     )
 
 

@@ -4,13 +4,15 @@ import json
 from pathlib import Path
 
 import job
+from imagepipe.config.dataset import Contents
 from imagepipe.dataset.extraction import extract_tables
 
 
 def main(snakemake) -> None:
-    dataset = json.loads(snakemake.params.options)
-    tables = {name: Path(snakemake.output[role]) for role, name in dataset["tables"].items()}
-    extract_tables(dataset, Path(snakemake.input.sums).parent, tables)
+    options = json.loads(snakemake.params.options)
+    contents = Contents.model_validate(options["contents"])
+    tables = {name: Path(snakemake.output[role]) for role, name in options["tables"].items()}
+    extract_tables(contents, Path(snakemake.input.sums).parent, tables)
 
 
 if __name__ == "__main__":

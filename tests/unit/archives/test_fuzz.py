@@ -17,7 +17,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import numpy as np
 import pytest
@@ -31,10 +30,11 @@ from builders import (
     write_archive,
     write_csv,
 )
+from imagepipe.config.dataset import Contents, Dataset
 from imagepipe.config.dataset_files import table_names
 from imagepipe.dataset.extraction import extract, extract_tables
-from imagepipe.dataset.labels import write_labels
-from imagepipe.dataset.packing import Options, pack, pack_archives
+from imagepipe.dataset.labels import match_labels
+from imagepipe.dataset.packing import pack
 from imagepipe.dataset.reorganising import reorganise
 from imagepipe.dataset.splitting import write_split
 from imagepipe.errors import UserError
@@ -112,22 +112,33 @@ class Packed:
 
 
 def go_all_the_way(
-    raw: Path, out: Path, dataset: dict[str, Any], layout: str, on_bad_image: str
+    raw: Path, out: Path, dataset: Dataset, layout: str, on_bad_image: str
 ) -> Packed:
     """Go from archives to arrays, as the rules do, and read these without the library."""
     extracted = out / "extracted"
     tables = {name: extracted / name for name in table_names(dataset).values()}
-    extract(dataset, raw, extracted, layout)
-    extract_tables(dataset, raw, tables)
-    outputs = [out / name for name in ("labels.csv", "classes.txt", "unmatched.csv")]
-    write_labels(dataset, extracted, *outputs, on_bad_image)
+    contents = dataset.part(Contents)
+    extract(contents, raw, extracted, layout)
+    extract_tables(contents, raw, tables)
+    match_labels(
+        extracted,
+        out,
+        dataset.labels,
+        sample_submission=dataset.sample_submission,
+        image_extension=dataset.image_extension,
+        on_bad_image=on_bad_image,
+    )
     write_split(out / "labels.csv", out / "split.csv", 0.1, 0)
-    options = Options(SIZE, on_bad_image)
     if layout == "folders":
         reorganise(extracted, out / "split.csv", out / "tree")
-        pack(extracted, out / "labels.csv", out / "packed", options)
-    else:
-        pack_archives(dataset, raw, extracted, out / "labels.csv", out / "packed", options)
+    pack(
+        extracted,
+        out / "labels.csv",
+        out / "packed",
+        image_size=SIZE,
+        on_bad_image=on_bad_image,
+        archives=(contents, raw) if layout == "packed" else None,
+    )
     rows = {}
     for name in ("labelled", "test"):
         with (out / f"packed/{name}.csv").open(encoding="utf-8", newline="") as file:
@@ -158,7 +169,7 @@ def image_of(split: str, image_id: str, ending: str) -> bytes:
 class Whole:
     """An undamaged dataset: its options, its files, its images by their places, and its arrays."""
 
-    dataset: dict[str, Any]
+    dataset: Dataset
     files: dict[str, bytes]
     images: dict[str, bytes]
     packed: Packed

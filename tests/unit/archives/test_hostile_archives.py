@@ -16,12 +16,14 @@ import pytest
 from py7zr.properties import FILTER_DEFLATE, FILTER_PPMD, FILTER_ZSTD
 
 from builders import SCRIPTS, dataset_options, png_bytes, refused, write_archive
-from imagepipe.archives import parts as archive_parts
-from imagepipe.archives.parts import damage_in_one_line
-from imagepipe.archives.readers import copy_from_zip, parts_of, read_members
+from imagepipe.archives import safety
+from imagepipe.archives.reading import open_archive, read_archive
+from imagepipe.archives.safety import damage_in_one_line
+from imagepipe.archives.zip import copy_from_zip
+from imagepipe.config.dataset import Contents
 from imagepipe.config.dataset_files import table_names
 from imagepipe.dataset.extraction import extract, extract_tables
-from imagepipe.dataset.packing import Options, pack_archives
+from imagepipe.dataset.packing import pack
 from odd_archives import Member, add_tar_header, misstate_last_of_zip, write_odd
 
 BOMB = bytes(1 << 28)
@@ -31,7 +33,7 @@ PEAK = """
 import re, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from imagepipe.archives.readers import read_members
+from imagepipe.archives.reading import read_archive
 from imagepipe.errors import UserError
 
 def peak():
@@ -40,7 +42,7 @@ def peak():
 
 before = peak()
 try:
-    for _ in read_members(Path(sys.argv[2]), lambda _: True):
+    for _ in read_archive(Path(sys.argv[2]), lambda _: True):
         pass
     print("taken")
 except UserError as error:
@@ -115,13 +117,13 @@ def test_memory_that_is_not_there_is_told_of_in_one_line(tmp_path: Path) -> None
 def test_what_comes_after_the_end_of_a_tar_is_not_waited_for(
     tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(archive_parts, "HARMLESS_SIZE", 1 << 20)
+    monkeypatch.setattr(safety, "HARMLESS_SIZE", 1 << 20)
     archive = write_archive(tmp_path / "train.tar", {"train/1.png": b"x"})
     pack = {"gz": gzip.compress, "bz2": bz2.compress}[kind]
     packed = archive.with_name(f"train.tar.{kind}")
     packed.write_bytes(pack(archive.read_bytes() + bytes(1 << 24)))
     with refused(str(packed), "more than 200 times its size"):
-        list(read_members(packed, lambda _: True))
+        list(read_archive(packed, lambda _: True))
 
 
 def test_bundle_with_two_files_of_one_name_is_refused(tmp_path: Path) -> None:
@@ -139,7 +141,7 @@ def test_7z_archive_by_a_method_that_damage_makes_crash_is_refused(tmp_path: Pat
     with py7zr.SevenZipFile(archive, "w", filters=[PPMD]) as file:
         file.writestr(b"content", "train/1.png")
     with refused(str(archive), "not supported (PPMd)", "pack it again as LZMA2"):
-        parts_of(archive, lambda _: True)
+        open_archive(archive, lambda _: True)
 
 
 @pytest.mark.parametrize(("method", "name"), [(PPMD, "PPMd"), (ZSTD, "Zstandard")])
@@ -153,15 +155,15 @@ def test_table_of_a_7z_archive_is_not_unpacked_by_such_a_method_either(
         filters = SimpleNamespace(ENCODED_HEADER_FILTER=[method])
         monkeypatch.setattr(py7zr.archiveinfo, "DEFAULT_FILTERS", filters)
     with refused(str(archive), f"not supported ({name})", "pack it again as LZMA2"):
-        parts_of(archive, lambda _: True)
+        open_archive(archive, lambda _: True)
 
 
 TABLE = b"id,label\n1,cat\n2,dog\n"
 IMAGES = {f"train/{i}.png": png_bytes(i) for i in (1, 2)} | {"test/1.png": png_bytes(3)}
 
 
-def extracted(folder: Path, layout: str, files: dict[str, dict[str, bytes] | bytes]) -> dict:
-    """Write a dataset's files into `folder`/raw, extract them, and return its options."""
+def extracted(folder: Path, layout: str, files: dict[str, dict[str, bytes] | bytes]) -> Contents:
+    """Write a dataset's files into `folder`/raw, extract them, and return what they hold."""
     for name, content in files.items():
         if isinstance(content, bytes):
             (folder / "raw").mkdir(exist_ok=True)
@@ -171,9 +173,10 @@ def extracted(folder: Path, layout: str, files: dict[str, dict[str, bytes] | byt
     names = [{"name": name} for name in files]
     dataset = dataset_options("cifar10_tiny", files=names, labels={"file": "labels.csv"})
     tables = {name: folder / "out" / name for name in table_names(dataset).values()}
-    extract(dataset, folder / "raw", folder / "out", layout)
-    extract_tables(dataset, folder / "raw", tables)
-    return dataset
+    contents = dataset.part(Contents)
+    extract(contents, folder / "raw", folder / "out", layout)
+    extract_tables(contents, folder / "raw", tables)
+    return contents
 
 
 def test_capitals_of_a_folder_matter(tmp_path: Path) -> None:
@@ -194,10 +197,8 @@ def test_table_beside_the_archives_is_not_replaced_by_one_inside(
 @pytest.mark.parametrize("kind", ["7z", "zip", "tar.gz"])
 def test_archive_without_any_image_is_packed_from_the_others(tmp_path: Path, kind: str) -> None:
     files = {"all.zip": IMAGES, f"labels.{kind}": {"labels.csv": TABLE}}
-    dataset = extracted(tmp_path, "packed", files)
+    archives = (extracted(tmp_path, "packed", files), tmp_path / "raw")
     (tmp_path / "split.csv").write_text("id,label,split\n1,cat,train\n2,dog,valid\n")
     out = tmp_path / "packed"
-    pack_archives(
-        dataset, tmp_path / "raw", tmp_path / "out", tmp_path / "split.csv", out, Options(32)
-    )
+    pack(tmp_path / "out", tmp_path / "split.csv", out, image_size=32, archives=archives)
     assert len((out / "labelled.csv").read_text().splitlines()) == 3

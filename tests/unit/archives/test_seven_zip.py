@@ -9,27 +9,14 @@ from typing import Any
 import py7zr
 import pytest
 
-from builders import png_bytes, refused
-from imagepipe.archives import seven_zip, seven_zip_table
-from imagepipe.archives.readers import checked, parts_of
+from builders import SEVEN_ZIP_FILTERS, png_bytes, refused
+from imagepipe.archives import seven_zip
+from imagepipe.archives.chunk import Chunk
+from imagepipe.archives.reading import open_archive, read_archive
 from imagepipe.archives.seven_zip import cut
 
 MEMBERS = {f"train/{number}.png": png_bytes(number) for number in range(1, 8)}
 MEMBERS |= {"train/empty.txt": b"", "train/large.csv": b"id,label\n" * 20_000}
-METHODS: dict[str, list[dict[str, Any]]] = {
-    "LZMA2": [{"id": py7zr.FILTER_LZMA2, "preset": 1}],
-    "LZMA": [{"id": py7zr.FILTER_LZMA}],
-    "x86 and LZMA2": [{"id": py7zr.FILTER_X86}, {"id": py7zr.FILTER_LZMA2, "preset": 1}],
-    "x86 and LZMA": [{"id": py7zr.FILTER_X86}, {"id": py7zr.FILTER_LZMA}],
-    "delta and LZMA2": [
-        {"id": py7zr.FILTER_DELTA, "dist": 3},
-        {"id": py7zr.FILTER_LZMA2, "preset": 1},
-    ],
-    "BZip2": [{"id": py7zr.FILTER_BZIP2}],
-    "Deflate": [{"id": py7zr.FILTER_DEFLATE}],
-    "Zstandard": [{"id": py7zr.FILTER_ZSTD}],
-    "copy": [{"id": py7zr.FILTER_COPY}],
-}
 
 
 def write_blocks(
@@ -47,95 +34,61 @@ def write_blocks(
 
 
 def everything(path: Path) -> dict[str, bytes]:
-    parts = parts_of(path, lambda _: True)
-    return {name: content for part in parts for name, content, _ in checked(part)}
+    return dict(read_archive(path, lambda _: True))
+
+
+def contents_of(chunk: Chunk) -> dict[str, bytes]:
+    return {n: content for n, (content, _) in zip(chunk.names, chunk.read(), strict=True)}
 
 
 @pytest.mark.parametrize("piece_size", [1 << 22, 700])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", SEVEN_ZIP_FILTERS)
 def test_every_method_is_read(
     tmp_path: Path, method: str, piece_size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(seven_zip, "PIECE_SIZE", piece_size)
-    archive = write_blocks(tmp_path / "a.7z", [MEMBERS], METHODS[method])
+    archive = write_blocks(tmp_path / "a.7z", [MEMBERS], SEVEN_ZIP_FILTERS[method])
     assert everything(archive) == MEMBERS
 
 
-def test_each_block_is_a_part_of_its_own(tmp_path: Path) -> None:
+def test_each_block_is_a_chunk_of_its_own(tmp_path: Path) -> None:
     blocks = [{f"train/{b}{n}.png": png_bytes(10 * b + n) for n in range(5)} for b in range(3)]
     archive = write_blocks(tmp_path / "a.7z", blocks)
-    parts = parts_of(archive, lambda _: True)
-    assert [list(part.names) for part in parts] == [list(block) for block in blocks]
+    chunks = open_archive(archive, lambda _: True)
+    assert [chunk.names for chunk in chunks] == [list(block) for block in blocks]
     # In any order, and one without the others.
-    for part, block in reversed(list(zip(parts, blocks, strict=True))):
-        assert {name: content for name, content, _ in checked(part)} == block
+    for chunk, block in reversed(list(zip(chunks, blocks, strict=True))):
+        assert contents_of(chunk) == block
 
 
 def test_only_what_is_wanted_is_handed_over(tmp_path: Path) -> None:
     archive = write_blocks(tmp_path / "a.7z", [MEMBERS, {"test/1.png": b"other"}])
     wanted = {"train/3.png", "train/7.png", "train/empty.txt"}
-    parts = parts_of(archive, lambda name: name in wanted)
-    found = {name: content for part in parts for name, content, _ in checked(part)}
+    found = dict(read_archive(archive, lambda name: name in wanted))
     assert found == {name: MEMBERS[name] for name in wanted}
 
 
 def test_sizes_and_checksums_are_known_before_reading(tmp_path: Path) -> None:
-    (part,) = parts_of(write_blocks(tmp_path / "a.7z", [MEMBERS]), lambda n: n.endswith("png"))
-    for (name, content, checksum), size, known in zip(
-        checked(part), part.sizes, part.checksums, strict=True
+    (chunk,) = open_archive(write_blocks(tmp_path / "a.7z", [MEMBERS]), lambda n: n.endswith("png"))
+    for name, size, known, (content, checksum) in zip(
+        chunk.names, chunk.sizes, chunk.checksums, chunk.read(), strict=True
     ):
         assert (size, known) == (len(MEMBERS[name]), checksum)
         assert content == MEMBERS[name]
 
 
-def listed_by_py7zr(archive: Path) -> list[tuple[str, int, int | None]]:
-    with py7zr.SevenZipFile(archive) as file:
-        return sorted(
-            (member.filename, member.uncompressed, member.crc32)
-            for member in file.files
-            if member.is_file
-        )
-
-
-def listed(archive: Path) -> list[tuple[str, int, int | None]]:
-    return sorted(
-        row
-        for part in parts_of(archive, lambda _: True)
-        for row in zip(part.names, part.sizes, part.checksums, strict=True)
-    )
-
-
-@pytest.mark.parametrize("piece_size", [1 << 16, 12])
 @pytest.mark.parametrize("is_compressed", [True, False])
-def test_table_says_what_py7zr_reads_in_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_compressed: bool, piece_size: int
-) -> None:
-    """With sizes of one to four bytes, and pieces that end anywhere."""
-    monkeypatch.setattr(seven_zip_table, "PIECE_SIZE", piece_size)
+def test_listing_with_one_byte_changed_is_refused(tmp_path: Path, is_compressed: bool) -> None:
     archive = tmp_path / "a.7z"
-    (tmp_path / "empty").mkdir()
-    with py7zr.SevenZipFile(archive, "w", filters=METHODS["copy"]) as file:
-        file.set_encoded_header_mode(is_compressed)
-        file.write(tmp_path / "empty", "train/folder")
-        for size in (1, 127, 128, 16_383, 16_384, 70_000, 3_000_000, 0, 5):
-            file.writestr(os.urandom(size), f"train/ünï {size}.png")
-    # py7zr has the empty file without a checksum, as this does.
-    assert listed(archive) == listed_by_py7zr(archive)
-    assert len(listed(archive)) == 9
-
-
-@pytest.mark.parametrize("is_compressed", [True, False])
-def test_table_with_one_byte_changed_is_refused(tmp_path: Path, is_compressed: bool) -> None:
-    archive = tmp_path / "a.7z"
-    with py7zr.SevenZipFile(archive, "w", filters=METHODS["copy"]) as file:
+    with py7zr.SevenZipFile(archive, "w", filters=SEVEN_ZIP_FILTERS["copy"]) as file:
         file.set_encoded_header_mode(is_compressed)
         file.writestr(b"content", "train/1.png")
     content = archive.read_bytes()
-    place = content.index("1.png".encode("utf-16-le")) if not is_compressed else 32 + 7 + 20
-    changed = bytes([content[place] ^ 1])
-    archive.write_bytes(content[:place] + changed + content[place + 1 :])
+    position = content.index("1.png".encode("utf-16-le")) if not is_compressed else 32 + 7 + 20
+    changed = bytes([content[position] ^ 1])
+    archive.write_bytes(content[:position] + changed + content[position + 1 :])
     with refused(str(archive), "get the archive again"):
-        parts_of(archive, lambda _: True)
+        open_archive(archive, lambda _: True)
 
 
 @pytest.mark.parametrize("lengths", [[10], [3, 3, 4], [1] * 10, [9, 1], [4, 6]])

@@ -19,6 +19,7 @@ from builders import (
     refused,
     toronto_batch,
 )
+from imagepipe.config.dataset import Contents
 from imagepipe.config.dataset_files import table_names
 from imagepipe.dataset.extraction import extract, extract_tables
 
@@ -28,8 +29,9 @@ ARCHIVE = "cifar-10-python.tar.gz"
 def extracted(tmp_path: Path) -> Path:
     dataset = dataset_options("cifar10_official")
     tables = {name: tmp_path / "out" / name for name in table_names(dataset).values()}
-    extract(dataset, tmp_path, tmp_path / "out")
-    extract_tables(dataset, tmp_path, tables)
+    contents = dataset.part(Contents)
+    extract(contents, tmp_path, tmp_path / "out")
+    extract_tables(contents, tmp_path, tables)
     return tmp_path / "out"
 
 

@@ -7,14 +7,14 @@ import pytest
 
 from builders import pixels
 from imagepipe.checks.channels import measure_channels
-from imagepipe.dataset import packed_chunks
+from imagepipe.dataset import packed
 
 
 @pytest.mark.parametrize("chunk_bytes", [1, 7000, 4 << 20])
 def test_statistics_are_those_of_all_pixels_and_of_the_images(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk_bytes: int
 ) -> None:
-    monkeypatch.setattr(packed_chunks, "CHUNK_BYTES", chunk_bytes)
+    monkeypatch.setattr(packed, "CHUNK_BYTES", chunk_bytes)
     images = np.stack([pixels(seed) // (1 + seed) + seed for seed in range(5)]).astype(np.uint8)
     images[..., 1] //= 2
     np.save(tmp_path / "a.npy", images)

@@ -13,7 +13,7 @@ from builders import make_packed, write_csv
 from imagepipe.checks import data_check
 from imagepipe.checks.data_check import DataFiles, check_data, similar_labels
 from imagepipe.checks.duplicates import write_duplicates
-from imagepipe.dataset import packed_chunks
+from imagepipe.dataset import packed
 
 Row = tuple[str, str, str, int]
 
@@ -290,7 +290,7 @@ def test_the_same_data_gives_the_same_bytes_in_chunks_of_any_size(
 ) -> None:
     rows = with_seed(clean_rows(), test_3=7, train_5=1, valid_19=1)
     look(tmp_path / "a", rows)
-    monkeypatch.setattr(packed_chunks, "CHUNK_BYTES", 7000)
+    monkeypatch.setattr(packed, "CHUNK_BYTES", 7000)
     look(tmp_path / "b", rows)
     for name in ("report.json", "report.md", "report.html", "duplicates.json"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()

@@ -8,8 +8,8 @@ import pytest
 
 from builders import make_packed, pixels, refused, write_csv
 from imagepipe.checks.duplicates import Duplicates, read_duplicates, write_duplicates
-from imagepipe.dataset import packed_chunks
-from imagepipe.dataset.packed_chunks import PackedFile
+from imagepipe.dataset import packed
+from imagepipe.dataset.packed import PackedFile
 
 ROWS = [
     ("1", "cat", "train", 1),
@@ -40,14 +40,14 @@ def found(folder: Path, rows: list[tuple[str, str, str, int]]) -> list[Duplicate
 
 def save(path: Path, images: np.ndarray) -> PackedFile:
     np.save(path, images)
-    return PackedFile.of(path)
+    return PackedFile.from_array(path)
 
 
 @pytest.mark.parametrize("chunk_bytes", [1, 3072, 7000, 4 << 20])
 def test_equal_images_are_found_in_chunks_of_any_size(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk_bytes: int
 ) -> None:
-    monkeypatch.setattr(packed_chunks, "CHUNK_BYTES", chunk_bytes)
+    monkeypatch.setattr(packed, "CHUNK_BYTES", chunk_bytes)
     assert found(tmp_path, ROWS) == GROUPS
 
 
@@ -118,7 +118,7 @@ def test_an_array_without_its_table_is_refused(tmp_path: Path) -> None:
 def test_chunks_are_the_array_in_pieces(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk_bytes: int
 ) -> None:
-    monkeypatch.setattr(packed_chunks, "CHUNK_BYTES", chunk_bytes)
+    monkeypatch.setattr(packed, "CHUNK_BYTES", chunk_bytes)
     images = np.stack([pixels(seed) for seed in range(5)])
     file = save(tmp_path / "a.npy", images)
     chunks = list(file.chunks())

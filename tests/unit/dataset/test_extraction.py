@@ -15,20 +15,22 @@ from builders import (
     refused,
     write_archive,
 )
+from imagepipe.config.dataset import Contents, Dataset
 from imagepipe.config.dataset_files import table_names
 from imagepipe.dataset.extraction import extract, extract_tables
-from imagepipe.dataset.manifests import read_manifest
+from imagepipe.dataset.manifests import Image, read_manifest
 
 
-def extracted(raw: Path, dataset: dict, folder: Path) -> list[str]:
+def extracted(raw: Path, dataset: Dataset, folder: Path) -> list[str]:
     """Extract, and return the names of all files below `folder`."""
     tables = {name: folder / name for name in table_names(dataset).values()}
-    extract(dataset, raw, folder)
-    extract_tables(dataset, raw, tables)
+    contents = dataset.part(Contents)
+    extract(contents, raw, folder)
+    extract_tables(contents, raw, tables)
     return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
 
 
-def one_archive(name: str, **changes: object) -> dict:
+def one_archive(name: str, **changes: object) -> Dataset:
     """Return a dataset of one archive and a labels file."""
     files = [{"name": name}, {"name": "trainLabels.csv"}]
     return dataset_options("cifar10_tiny", files=files, **changes)
@@ -78,10 +80,11 @@ def test_manifest_lists_the_images_in_numeric_order_with_size_and_checksum(tmp_p
         f"{path}\t{len(content)}\t{zlib.crc32(content):08x}\t{members.index(path)}"
         for path, content in contents.items()
     ]
-    assert [image_id for image_id, _ in read_manifest(tmp_path / "out", "test")] == [*SCATTERED_IDS]
-    ten = dict(read_manifest(tmp_path / "out", "train"))["10"]
-    content = png_bytes(10)
-    assert ten == ("10.png", len(content), zlib.crc32(content), members.index("train/10.png"))
+    images = read_manifest(tmp_path / "out")
+    assert [image.id for image in images if image.is_test] == [*SCATTERED_IDS]
+    path, content = "train/10.png", png_bytes(10)
+    ten = Image("10", path, len(content), zlib.crc32(content), members.index(path))
+    assert images[9] == ten
 
 
 @pytest.mark.parametrize("kind", ["7z", "zip", "tar.gz"])

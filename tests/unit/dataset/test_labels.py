@@ -5,11 +5,26 @@ from pathlib import Path
 import pytest
 
 from builders import dataset_options, label_of, make_extracted, refused
-from imagepipe.dataset.labels import write_labels
-from imagepipe.dataset.packed_images import read_classes
+from imagepipe.config.dataset import Dataset
+from imagepipe.dataset.labels import match_labels
+from imagepipe.dataset.packed import read_classes
 
 LABELS = {str(number): label_of(number) for number in range(1, 12)}
+OUTPUTS = ("labels.csv", "classes.txt", "unmatched.csv")
 ROWS = [f"{image_id},{label}" for image_id, label in LABELS.items()]
+
+
+def match(folder: Path, dataset: Dataset | None = None, on_bad_image: str = "error") -> None:
+    """Match the labels of a dataset that has been extracted."""
+    dataset = dataset or dataset_options("cifar10")
+    match_labels(
+        folder / "extracted",
+        folder,
+        dataset.labels,
+        sample_submission=dataset.sample_submission,
+        image_extension=dataset.image_extension,
+        on_bad_image=on_bad_image,
+    )
 
 
 def written(
@@ -19,9 +34,7 @@ def written(
     make_extracted(folder / "extracted", LABELS)
     if content is not None:
         (folder / "extracted" / "trainLabels.csv").write_bytes(content)
-    dataset = dataset_options("cifar10", **changes)
-    outputs = [folder / name for name in ("labels.csv", "classes.txt", "unmatched.csv")]
-    write_labels(dataset, folder / "extracted", *outputs, on_bad_image)
+    match(folder, dataset_options("cifar10", **changes), on_bad_image)
     return (folder / "labels.csv").read_text(), list(read_classes(folder / "classes.txt"))
 
 
@@ -106,13 +119,7 @@ def test_sample_submission_is_checked_before_any_training(tmp_path: Path) -> Non
     sample = tmp_path / "extracted" / "sampleSubmission.csv"
     sample.write_text("id,label\n1,cat\n2,cat\n3,cat\n")
     with refused(str(sample), "row 4", "'3'"):
-        write_labels(
-            dataset_options("cifar10"),
-            tmp_path / "extracted",
-            tmp_path / "labels.csv",
-            tmp_path / "classes.txt",
-            tmp_path / "unmatched.csv",
-        )
+        match(tmp_path)
 
 
 def test_labels_and_images_that_do_not_match_are_left_out_if_asked_for(tmp_path: Path) -> None:
@@ -139,9 +146,25 @@ def test_labels_of_other_images_altogether_are_refused(tmp_path: Path) -> None:
         written(tmp_path, table("901,cat", "902,dog"), "drop")
 
 
-def test_number_of_labels_without_image_is_told(tmp_path: Path) -> None:
-    with refused("'300'", "(nor for 1 more)", "on_bad_image"):
-        written(tmp_path, table(*ROWS, "300,cat", "301,cat"))
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (table(*ROWS, "300,cat"), "there is no training image with id '300'; remove the row"),
+        (
+            table(*ROWS, "300,cat", "301,cat", "302,cat"),
+            "there is no training image with id '300' (and 2 more ids have none); remove the row",
+        ),
+        (
+            table(*ROWS[:-2]),
+            "no row for the training image 10.png (and 1 more image has none); add its label",
+        ),
+    ],
+)
+def test_message_says_how_many_more_have_the_same_problem(
+    tmp_path: Path, content: bytes, words: str
+) -> None:
+    with refused(words, "on_bad_image"):
+        written(tmp_path, content)
 
 
 def test_ids_in_the_table_for_people_are_no_formulas_and_labels_stay_as_they_are(
@@ -169,10 +192,9 @@ def test_header_of_the_sample_submission_is_checked_before_any_training(
     sample = tmp_path / "extracted" / "sampleSubmission.csv"
     commas = "," * header.count(",")
     sample.write_text(f"{header}\n1{commas}\n2{commas}\n")
-    outputs = [tmp_path / name for name in ("labels.csv", "classes.txt", "unmatched.csv")]
     with refused(str(sample), "row 1", *words):
-        write_labels(dataset_options("cifar10"), tmp_path / "extracted", *outputs)
-    assert not any(output.exists() for output in outputs)
+        match(tmp_path)
+    assert not any((tmp_path / output).exists() for output in OUTPUTS)
 
 
 def test_sample_submission_may_have_a_column_for_each_class(tmp_path: Path) -> None:
@@ -181,6 +203,5 @@ def test_sample_submission_may_have_a_column_for_each_class(tmp_path: Path) -> N
     rows = "".join(f"{i}{',0' * len(classes)}\n" for i in (1, 2))
     sample = tmp_path / "extracted" / "sampleSubmission.csv"
     sample.write_text(f"id,{','.join(classes)}\n{rows}")
-    outputs = [tmp_path / name for name in ("labels.csv", "classes.txt", "unmatched.csv")]
-    write_labels(dataset_options("cifar10"), tmp_path / "extracted", *outputs)
-    assert all(output.exists() for output in outputs)
+    match(tmp_path)
+    assert all((tmp_path / output).exists() for output in OUTPUTS)

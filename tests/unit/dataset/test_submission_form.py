@@ -6,14 +6,15 @@ from typing import Any
 import pytest
 
 from builders import dataset_options, refused
+from imagepipe.config.dataset import Submission
 from imagepipe.dataset.submission_form import read_form, read_header
 
 CLASSES = ("cat", "dog", "frog")
 IDS = ("3", "10", "200")
 
 
-def options(**changes: Any) -> dict[str, Any]:
-    return dataset_options("cifar10", submission=changes)["submission"]
+def options(**changes: Any) -> Submission:
+    return dataset_options("cifar10", submission=changes).submission
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Reading and writing files so that nothing half-written is ever taken for whole."""
+"""Files that are written whole or not at all, and tables that name their bad row."""
 
 import csv
 import glob
@@ -8,16 +8,13 @@ import re
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 
 from imagepipe.errors import UserError, one_line, quoted
 
 LINK_MODES = ("hardlink", "symlink", "copy")
-# What makes a spreadsheet take the text of a field for a formula, which can run a program.
+# A spreadsheet takes a field that starts like this for a formula, which can run a program.
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
-# Numbers of more digits are not the usual case, and Python refuses those of thousands.
-USUAL_DIGITS = 18
 _NUMBER = re.compile("0*([0-9]+)")
 
 
@@ -28,7 +25,7 @@ def atomic_write(target: Path) -> Iterator[Path]:
     If the block raises, the temporary file is removed and `target` is left as it was.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    # One job at a time writes a file, so these are of jobs that were killed.
+    # One job at a time writes a file, so these are left from jobs that were killed.
     for left_over in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
         left_over.unlink(missing_ok=True)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
@@ -60,15 +57,15 @@ def write_rows(
 
 
 def spreadsheet_safe(text: str) -> str:
-    """Return a text from outside as a field of a table that people open in a spreadsheet.
+    """Return a text from outside as a field for spreadsheets: a "'" goes before a formula.
 
-    It puts a "'" in front of what would be a formula; `text_of_field` takes that away again.
+    `text_of_field` takes it away again.
     """
     return f"'{text}" if text.lstrip("'").startswith(FORMULA_STARTS) else text
 
 
 def text_of_field(field: str) -> str:
-    """Return the text of which `spreadsheet_safe` has made a field."""
+    """Return the text that `spreadsheet_safe` made a field of."""
     has_mark = field.startswith("'") and field.lstrip("'").startswith(FORMULA_STARTS)
     return field[1:] if has_mark else field
 
@@ -78,10 +75,9 @@ def read_rows(
 ) -> Iterator[tuple[int, tuple[str, ...]]]:
     """Yield (line number, values of `columns`) for each row of a table with a header line.
 
-    A byte-order mark, CRLF line ends and spaces around a value are accepted, and blank lines are
-    skipped; the header is line 1. Raises `UserError`, with the file and line, if the file is not
-    UTF-8 text, lacks a column or has it twice, or has a row with more or fewer fields than the
-    header.
+    The header is line 1. A byte-order mark, CRLF line ends and spaces around a value are accepted;
+    blank lines are skipped. Raises `UserError`, with the file and line, if the file is not UTF-8
+    text, lacks a column or has it twice, or if a row has not as many fields as the header.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -119,7 +115,7 @@ def read_rows(
 
 
 def count_rows(path: Path) -> int:
-    """Return the number of rows below the header of a table that one of the stages has written."""
+    """Return the number of rows of a table that a stage has written, without its header."""
     with path.open("rb") as file:
         return sum(1 for _ in file) - 1
 
@@ -138,7 +134,7 @@ def check_room(folder: Path, needed: int) -> None:
 def write_new(path: str, content: bytes) -> None:
     """Write a file that must not exist yet: no link is followed, and nothing overwritten.
 
-    For hundreds of thousands of small files, where `Path.open` takes as long as the writing.
+    For small files, opening a `Path` takes as long as the writing.
     """
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
@@ -147,20 +143,11 @@ def write_new(path: str, content: bytes) -> None:
         os.close(descriptor)
 
 
-def write_at(descriptor: int, content: bytes, place: int) -> None:
+def write_at(descriptor: int, content: bytes, offset: int) -> None:
     """Write all of `content` into an open file; a disk that is almost full takes only a part."""
-    written = os.pwrite(descriptor, content, place)
+    written = os.pwrite(descriptor, content, offset)
     while written < len(content):
-        written += os.pwrite(descriptor, content[written:], place + written)
-
-
-def read_at_most(path: str, size: int) -> bytes:
-    """Return up to `size` bytes of a small file."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        return os.read(descriptor, size)
-    finally:
-        os.close(descriptor)
+        written += os.pwrite(descriptor, content[written:], offset + written)
 
 
 def copy_whole(source: Path, target: Path) -> None:
@@ -169,33 +156,13 @@ def copy_whole(source: Path, target: Path) -> None:
         shutil.copyfile(source, temporary)
 
 
-def natural_key(text: str) -> str:
-    """Return a text by which to sort: under it, "2" comes before "10", and "a2" before "a10"."""
-    stem, _, ending = text.partition(".")
-    if stem.isdecimal() and stem.isascii() and stem[0] != "0" and ending.isalpha():
-        # The usual name of an image's file, in half the time.
-        return f"{_number_start(len(stem))}{text}"
-    return _NUMBER.sub(lambda found: f"{_number_start(len(found[1]))}{found[1]}", text)
+def natural_key(text: str) -> tuple[str, str]:
+    """Return a key to sort texts by: "2" comes before "10", and "a2" before "a10" and "ab".
 
-
-@cache
-def _number_start(digits: int) -> str:
-    """Return what stands before a number without leading zeros: the longer one is the greater.
-
-    Numbers come before all printable characters.
+    Each number is led by its length, so that it can be of any length, and by a character that comes
+    before all that can be printed.
     """
-    length = chr(0x20 + digits) if digits < USUAL_DIGITS else f"\x7f{digits:09}"
-    return f"\x1f{length}"
-
-
-def natural_order(paths: Iterable[str]) -> list[str]:
-    """Sort paths of one folder by their names, "2.png" before "10.png"."""
-    found = list(paths)
-    stems = [path.rpartition("/")[2].partition(".")[0] for path in found]
-    if all(stem.isdecimal() and stem.isascii() and len(stem) <= USUAL_DIGITS for stem in stems):
-        # The usual case, which for 300,000 images is to take no second.
-        return [path for _, path in sorted(zip(map(int, stems), found, strict=True))]
-    return sorted(found, key=natural_key)
+    return _NUMBER.sub(lambda match: f"\x1f{len(match[1]):06}{match[1]}", text), text
 
 
 def file_hash(path: Path, algorithm: str = "sha256") -> str:
@@ -205,18 +172,18 @@ def file_hash(path: Path, algorithm: str = "sha256") -> str:
 
 
 def link(source: str, target: str, mode: str = "auto") -> None:
-    """Make `target` stand for the file `source`, by the first way that the file system allows.
+    """Make `target` a hard link to the file `source`, a symbolic link, or a copy.
 
-    `mode` is "hardlink", "symlink", "copy", or "auto": hard link, else symbolic link, else copy.
-    Raises `UserError` if a link that was asked for is refused, `FileNotFoundError` if there is no
-    `source`, and another `OSError` if even a copy is refused.
+    `mode` is one of `LINK_MODES`, or "auto" for the first one that the file system allows. Raises
+    `UserError` if the file system refuses the link that `mode` names, `FileNotFoundError` if there
+    is no `source`, and another `OSError` if it refuses even a copy.
     """
     for way in LINK_MODES if mode == "auto" else (mode,):
         try:
             if way == "hardlink":
                 os.link(source, target)
             elif way == "symlink":
-                Path(source).stat()  # which a symbolic link does not ask for
+                Path(source).stat()  # a symbolic link to nothing would be no error
                 os.symlink(os.path.relpath(source, Path(target).parent), target)
             else:
                 copy_whole(Path(source), Path(target))

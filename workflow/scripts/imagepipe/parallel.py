@@ -1,11 +1,9 @@
 """Spreading tasks over processes, with one progress bar for all of them."""
 
 from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from itertools import islice
 from multiprocessing import get_context
-from multiprocessing.context import BaseContext
 from typing import Any, TypeVar
 
 from imagepipe.errors import UserError
@@ -16,8 +14,6 @@ Result = TypeVar("Result")
 Advance = Callable[[int], None]
 
 SECONDS_BETWEEN_LOOKS = 0.2
-# How many tasks lie ready, so that no worker waits for one.
-READY_TASKS = 2
 
 
 def run_tasks(
@@ -32,71 +28,43 @@ def run_tasks(
 ) -> list[Result]:
     """Return `function(task, advance)` of every task, in their order.
 
-    `advance(n)` is for the function to say that n of the `total` units are done. The function and
-    the tasks are pickled where there is more than one worker, for each of which there must be
-    `units_per_process`: fewer are not worth its start. A task is taken when a worker is about to be
-    free. The first exception that a task raises is raised here, when those that are running have
-    ended.
+    The function calls `advance(n)` when n of the `total` units are done. Several workers get
+    function and tasks pickled; there are no more of them than have `units_per_process` to do, as
+    fewer are not worth the start of a process. If tasks raise, those that run are waited for, and
+    the first one's exception is raised.
     """
     workers = min(workers, max(total // units_per_process, 1))
     with counter(total=total, description=description, unit=unit) as bar:
         if workers <= 1:
             return [function(task, bar.advance) for task in tasks]
-        context: BaseContext = get_context("forkserver")
+        context = get_context("forkserver")
         done = context.Value("Q", 0)
         shown = 0
-        upcoming = enumerate(tasks)
-        running: dict[Future[Result], int] = {}
-        results: dict[int, Result] = {}
-        failed: dict[int, BaseException] = {}
         try:
             with ProcessPoolExecutor(
-                workers, mp_context=context, initializer=_share, initargs=(done,)
+                workers, mp_context=context, initializer=_set_done, initargs=(done,)
             ) as pool:
                 try:
-                    while not failed:
-                        for number, task in islice(upcoming, workers + READY_TASKS - len(running)):
-                            running[pool.submit(_run, function, task)] = number
-                        if not running:
-                            break
-                        finished, _ = wait(running, SECONDS_BETWEEN_LOOKS, FIRST_COMPLETED)
-                        for future in finished:
-                            _keep(future, running.pop(future), results, failed)
+                    futures = [pool.submit(_run, function, task) for task in tasks]
+                    finished, running = set[Future[Result]](), set(futures)
+                    while running and not any(future.exception() for future in finished):
+                        finished, running = wait(running, SECONDS_BETWEEN_LOOKS, FIRST_EXCEPTION)
                         bar.advance(done.value - shown)
                         shown = done.value
                 finally:
-                    pool.shutdown(wait=True, cancel_futures=True)
-            for future, number in running.items():
-                if not future.cancelled():
-                    _keep(future, number, results, failed)
-            if failed:
-                raise failed[min(failed)]
+                    pool.shutdown(cancel_futures=True)
+            return [future.result() for future in futures if not future.cancelled()]
         except BrokenProcessPool:
             raise UserError(
                 f"{description}: the system has ended a process, as it does when the memory is "
                 "full; close other programs, or give fewer --cores"
             ) from None
-        return [results[number] for number in range(len(results))]
-
-
-def _keep(
-    future: Future[Result],
-    number: int,
-    results: dict[int, Result],
-    failed: dict[int, BaseException],
-) -> None:
-    """Keep what has become of a task, under its number."""
-    error = future.exception()
-    if error is None:
-        results[number] = future.result()
-    else:
-        failed[number] = error
 
 
 _done: Any = None
 
 
-def _share(done: Any) -> None:
+def _set_done(done: Any) -> None:
     """Remember, in a worker process, the number of units that all of them have done."""
     global _done
     _done = done

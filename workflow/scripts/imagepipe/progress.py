@@ -1,4 +1,4 @@
-"""Progress of long loops: a bar on a terminal, a plain line now and then elsewhere."""
+"""Progress of long loops: a bar on a terminal, elsewhere a line now and then."""
 
 import logging
 import sys
@@ -18,13 +18,13 @@ SECONDS_BETWEEN_LINES = 10.0
 
 
 class Counter(Protocol):
-    """What is told how far a loop has come."""
+    """Counts and shows how far a loop has come."""
 
     def advance(self, units: int) -> None:
         """Count units that have been done since the last call."""
 
     def show(self, figures: str) -> None:
-        """Say what else is worth seeing, from here on."""
+        """Show other figures beside the count, from now on."""
 
 
 def progress(

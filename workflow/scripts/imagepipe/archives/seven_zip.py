@@ -1,108 +1,83 @@
 """Reading .7z archives block by block.
 
-A .7z archive is a row of blocks ("folders" in the format's own words), each one compressed stream
-of many files' contents, and a table of names, sizes and checksums (`seven_zip_table`). py7zr's
-decompressor reads the streams. Its own `extract` asks the decompressor for each file by itself,
-which takes several times as long for small files as taking a stream in large pieces, to be cut up
-here.
+A .7z archive is a row of blocks, each one compressed stream of many files' contents, and a listing
+of the files (`seven_zip_listing`). py7zr's decompressor reads the streams. Its own `extract` asks
+the decompressor for each file by itself, which for small files takes several times as long as
+taking a stream in large pieces and cutting it up here.
 """
 
 import io
 import zlib
-from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from itertools import chain, compress, islice
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-import numpy as np
 from py7zr.archiveinfo import HeaderStreamsInfo, SignatureHeader
 from py7zr.compressor import SevenZipDecompressor, SupportedMethods
 from py7zr.exceptions import PasswordRequired, UnsupportedCompressionMethodError
 from py7zr.properties import COMPRESSION_METHOD, MAGIC_7Z, PROPERTY
 
-from imagepipe.archives import seven_zip_table
-from imagepipe.archives.parts import (
-    Wanted,
-    check_names,
-    check_sizes,
-    damage_in_one_line,
-    refuse_special,
+from imagepipe.archives.chunk import Chunk, Wanted
+from imagepipe.archives.safety import check_names, check_sizes, refuse_special
+from imagepipe.archives.seven_zip_listing import (
+    FIRST_BLOCK,
+    Block,
+    Kind,
+    Listing,
+    Member,
+    read_listing,
 )
-from imagepipe.archives.seven_zip_table import FILE, SPECIAL, Block, Table, read_table
 from imagepipe.errors import UserError, one_line
-from imagepipe.texts import Texts
 
 PIECE_SIZE = 1 << 22
-# Methods with which py7zr unpacks all that it has read of a block, whatever that comes to, and how
-# much it may read of such a block at once.
+# With these methods, py7zr unpacks without limit what it has read of a block. So it may read only
+# this many bytes at once.
 UNLIMITED = {
     COMPRESSION_METHOD.MISC_DEFLATE: "Deflate",
     COMPRESSION_METHOD.MISC_DEFLATE64: "Deflate64",
     COMPRESSION_METHOD.MISC_ZSTD: "Zstandard",
 }
 READ_OF_UNLIMITED = 1 << 10
-# pyppmd (1.3.1) writes outside of its memory when the content is damaged, which ends the process.
+# Damaged content makes pyppmd (1.3.1) write outside of its memory, which ends the process.
 UNSAFE = {COMPRESSION_METHOD.PPMD: "PPMd"}
-# Where the blocks begin, in bytes.
-FIRST_BLOCK = 32
-# What says how the table is compressed takes some 40 bytes, and the table 50 for each file.
-LARGEST_TABLE_START = 1 << 16
-LARGEST_TABLE = 1 << 28
+# The listing takes some 50 bytes for each file, and its own description 40.
+LARGEST_LISTING = 1 << 28
+LARGEST_DESCRIPTION = 1 << 16
 
 
 @dataclass(frozen=True)
-class Stream:
-    """A block's place in the archive's file, in bytes, and what py7zr needs to decompress it."""
+class SevenZipChunk(Chunk):
+    """The wanted files of one block, or those without content, which are in no block.
 
-    offset: int
-    packed_size: int
-    unpacked_size: int
-    sizes_after_coders: list[int]
-    coders: list[dict[str, Any]]
-    checksum: int | None
-
-
-@dataclass(frozen=True)
-class SevenZipPart:
-    """The wanted files of one block.
-
-    `skipped` are the bytes of other files in front of some of them, by their position. Files
-    without content are in no block, so there is no stream of theirs. If the block is `alone` in its
-    archive, no other process can read along, and a thread unpacks while the files are used; beside
-    other processes that would make both slower, by a sixth on two cores.
+    `cuts` has, for each, the bytes of other files before it, and its own. A block that is `alone`
+    in its archive is unpacked in a thread while its files are used. Where other processes read
+    other blocks, a thread would make all of them slower, by a sixth on two cores.
     """
 
-    archive: Path
-    names: Texts
-    sizes: "array[int]"
-    checksums: Sequence[int | None]
-    skipped: dict[int, int]
-    stream: Stream | None
+    cuts: list[int]
+    block: Block | None
     alone: bool = False
 
-    def read(self) -> Iterator[bytes]:
-        if self.stream is None:
+    def contents(self) -> Iterator[bytes]:
+        if self.block is None:
             yield from (b"" for _ in self.names)
             return
-        with damage_in_one_line(self.archive):
-            skipped = (self.skipped.get(position, 0) for position in range(len(self.sizes)))
-            places = chain.from_iterable(zip(skipped, self.sizes, strict=True))
-            pieces = pieces_of(self.archive, self.stream)
-            contents = cut(read_ahead(pieces) if self.alone else pieces, places)
-            yield from islice(contents, 1, None, 2)
+        pieces = read_block(self.archive, self.block)
+        contents = cut(read_ahead(pieces) if self.alone else pieces, self.cuts)
+        yield from islice(contents, 1, None, 2)
 
 
-def seven_zip_parts(archive: Path, wanted: Wanted) -> Iterator[SevenZipPart]:
-    """Yield a part for each block of a .7z archive that has files whose name is `wanted`.
+def seven_zip_chunks(archive: Path, wanted: Wanted) -> Iterator[SevenZipChunk]:
+    """Yield the wanted files of each block of a .7z archive.
 
-    Raises `UserError` for an archive that is encrypted, or compressed in a way that py7zr does not
-    know, and for its members as `archives.parts_of` does.
+    Raises `UserError` for an archive that is encrypted, or compressed by a method that py7zr does
+    not know, and for its members as `open_archive` does.
     """
     try:
-        yield from _parts(archive, open_table(archive), wanted)
+        yield from _chunks(archive, open_listing(archive), wanted)
     except PasswordRequired:
         raise UserError(f"{archive}: is encrypted; pack it again without a password") from None
     except UnsupportedCompressionMethodError as error:
@@ -112,52 +87,42 @@ def seven_zip_parts(archive: Path, wanted: Wanted) -> Iterator[SevenZipPart]:
         ) from None
 
 
-def open_table(archive: Path) -> Table:
-    """Read the table of a .7z archive, which may be compressed itself."""
+def open_listing(archive: Path) -> Listing:
+    """Read the listing of a .7z archive, which may be compressed itself."""
     with archive.open("rb") as file:
         if file.read(len(MAGIC_7Z)) != MAGIC_7Z:
             raise ValueError("it does not begin as a .7z archive does")
         start = SignatureHeader.retrieve(file)
-        place = FIRST_BLOCK + start.nextheaderofs
-        if start.nextheadersize > archive.stat().st_size - place:
-            raise EOFError("it ends before its table")
         if not start.nextheadersize:
-            return Table()  # of an archive without members
-        file.seek(place)
-        if file.read(1) != PROPERTY.ENCODED_HEADER:
-            file.seek(place)
-            pieces = plain_pieces(file, start.nextheadersize)
-            return read_table(verified(pieces, start.nextheadercrc), archive)
-        if start.nextheadersize > LARGEST_TABLE_START:
-            raise ValueError("its table is in too many pieces")
-        file.seek(place)
-        content = b"".join(verified(plain_pieces(file, start.nextheadersize), start.nextheadercrc))
-    streams = HeaderStreamsInfo.retrieve(io.BytesIO(content[1:]))
-    (block,), (size,) = streams.unpackinfo.folders, streams.packinfo.packsizes
-    # 7-Zip itself compresses tables with LZMA alone.
-    refuse_methods(block.coders, UNSAFE | UNLIMITED)
-    stream = stream_of(block, FIRST_BLOCK + streams.packinfo.packpos, size)
-    if stream.unpacked_size > LARGEST_TABLE:
-        raise ValueError(f"its table has {stream.unpacked_size:,} bytes")
-    pieces = pieces_of(archive, stream, seven_zip_table.PIECE_SIZE)
-    return read_table(verified(pieces, block.crc if block.digestdefined else None), archive)
+            return Listing([], [])
+        refuse_long_listing(start.nextheadersize)
+        file.seek(FIRST_BLOCK + start.nextheaderofs)
+        content = file.read(start.nextheadersize)
+    check_listing(content, start.nextheadercrc)
+    if content.startswith(PROPERTY.ENCODED_HEADER):
+        if len(content) > LARGEST_DESCRIPTION:
+            raise ValueError("its listing is in too many blocks")
+        streams = HeaderStreamsInfo.retrieve(io.BytesIO(content[1:]))
+        (folder,), (size,) = streams.unpackinfo.folders, streams.packinfo.packsizes
+        # 7-Zip itself compresses listings by LZMA alone.
+        refuse_methods(folder.coders, UNSAFE | UNLIMITED)
+        refuse_long_listing(folder.get_unpack_size())
+        block = Block(folder, FIRST_BLOCK + streams.packinfo.packpos, size)
+        content = b"".join(read_block(archive, block))
+        check_listing(content, folder.crc if folder.digestdefined else None)
+    return read_listing(content, archive)
 
 
-def plain_pieces(file: BinaryIO, size: int) -> Iterator[bytes]:
-    """Yield the next `size` bytes of a file in pieces."""
-    while piece := file.read(min(size, seven_zip_table.PIECE_SIZE)):
-        size -= len(piece)
-        yield piece
+def refuse_long_listing(size: int) -> None:
+    """Raise `ValueError` for a listing that would fill the memory."""
+    if size > LARGEST_LISTING:
+        raise ValueError(f"its listing has {size:,} bytes")
 
 
-def verified(pieces: Iterable[bytes], checksum: int | None) -> Iterator[bytes]:
-    """Yield pieces, and raise `ValueError` after the last if their CRC-32 is another one."""
-    found = 0
-    for piece in pieces:
-        found = zlib.crc32(piece, found)
-        yield piece
-    if checksum not in (None, found):
-        raise ValueError("the checksum of its table is wrong")
+def check_listing(content: bytes, checksum: int | None) -> None:
+    """Raise `ValueError` if a listing has another CRC-32."""
+    if checksum not in (None, zlib.crc32(content)):
+        raise ValueError("the checksum of its listing is wrong")
 
 
 def refuse_methods(coders: Iterable[dict[str, Any]], methods: Mapping[bytes, str]) -> None:
@@ -167,111 +132,63 @@ def refuse_methods(coders: Iterable[dict[str, Any]], methods: Mapping[bytes, str
             raise UnsupportedCompressionMethodError(None, methods[coder["method"]])
 
 
-def _parts(archive: Path, table: Table, wanted: Wanted) -> Iterator[SevenZipPart]:
-    if any(SupportedMethods.needs_password(block.coders.coders) for block in table.blocks):
+def check_members(archive: Path, members: list[Member]) -> None:
+    """Raise `UserError` for members that an archive of images may not hold."""
+    for member in members:
+        if member.kind is Kind.SPECIAL:
+            refuse_special(archive, member.name)
+    files = [member for member in members if member.kind is Kind.FILE]
+    check_names(archive, (member.name for member in files))
+    check_sizes(archive, ((member.name, member.size) for member in files))
+
+
+def _chunks(archive: Path, listing: Listing, wanted: Wanted) -> Iterator[SevenZipChunk]:
+    blocks = [block for block, _ in listing.blocks]
+    if any(SupportedMethods.needs_password(block.folder.coders) for block in blocks):
         raise PasswordRequired(None, "")
-    check_members(archive, table)
-    is_file, has_content = (table.kinds == FILE).tobytes(), table.has_content.tobytes()
-    members = zip(table.names, is_file, has_content, strict=True)
-    names = Texts(name for name, file, full in members if file and not full and wanted(name))
-    if names:
-        sizes = array("I", bytes(4 * len(names)))
-        yield SevenZipPart(archive, names, sizes, [None] * len(names), {}, None)
-    # The table's own names go while the parts' come.
-    contents = compress(zip(table.names.drain(), is_file, strict=True), has_content)
-    for block in table.blocks:
-        stream = stream_of(block.coders, FIRST_BLOCK + block.place, block.packed_size)
-        part = part_of(archive, block, stream, islice(contents, block.count), wanted)
-        if part.names:
-            # Fails here for a method that isn't known, before anything has been written.
-            _decompressor(stream)
-            yield part if len(table.blocks) > 1 else replace(part, alone=True)
-
-
-def check_members(archive: Path, table: Table) -> None:
-    """Raise `UserError` for members that are not what an archive of images may hold."""
-    if SPECIAL in table.kinds:
-        refuse_special(archive, next(compress(table.names, table.kinds == SPECIAL)))
-    is_file = table.kinds == FILE
-    check_names(
-        archive, lambda: compress(table.names, is_file.tobytes()), int(np.count_nonzero(is_file))
-    )
-    names = compress(table.names, (is_file & table.has_content).tobytes())
-    sizes = chain.from_iterable(block.sizes for block in table.blocks)
-    file_sizes = compress(sizes, is_file[table.has_content].tobytes())
-    check_sizes(archive, zip(names, file_sizes, strict=True))
-
-
-def part_of(
-    archive: Path,
-    block: Block,
-    stream: Stream,
-    members: Iterable[tuple[str, int]],
-    wanted: Wanted,
-) -> SevenZipPart:
-    """Return the wanted ones of a block's members: each is a name, and whether it is a file."""
-    names: list[str] = []
-    rows = array("I")
-    skipped: dict[int, int] = {}
-    gap = 0
-    for row, ((name, is_file), size) in enumerate(zip(members, block.sizes, strict=True)):
-        if is_file and wanted(name):
-            if gap:
-                skipped[len(rows)] = gap
+    check_members(archive, list(listing.members()))
+    for block, members in [(None, listing.empty), *listing.blocks]:
+        kept: list[Member] = []
+        cuts: list[int] = []
+        gap = 0
+        for member in members:
+            if member.kind is Kind.FILE and wanted(member.name):
+                kept.append(member)
+                cuts += (gap, member.size)
                 gap = 0
-            names.append(name)
-            rows.append(row)
-        else:
-            gap += size
-    sizes, checksums = block.sizes, block.checksums
-    if len(rows) < block.count:
-        sizes, checksums = (array("I", (of[row] for row in rows)) for of in (sizes, checksums))
-    return SevenZipPart(
-        archive,
-        Texts(names),
-        sizes,
-        checksums if block.known is None else known_ones(block, rows),
-        skipped,
-        stream,
-    )
+            else:
+                gap += member.size
+        if not kept:
+            continue
+        if block is not None:
+            decompressor_of(block)  # fails here for an unknown method, before anything is written
+        names = [member.name for member in kept]
+        sizes = [member.size for member in kept]
+        checksums = [member.checksum for member in kept]
+        yield SevenZipChunk(archive, names, sizes, checksums, cuts, block, len(blocks) == 1)
 
 
-def known_ones(block: Block, rows: Iterable[int]) -> list[int | None]:
-    """Return the checksums at some rows of a block that has not all of them."""
-    assert block.known is not None
-    return [block.checksums[row] if block.known[row] else None for row in rows]
-
-
-def stream_of(block: Any, place: int, size: int) -> Stream:
-    """Return the stream of py7zr's object of a block."""
-    return Stream(
-        place, size, block.get_unpack_size(), list(block.unpacksizes), block.coders, block.crc
-    )
-
-
-def _decompressor(stream: Stream, block_size: int | None = None) -> SevenZipDecompressor:
-    refuse_methods(stream.coders, UNSAFE)
-    unlimited = any(coder["method"] in UNLIMITED for coder in stream.coders)
+def decompressor_of(block: Block) -> SevenZipDecompressor:
+    """Return py7zr's decompressor for a block."""
+    folder = block.folder
+    refuse_methods(folder.coders, UNSAFE)
+    unlimited = any(coder["method"] in UNLIMITED for coder in folder.coders)
+    read_size = READ_OF_UNLIMITED if unlimited else None
     return SevenZipDecompressor(
-        stream.coders,
-        stream.packed_size,
-        stream.sizes_after_coders,
-        stream.checksum,
-        blocksize=READ_OF_UNLIMITED if unlimited else block_size,
+        folder.coders, block.packed_size, folder.unpacksizes, folder.crc, blocksize=read_size
     )
 
 
-def pieces_of(archive: Path, stream: Stream, piece_size: int | None = None) -> Iterator[bytes]:
-    """Yield the content of a block in pieces, of `PIECE_SIZE` if nothing else is asked for."""
-    left = stream.unpacked_size
-    largest = piece_size or PIECE_SIZE
-    decompressor = _decompressor(stream, piece_size)
+def read_block(archive: Path, block: Block) -> Iterator[bytes]:
+    """Yield the content of a block, in pieces of up to `PIECE_SIZE` bytes."""
+    left = block.folder.get_unpack_size()
+    decompressor = decompressor_of(block)
     with archive.open("rb") as packed:
-        packed.seek(stream.offset)
+        packed.seek(block.offset)
         while left > 0:
-            place = packed.tell()
-            piece = bytes(decompressor.decompress(packed, min(left, largest)))
-            if not piece and packed.tell() == place:
+            position = packed.tell()
+            piece = bytes(decompressor.decompress(packed, min(left, PIECE_SIZE)))
+            if not piece and packed.tell() == position:
                 return
             left -= len(piece)
             if piece:
@@ -279,7 +196,7 @@ def pieces_of(archive: Path, stream: Stream, piece_size: int | None = None) -> I
 
 
 def read_ahead(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield pieces, of which a thread gets the next one while this one is used."""
+    """Yield pieces, and let a thread get the next one meanwhile."""
     with ThreadPoolExecutor(1) as thread:
         upcoming = thread.submit(next, pieces, b"")
         while piece := upcoming.result():
@@ -287,21 +204,21 @@ def read_ahead(pieces: Iterator[bytes]) -> Iterator[bytes]:
             yield piece
 
 
-def cut(pieces: Iterator[bytes], sizes: Iterable[int]) -> Iterator[bytes]:
-    """Cut a stream that comes in pieces into contents of the given sizes."""
+def cut(pieces: Iterator[bytes], lengths: Iterable[int]) -> Iterator[bytes]:
+    """Cut a stream that comes in pieces into contents of the given lengths."""
     piece, start = b"", 0
-    for size in sizes:
-        if start + size <= len(piece):
-            yield piece[start : start + size]
-            start += size
+    for length in lengths:
+        if start + length <= len(piece):
+            yield piece[start : start + length]
+            start += length
             continue
-        parts = [piece[start:]]
-        missing = size - len(parts[0])
+        found = [piece[start:]]
+        missing = length - len(found[0])
         while missing > 0:
             piece = next(pieces, b"")
             if not piece:
                 raise EOFError("a block ends too early")
             start = min(missing, len(piece))
-            parts.append(piece[:start])
+            found.append(piece[:start])
             missing -= start
-        yield b"".join(parts)
+        yield b"".join(found)

@@ -5,26 +5,28 @@ Its format is described at https://www.cs.toronto.edu/~kriz/cifar.html: pickled 
 """
 
 import io
-import itertools
 import pickle
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from imagepipe.archives.readers import read_members
-from imagepipe.errors import UserError
+from imagepipe.archives.chunk import Chunk
+from imagepipe.archives.reading import read_archive
+from imagepipe.errors import UserError, one_line
 from imagepipe.files import write_rows
-from imagepipe.texts import Texts
 
-TRAIN_BATCHES = tuple(f"data_batch_{number}" for number in range(1, 6))
-TEST_BATCH = "test_batch"
+BATCHES = {
+    "train": tuple(f"data_batch_{number}" for number in range(1, 6)),
+    "test": ("test_batch",),
+}
 CLASS_NAMES = "batches.meta"
 
-# All that a pickled NumPy array needs; anything else in a pickle could be made to run code.
+# All that a pickled NumPy array needs. Anything else in a pickle could be made to run code.
 ALLOWED_GLOBALS = {
     ("numpy.core.multiarray", "_reconstruct"),
     ("numpy._core.multiarray", "_reconstruct"),
@@ -45,27 +47,14 @@ class ArrayUnpickler(pickle.Unpickler):
 
 
 @dataclass(frozen=True)
-class TorontoPart:
-    """The images of one batch, `numbers` of their split, as the files "SPLIT/NUMBER.png"."""
+class TorontoChunk(Chunk):
+    """The images of one batch, as files "SPLIT/NUMBER.png"."""
 
-    archive: Path
     batch: str
     image_size: int
-    split: str
-    numbers: range
 
-    @property
-    def names(self) -> Texts:
-        return Texts(f"{self.split}/{number}.png" for number in self.numbers)
-
-    @property
-    def sizes(self) -> list[None]:
-        return [None] * len(self.numbers)
-
-    checksums = sizes
-
-    def read(self) -> Iterator[bytes]:
-        ((_, content),) = read_members(self.archive, lambda name: _base(name) == self.batch)
+    def contents(self) -> Iterator[bytes]:
+        ((_, content),) = read_archive(self.archive, lambda name: _base(name) == self.batch)
         images, _ = _batch(self.archive, self.batch, content, self.image_size)
         for image in images:
             png = io.BytesIO()
@@ -73,31 +62,31 @@ class TorontoPart:
             yield png.getvalue()
 
 
-def toronto_parts(archive: Path, image_size: int) -> list[TorontoPart]:
-    """Return the archive's batches of images.
+def toronto_chunks(archive: Path, image_size: int) -> Iterator[TorontoChunk]:
+    """Yield the archive's batches of images.
 
     Images are numbered from 1 in the archive's order, separately for the five training batches
     and the test batch. Raises `UserError` if the archive is not what its page describes.
     """
-    parts: list[TorontoPart] = []
     for split, batches in read_labels(archive, image_size).items():
         first = 1
         for batch, labels in batches.items():
             numbers = range(first, first + len(labels))
-            parts.append(TorontoPart(archive, batch, image_size, split, numbers))
+            names = [f"{split}/{number}.png" for number in numbers]
+            unknown = [None] * len(names)
+            yield TorontoChunk(archive, names, unknown, unknown, batch, image_size)
             first += len(labels)
-    return parts
 
 
 def write_tables(archive: Path, image_size: int, tables: Mapping[str, Path]) -> None:
-    """Write the labels of the splits to trainLabels.csv and testLabels.csv, as far as asked for.
+    """Write the labels of the two splits as trainLabels.csv and testLabels.csv, if asked for.
 
-    `tables` says where each goes, by its name. Raises `UserError` as `toronto_parts` does.
+    `tables` maps a table's name to its target. Raises `UserError` as `toronto_chunks` does.
     """
     for split, batches in read_labels(archive, image_size).items():
         table = tables.get(f"{split}Labels.csv")
         if table is not None:
-            labels = itertools.chain.from_iterable(batches.values())
+            labels = chain.from_iterable(batches.values())
             write_rows(table, ("id", "label"), enumerate(labels, start=1))
 
 
@@ -106,8 +95,8 @@ def read_labels(archive: Path, image_size: int) -> dict[str, dict[str, list[str]
 
     Raises `UserError` if the archive is not what its page describes.
     """
-    names = {*TRAIN_BATCHES, TEST_BATCH, CLASS_NAMES}
-    found = read_members(archive, lambda name: _base(name) in names)
+    names = {*chain.from_iterable(BATCHES.values()), CLASS_NAMES}
+    found = read_archive(archive, lambda name: _base(name) in names)
     contents = {_base(name): content for name, content in found}
     missing = sorted(names - contents.keys())
     if missing:
@@ -115,15 +104,15 @@ def read_labels(archive: Path, image_size: int) -> dict[str, dict[str, list[str]
 
     meta = _unpickled(archive, CLASS_NAMES, contents[CLASS_NAMES])
     classes = [_text(name) for name in _value(archive, CLASS_NAMES, meta, "label_names")]
-    labels: dict[str, dict[str, list[str]]] = {"train": {}, "test": {}}
-    for split, batches in (("train", TRAIN_BATCHES), ("test", (TEST_BATCH,))):
+    labels: dict[str, dict[str, list[str]]] = {split: {} for split in BATCHES}
+    for split, batches in BATCHES.items():
         for batch in batches:
-            _, numbers = _batch(archive, batch, contents[batch], image_size)
-            if not all(0 <= number < len(classes) for number in numbers):
+            _, targets = _batch(archive, batch, contents[batch], image_size)
+            if not all(0 <= target < len(classes) for target in targets):
                 raise UserError(
                     f"{archive}: {batch} has labels that are no classes; get the archive again"
                 )
-            labels[split][batch] = [classes[number] for number in numbers]
+            labels[split][batch] = [classes[target] for target in targets]
     return labels
 
 
@@ -134,34 +123,36 @@ def _base(name: str) -> str:
 def _batch(
     archive: Path, name: str, content: bytes, image_size: int
 ) -> tuple[np.ndarray, list[int]]:
-    """Return a batch's images, uint8 [N, H, W, 3], and the numbers of their classes."""
+    """Return a batch's images, uint8 [N, H, W, 3], and their targets, indices of classes."""
     batch = _unpickled(archive, name, content)
     data = _value(archive, name, batch, "data")
-    numbers = _value(archive, name, batch, "labels")
+    targets = _value(archive, name, batch, "labels")
     if (
-        not isinstance(numbers, list)
+        not isinstance(targets, list)
         or not isinstance(data, np.ndarray)
         or data.dtype != np.uint8
-        or data.shape != (len(numbers), 3 * image_size**2)
-        or not all(isinstance(number, int) for number in numbers)
+        or data.shape != (len(targets), 3 * image_size**2)
+        or not all(isinstance(target, int) for target in targets)
     ):
         raise UserError(
             f"{archive}: {name} does not hold {image_size}×{image_size} images and their labels; "
             "get the archive again"
         )
     planes = data.reshape(-1, 3, image_size, image_size)
-    return np.ascontiguousarray(planes.transpose(0, 2, 3, 1)), numbers
+    return np.ascontiguousarray(planes.transpose(0, 2, 3, 1)), targets
 
 
 def _unpickled(archive: Path, name: str, content: bytes) -> Any:
     try:
         return ArrayUnpickler(io.BytesIO(content), encoding="bytes").load()
-    except Exception as error:  # whatever bytes that are not trusted can bring about
-        raise UserError(f"{archive}: {name} cannot be read ({error}); don't trust it") from None
+    except Exception as error:  # damaged bytes can raise anything
+        raise UserError(
+            f"{archive}: {name} cannot be read ({one_line(str(error))}); don't trust it"
+        ) from None
 
 
 def _value(archive: Path, name: str, mapping: Any, key: str) -> Any:
-    """Return the value of a key, which Python 2 wrote as bytes."""
+    """Return the value of a key, which is bytes if Python 2 wrote it."""
     for form in (key.encode(), key):
         if isinstance(mapping, dict) and form in mapping:
             return mapping[form]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from imagepipe.dataset.packed_chunks import PackedFile
+from imagepipe.dataset.packed import PackedFile
 from imagepipe.progress import counter
 
 
@@ -26,7 +26,7 @@ class ChannelStatistics:
 
 def measure_channels(array: Path) -> ChannelStatistics:
     """Measure a packed array, uint8 [N, H, W, 3], N at least 1."""
-    file = PackedFile.of(array)
+    file = PackedFile.from_array(array)
     # Integers until the end: exact, whatever the size of the chunks.
     sums, squares = (np.empty((len(file), 3), dtype=np.int64) for _ in range(2))
     done = 0

@@ -15,8 +15,13 @@ import numpy as np
 from imagepipe.checks.channels import ChannelStatistics, measure_channels
 from imagepipe.checks.data_report import ALL_SPLITS, Report, attention, printable, render
 from imagepipe.checks.duplicates import Duplicates, read_duplicates
-from imagepipe.dataset.packed_chunks import PackedFile
-from imagepipe.dataset.packed_images import PackedImages, read_classes, read_packed, read_split
+from imagepipe.dataset.packed import (
+    PackedFile,
+    PackedImages,
+    read_classes,
+    read_packed,
+    read_split,
+)
 from imagepipe.files import read_rows, text_of_field, write_text
 
 logger = logging.getLogger(__name__)
@@ -64,7 +69,7 @@ def check_data(
 def make_report(files: DataFiles, mean: Sequence[float], std: Sequence[float]) -> Report:
     """Return the report as in report.json; `attention` is the first to read."""
     labelled = read_packed(files.packed / "labelled.npy", files.packed / "labelled.csv")
-    test = PackedFile.of_table(files.packed / "test.csv")
+    test = PackedFile.from_table(files.packed / "test.csv")
     decoded = json.loads((files.packed / "decoded.json").read_text(encoding="utf-8"))
     names = read_classes(files.classes)
     splits = read_split(files.split, labelled.ids)

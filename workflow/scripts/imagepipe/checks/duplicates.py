@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from imagepipe.dataset.packed_chunks import PackedFile
+from imagepipe.dataset.packed import PackedFile
 from imagepipe.files import read_rows, write_text
 from imagepipe.progress import counter
 
@@ -34,7 +34,7 @@ def write_duplicates(packed: Path, target: Path) -> None:
     group's first image. Raises `UserError` if an array does not belong to its table.
     """
     tables = {name: packed / f"{name}.csv" for name in ARRAYS}
-    files = {name: PackedFile.of_table(table) for name, table in tables.items()}
+    files = {name: PackedFile.from_table(table) for name, table in tables.items()}
     images: dict[bytes, list[tuple[str, str]]] = defaultdict(list)
     total = sum(map(len, files.values()))
     with counter(total=total, description="compare images", unit="images") as bar:

@@ -1,10 +1,12 @@
-"""Writing arrays of decoded images, by several processes at once."""
+"""Writing decoded images into array files, by several processes at once."""
 
 import os
+from bisect import bisect
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -20,83 +22,67 @@ IMAGES_PER_PROCESS = 5_000
 ROWS_AT_ONCE = 100
 
 
-@dataclass(frozen=True)
-class Options:
-    """Height and width of every image, what to do with a bad one ("error" or "drop"), processes."""
-
-    image_size: int
-    on_bad_image: str = "error"
-    workers: int = 1
-
-
-class Source(Protocol):
-    """Some images that are to be decoded, each with its row, as it is counted in all arrays."""
+class ImageSource(Protocol):
+    """Some images that are to be decoded."""
 
     def read(self) -> Iterator[tuple[int, bytes]]:
-        """Yield (row, content of the file)."""
+        """Yield the row of each image, counted on from one array to the next, and its file."""
 
 
 @dataclass(frozen=True)
-class Target:
-    """An array file: the row of its first image among all images, and where its rows begin."""
+class ArrayFile:
+    """An array file: the number of its first row among those of all arrays, and where it begins.
+
+    `offset` is in bytes.
+    """
 
     path: Path
     first_row: int
-    start: int
+    offset: int
 
 
 @dataclass(frozen=True)
-class Task:
-    """Some images, and the array files that they go to."""
-
-    source: Source
-    targets: tuple[Target, ...]
-    image_size: int
-
-
-@dataclass
 class Decoded:
-    """What was found in decoding the images of an array.
+    """How many images there are, by the index of their array and their format, and bad images.
 
-    How many there are of each kind, and the problems of bad ones by their row in this array.
+    `problems` says what is wrong with the image of a row.
     """
 
-    kinds: Counter[str] = field(default_factory=Counter)
+    formats: Counter[tuple[int, str]] = field(default_factory=Counter)
     problems: dict[int, str] = field(default_factory=dict)
 
 
 def write_arrays(
-    sources: Iterable[Source], counts: Mapping[Path, int], options: Options
-) -> dict[Path, Decoded]:
-    """Write the decoded images of the sources into array files, one after the other.
+    sources: Sequence[ImageSource], counts: Mapping[Path, int], image_size: int, workers: int
+) -> Decoded:
+    """Write the decoded images of the sources into array files.
 
-    `counts` says how many rows each has, and the sources count their rows on from one array to the
-    next. A row whose image is bad stays black. No process holds more than a few images at once.
+    `counts` says how many rows each array has. The row of a bad image stays black. No process holds
+    more than a few images at once.
     """
-    image_bytes = 3 * options.image_size**2
-    targets: list[Target] = []
-    first_row = 0
+    image_bytes = 3 * image_size**2
+    arrays: list[ArrayFile] = []
+    total = 0
     for path, count in counts.items():
         check_room(path.parent, count * image_bytes)
         with path.open("wb") as file:
-            write_header(file, count, options.image_size)
-            targets.append(Target(path, first_row, file.tell()))
+            write_header(file, count, image_size)
+            arrays.append(ArrayFile(path, total, file.tell()))
             file.truncate(file.tell() + count * image_bytes)
-        first_row += count
+        total += count
     results = run_tasks(
-        decode_task,
-        (Task(source, tuple(targets), options.image_size) for source in sources),
-        options.workers,
-        total=sum(counts.values()),
+        partial(decode_images, arrays, image_size),
+        sources,
+        workers,
+        total=total,
         description="decode",
         unit="images",
         units_per_process=IMAGES_PER_PROCESS,
     )
-    decoded = {path: Decoded() for path in counts}
+    decoded = Decoded()
     for result in results:
-        for path, found in result.items():
-            decoded[path].kinds.update(found.kinds)
-            decoded[path].problems.update(found.problems)
+        decoded.formats.update(result.formats)
+        decoded.problems.update(result.problems)
     return decoded
 
 
@@ -107,42 +93,41 @@ def write_header(file: BinaryIO, count: int, image_size: int) -> None:
     np.lib.format.write_array_header_1_0(file, header)
 
 
-def decode_task(task: Task, advance: Advance) -> dict[Path, Decoded]:
-    """Decode the images of a task into the array files."""
-    decoded = {target.path: Decoded() for target in task.targets}
-    image_bytes = 3 * task.image_size**2
-    with ExitStack() as files:
-        opened = {t: files.enter_context(t.path.open("r+b", buffering=0)) for t in task.targets}
-        # Neighbouring rows, which are written at once: one by one takes a tenth of all the time.
-        neighbours: list[bytes] = []
-        first, target = 0, task.targets[0]
+def decode_images(
+    arrays: Sequence[ArrayFile], image_size: int, source: ImageSource, advance: Advance
+) -> Decoded:
+    """Decode the images of a source into the array files."""
+    decoded = Decoded()
+    image_bytes = 3 * image_size**2
+    first_rows = [array.first_row for array in arrays]
+    with ExitStack() as stack:
+        files = [stack.enter_context(a.path.open("r+b", buffering=0)) for a in arrays]
+        # Neighboring rows are written at once. One by one, they take a tenth of all the time.
+        neighbors: list[bytes] = []
+        first = 0
 
-        def write_neighbours() -> None:
-            place = target.start + (first - target.first_row) * image_bytes
-            write_at(opened[target].fileno(), b"".join(neighbours), place)
-            neighbours.clear()
+        def write_neighbors() -> None:
+            index = bisect(first_rows, first) - 1
+            offset = arrays[index].offset + (first - first_rows[index]) * image_bytes
+            write_at(files[index].fileno(), b"".join(neighbors), offset)
+            neighbors.clear()
 
-        for number, (row, content) in enumerate(task.source.read(), start=1):
-            owner = target_of(row, task.targets)
-            try:
-                pixels, kind = decode(content, task.image_size)
-            except BadImage as problem:
-                decoded[owner.path].problems[row - owner.first_row] = str(problem)
-                continue
-            decoded[owner.path].kinds[kind] += 1
-            if row != first + len(neighbours) or len(neighbours) == ROWS_AT_ONCE or owner != target:
-                write_neighbours()
-                first, target = row, owner
-            neighbours.append(pixels)
+        for number, (row, content) in enumerate(source.read(), start=1):
             if number % IMAGES_BETWEEN_ADVANCES == 0:
                 advance(IMAGES_BETWEEN_ADVANCES)
-        write_neighbours()
+            try:
+                pixels, image_format = decode(content, image_size)
+            except BadImage as problem:
+                decoded.problems[row] = str(problem)
+                continue
+            decoded.formats[bisect(first_rows, row) - 1, image_format] += 1
+            is_next = row == first + len(neighbors) and row not in first_rows
+            if not is_next or len(neighbors) == ROWS_AT_ONCE:
+                write_neighbors()
+                first = row
+            neighbors.append(pixels)
+        write_neighbors()
     return decoded
-
-
-def target_of(row: int, targets: Sequence[Target]) -> Target:
-    """Return the array that a row, as it is counted in all of them, belongs to."""
-    return next(target for target in reversed(targets) if row >= target.first_row)
 
 
 def remove_rows(path: Path, rows: Collection[int]) -> None:
@@ -152,6 +137,6 @@ def remove_rows(path: Path, rows: Collection[int]) -> None:
     shorter = path.with_name(f"{path.name.removesuffix('.part')}.kept.part")
     with shorter.open("wb") as file:
         write_header(file, len(kept), array.shape[1])
-        for first in range(0, len(kept), ROWS_AT_ONCE):
-            file.write(array[kept[first : first + ROWS_AT_ONCE]])
+        for start in range(0, len(kept), ROWS_AT_ONCE):
+            file.write(array[kept[start : start + ROWS_AT_ONCE]])
     os.replace(shorter, path)

@@ -1,15 +1,13 @@
 """The book's folder tree, which torchvision.datasets.ImageFolder reads."""
 
-import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from imagepipe.dataset.manifests import count_images, read_images
+from imagepipe.dataset.manifests import labelled_images, read_manifest
 from imagepipe.errors import UserError
-from imagepipe.files import atomic_write, count_rows, link, read_rows
+from imagepipe.files import link, read_rows, write_rows
 from imagepipe.parallel import Advance, run_tasks
 
 TREE_COLUMNS = ("path", "id", "label", "split", "bytes")
@@ -21,7 +19,7 @@ LINKS_BETWEEN_ADVANCES = 500
 
 
 class TreeImage(NamedTuple):
-    """An image in the tree: its path below it, its id, its label, train, valid or test, bytes."""
+    """An image in the tree: its path there, id, label, split (train, valid or test), and bytes."""
 
     path: str
     id: str
@@ -41,28 +39,29 @@ def reorganise(
     """
     for name in TREES:
         (tree / name).mkdir(parents=True, exist_ok=True)
-    with (
-        atomic_write(tree / "manifest.tsv") as temporary,
-        temporary.open("w", encoding="utf-8", newline="") as file,
-    ):
-        writer = csv.writer(file, delimiter="\t", lineterminator="\n")
-        writer.writerow(TREE_COLUMNS)
+    images = tree_images(extracted, split)
+    run_tasks(
+        partial(link_images, extracted, tree, link_mode),
+        [images[start : start + LINKS_PER_TASK] for start in range(0, len(images), LINKS_PER_TASK)],
+        workers,
+        total=len(images),
+        description="reorganise",
+        unit="images",
+        units_per_process=LINKS_PER_PROCESS,
+    )
+    write_rows(tree / "manifest.tsv", TREE_COLUMNS, images, delimiter="\t")
 
-        def tasks() -> Iterator[list[TreeImage]]:
-            images = tree_images(extracted, split)
-            while some := list(islice(images, LINKS_PER_TASK)):
-                writer.writerows(some)
-                yield some
 
-        run_tasks(
-            partial(link_images, extracted, tree, link_mode),
-            tasks(),
-            workers,
-            total=count_rows(split) + count_images(extracted, "test"),
-            description="reorganise",
-            unit="images",
-            units_per_process=LINKS_PER_PROCESS,
-        )
+def tree_images(extracted: Path, split: Path) -> list[TreeImage]:
+    """Return the images of train and valid, and then those of test, each in natural order."""
+    manifest = read_manifest(extracted)
+    labelled = labelled_images(manifest, split)
+    test = [image for image in manifest if image.is_test]
+    splits = [name for _, (name,) in read_rows(split, ("split",))] + ["test"] * len(test)
+    return [
+        TreeImage(f"{name}/{image.label}/{image.name}", image.id, image.label, name, image.size)
+        for image, name in zip([*labelled, *test], splits, strict=True)
+    ]
 
 
 def link_images(
@@ -84,12 +83,3 @@ def link_images(
             raise UserError(f"{source}: is gone; run again with --forcerun extract") from None
         if number % LINKS_BETWEEN_ADVANCES == 0:
             advance(LINKS_BETWEEN_ADVANCES)
-
-
-def tree_images(extracted: Path, split: Path) -> Iterator[TreeImage]:
-    """Yield the images of train and valid, and then those of test, each in natural order."""
-    splits = (name for _, (name,) in read_rows(split, ("split",)))
-    for image in read_images(extracted, split):
-        name = next(splits) if image.split == "train" else "test"
-        path = f"{name}/{image.label}/{image.file.name}"
-        yield TreeImage(path, image.id, image.label, name, image.file.size)

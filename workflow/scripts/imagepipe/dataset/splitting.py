@@ -8,7 +8,7 @@ from pathlib import Path
 
 from imagepipe.dataset.manifests import LABEL_COLUMNS
 from imagepipe.errors import UserError
-from imagepipe.files import natural_key, read_rows, write_rows
+from imagepipe.files import read_rows, write_rows
 
 SPLIT_COLUMNS = ("id", "label", "split")
 
@@ -36,20 +36,19 @@ def draw_valid(label_of: Mapping[str, str], valid_ratio: float, split_seed: int)
     """Return the ids of the validation set.
 
     With n the number of images of the rarest class and r the ratio, every class gives
-    max(⌊n·r⌋, 1) of its images (Dive into Deep Learning, `reorg_train_valid`). Which ones depends
-    on the ids, the labels and the seed alone: they are those whose hash with the seed is smallest,
-    so the split is the same on every machine, for every version of every library and in whatever
-    order the images are listed.
+    max(⌊n·r⌋, 1) of its images (Dive into Deep Learning, `reorg_train_valid`). They are those whose
+    hash with the seed is smallest. So the split is the same on every machine, for every version of
+    every library, and for every order of the images.
     """
     ids_of: dict[str, list[str]] = defaultdict(list)
     for image_id, label in label_of.items():
         ids_of[label].append(image_id)
     rarest = min(len(ids) for ids in ids_of.values())
-    # The ratio as it was written: as a float, 0.29 · 100 would be a little less than 29.
+    # The ratio as it was written. As a float, 0.29 · 100 would be a little less than 29.
     valid_per_class = max(int(Fraction(str(valid_ratio)) * rarest), 1)
 
-    def draw_order(image_id: str) -> tuple[bytes, object]:
-        return hashlib.sha256(f"{split_seed}/{image_id}".encode()).digest(), natural_key(image_id)
+    def draw_order(image_id: str) -> bytes:
+        return hashlib.sha256(f"{split_seed}/{image_id}".encode()).digest()
 
     return frozenset(
         image_id

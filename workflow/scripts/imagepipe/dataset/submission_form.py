@@ -1,21 +1,18 @@
 """The header and the ids that a submission must have."""
 
 import csv
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
+from imagepipe.config.dataset import Submission
 from imagepipe.errors import UserError, quoted
 from imagepipe.files import natural_key, read_rows
-from imagepipe.texts import sorted_hashes
 
 
 @dataclass(frozen=True)
 class Form:
-    """The header of a submission, and its ids in order: {the id as it is written: the image's id}.
+    """The header of a submission, and its ids in order: {written id: the image's id}.
 
     The two differ where the competition writes ids with the images' extension.
     """
@@ -26,23 +23,22 @@ class Form:
 
 def read_form(
     sample: Path | None,
-    options: dict[str, Any],
+    options: Submission,
     ids: Collection[str],
     classes: Sequence[str],
     image_extension: str = "png",
 ) -> Form:
-    """Return the header and ids of the sample submission, or those that follow from the dataset.
+    """Return the header and ids of the sample submission, or of one made from the dataset.
 
-    Raises `UserError` if its ids are not exactly `ids`, or its columns not as many as are needed.
+    Raises `UserError` if the sample has other ids than `ids`, or columns that do not fit its
+    format.
     """
     if sample is None:
-        columns = list(classes) if options["format"] == "probability" else [options["label_column"]]
-        return Form(
-            (options["id_column"], *columns),
-            {image_id: image_id for image_id in sorted(ids, key=natural_key)},
-        )
+        columns = classes if options.format == "probability" else [options.label_column]
+        in_order = sorted(ids, key=natural_key)
+        return Form((options.id_column, *columns), dict(zip(in_order, in_order, strict=True)))
     header = read_header(sample)
-    if options["format"] == "probability":
+    if options.format == "probability":
         if sorted(header[1:]) != sorted(classes):
             raise UserError(
                 f"{sample}: row 1: the columns {', '.join(header[1:])} are not the classes "
@@ -56,33 +52,10 @@ def read_form(
     return Form(header, read_ids(sample, header[0], ids, image_extension))
 
 
-def check_ids(
-    sample: Path,
-    id_column: str,
-    ids: Callable[[], Iterable[str]],
-    count: int,
-    image_extension: str = "png",
-) -> None:
-    """Raise `UserError` as `read_ids` does; `ids` is called for the `count` ids.
-
-    Their hashes are compared, and the ids themselves are in memory only if these differ.
-    """
-
-    def written_ids() -> Iterator[str]:
-        rows = read_rows(sample, (id_column,))
-        return (written_id.removesuffix(f".{image_extension}") for _, (written_id,) in rows)
-
-    if sum(1 for _ in written_ids()) == count:
-        expected = sorted_hashes(ids(), count)
-        if np.array_equal(sorted_hashes(written_ids(), count), expected):
-            return
-    read_ids(sample, id_column, list(ids()), image_extension)
-
-
 def read_ids(
     sample: Path, id_column: str, ids: Collection[str], image_extension: str = "png"
 ) -> dict[str, str]:
-    """Return {the id as it is written: the image's id} of the sample submission, in its order.
+    """Return {written id: the image's id} of the sample submission, in its order.
 
     Raises `UserError` if they are not exactly `ids`, each once.
     """
@@ -96,7 +69,7 @@ def read_ids(
             )
         if image_id not in known:
             raise UserError(
-                f"{sample}: row {row}: there is no test image of id {quoted(image_id)}; "
+                f"{sample}: row {row}: there is no test image with id {quoted(image_id)}; "
                 "get the test archive again, or the sample submission"
             )
         found.add(image_id)
@@ -104,7 +77,7 @@ def read_ids(
     for image_id in ids:
         if image_id not in found:
             raise UserError(
-                f"{sample}: there is no row for the test image of id {quoted(image_id)}; "
+                f"{sample}: there is no row for the test image with id {quoted(image_id)}; "
                 "get the sample submission again, or the test archive"
             )
     return written

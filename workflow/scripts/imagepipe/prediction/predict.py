@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from imagepipe.augmentation.normalize import Standardisation
-from imagepipe.dataset.packed_images import read_packed
+from imagepipe.dataset.packed import read_packed
 from imagepipe.device.devices import (
     autocast,
     choose_precision,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from imagepipe.archives.readers import copy_from_zip
+from imagepipe.archives.zip import copy_from_zip
 from imagepipe.config.dataset import Source
 from imagepipe.config.dataset_files import image_folders, refuse_own_folder, sources_in
 from imagepipe.errors import Stopped, UserError

@@ -15,7 +15,7 @@ import yaml
 
 from imagepipe.config.architectures import LIBRARIES
 from imagepipe.config.recipe_checks import smallest_image
-from imagepipe.dataset.packed_images import PackedImages, read_classes, read_packed, read_split
+from imagepipe.dataset.packed import PackedImages, read_classes, read_packed, read_split
 from imagepipe.device.devices import check_gpus, choose_precision, chosen_device, device_name
 from imagepipe.device.memory import full_memory_message, largest_that_fits, memory_is_full
 from imagepipe.distributed.processes import ALONE, Processes

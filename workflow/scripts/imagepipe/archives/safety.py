@@ -1,54 +1,22 @@
-"""What the readers of archives share: a part to be read, and what is refused before reading it.
-
-Archives are not trusted: names and types are checked before anything is unpacked, and no name that
-leads out of a folder gets any further.
-"""
+"""Archives are not trusted: what is refused before anything is unpacked."""
 
 import errno
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Protocol
+from typing import NoReturn
 
 from imagepipe.errors import UserError, one_line, quoted
-from imagepipe.texts import Texts, first_repeated
 
-# No image or table of labels of a competition comes near it; a member that does is refused before
-# it fills the memory.
-LARGEST_MEMBER = 1 << 30
+# Bytes of one file. No image and no table of a competition comes near it.
+LARGEST_FILE = 1 << 30
 # Images are compressed already, and tables rarely shrink to a twentieth.
 LARGEST_RATIO = 200
-# Below this, what an archive unpacks to does no harm, whatever the ratio.
+# An archive may always unpack to this many bytes, whatever the ratio.
 HARMLESS_SIZE = 1 << 28
 
-Wanted = Callable[[str], bool]
-
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*")
-
-
-class Part(Protocol):
-    """Some files of an archive or a folder, in its own order."""
-
-    @property
-    def archive(self) -> Path:
-        """The archive, for messages."""
-
-    @property
-    def names(self) -> Texts:
-        """The files' names, relative, with "/" between folders."""
-
-    @property
-    def sizes(self) -> Iterable[int | None]:
-        """The files' sizes in bytes, where they are known before they are read."""
-
-    @property
-    def checksums(self) -> Iterable[int | None]:
-        """The CRC-32 of each file, where the archive has it."""
-
-    def read(self) -> Iterator[bytes]:
-        """Yield the files' contents. Raises `UserError` if the archive is damaged."""
 
 
 @contextmanager
@@ -58,12 +26,12 @@ def damage_in_one_line(archive: Path) -> Iterator[None]:
         yield
     except UserError:
         raise
-    except MemoryError:  # which a few bytes of a header can ask for
+    except MemoryError:  # a few bytes of a header can ask for any amount
         raise UserError(
             f"{archive}: takes more memory to read than there is; close other programs, or get the "
             "archive again"
         ) from None
-    except Exception as error:  # whatever bytes that are not trusted can bring about
+    except Exception as error:  # the libraries raise anything for damaged bytes
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
         detail = one_line(str(error)) or type(error).__name__
@@ -72,18 +40,15 @@ def damage_in_one_line(archive: Path) -> Iterator[None]:
         ) from None
 
 
-def check_names(archive: Path, names: Callable[[], Iterable[str]], count: int) -> None:
-    """Raise `UserError` for a name that points out of the folder, or that is there twice.
-
-    `names` is called for the `count` names, more than once.
-    """
-    for name in names():
+def check_names(archive: Path, names: Iterable[str]) -> None:
+    """Raise `UserError` for a name that leads out of the folder, or is there twice."""
+    seen: set[str] = set()
+    for name in names:
         if not _PLAIN_NAME.fullmatch(name):
             _check_odd_name(archive, name)
-    position = first_repeated(names, count)
-    if position is not None:
-        name = next(islice(names(), position, None))
-        raise UserError(f"{archive}: member {quoted(name)} is there twice; remove one")
+        if name in seen:
+            raise UserError(f"{archive}: member {quoted(name)} is there twice; remove one")
+        seen.add(name)
 
 
 def _check_odd_name(archive: Path, name: str) -> None:
@@ -92,27 +57,29 @@ def _check_odd_name(archive: Path, name: str) -> None:
     windows = PureWindowsPath(name)
     if path.is_absolute() or windows.drive or windows.root or ".." in windows.parts:
         raise UserError(f"{member} points outside of the folder; don't trust it")
-    if any("\ud800" <= c <= "\udfff" for c in name):  # which Python has for bytes it cannot decode
+    if any("\ud800" <= c <= "\udfff" for c in name):  # Python's stand-ins for undecodable bytes
         raise UserError(f"{member} has a name that is not UTF-8; pack it again with UTF-8 names")
     if not name.isprintable():
         raise UserError(f"{member} has an unprintable name; don't trust it")
-    if "\\" in name:
-        # A folder's end on Windows, and a part of the name elsewhere.
+    if "\\" in name:  # separates folders on Windows, and nowhere else
         raise UserError(f"{member} has a backslash in its name; pack it again with / for folders")
 
 
-def refuse_special(archive: Path, name: str) -> None:
+def refuse_special(archive: Path, name: str) -> NoReturn:
     """Raise `UserError` for a member that is neither a file nor a folder."""
     raise UserError(f"{archive}: member {quoted(name)} is a link or a device; don't trust it")
 
 
 def check_sizes(archive: Path, members: Iterable[tuple[str, int]]) -> None:
-    """Raise `UserError` if one member, or all of them together, unpack to far too much."""
+    """Raise `UserError` if a member, or all together, unpack to far too much.
+
+    `members` are (name, size in bytes).
+    """
     total = 0
     limit = largest_total(archive)
     for name, size in members:
-        # Less than nothing would let a reader go back, and round and round.
-        if not 0 <= size <= LARGEST_MEMBER:
+        # A negative size would send a reader back, to read the same again and again.
+        if not 0 <= size <= LARGEST_FILE:
             raise UserError(
                 f"{archive}: member {quoted(name)} unpacks to {size:,} bytes; don't trust it"
             )
@@ -122,11 +89,11 @@ def check_sizes(archive: Path, members: Iterable[tuple[str, int]]) -> None:
 
 
 def largest_total(archive: Path) -> int:
-    """Return the number of bytes to which an archive may unpack."""
+    """Return the number of bytes that an archive may unpack to."""
     return max(HARMLESS_SIZE, LARGEST_RATIO * archive.stat().st_size)
 
 
-def refuse_bomb(archive: Path) -> None:
+def refuse_bomb(archive: Path) -> NoReturn:
     """Raise `UserError` for an archive that unpacks to far too much."""
     raise UserError(
         f"{archive}: unpacks to more than {LARGEST_RATIO} times its size; don't trust it"

@@ -13,8 +13,8 @@ import py7zr
 import pytest
 
 from builders import png_bytes, refused, rename_in_7z, write_archive, write_plain_7z
-from imagepipe.archives import parts as archive_parts
-from imagepipe.archives.readers import is_archive, read_members
+from imagepipe.archives import safety
+from imagepipe.archives.reading import is_archive, read_archive
 from imagepipe.errors import UserError
 
 KINDS = ("7z", "zip", "tar.gz", "tar.bz2", "tar.xz", "tar")
@@ -22,7 +22,7 @@ MEMBERS = {f"train/{number}.png": png_bytes(number) for number in range(1, 5)}
 
 
 def read_all(archive: Path) -> dict[str, bytes]:
-    return dict(read_members(archive, lambda _: True))
+    return dict(read_archive(archive, lambda _: True))
 
 
 def write_tar(path: Path, *members: tarfile.TarInfo) -> None:
@@ -44,7 +44,7 @@ def test_wanted_members_are_read_byte_for_byte(tmp_path: Path, kind: str) -> Non
     archive = write_archive(tmp_path / f"train.{kind}", members)
     assert is_archive(archive.name)
     assert read_all(archive) == members
-    assert list(read_members(archive, lambda name: name.endswith(".csv"))) == [
+    assert list(read_archive(archive, lambda name: name.endswith(".csv"))) == [
         ("labels.csv", b"id,label\n")
     ]
     assert list(tmp_path.iterdir()) == [archive]  # nothing else is written
@@ -70,8 +70,8 @@ def test_archive_that_is_cut_short_is_refused(tmp_path: Path, kind: str, part: f
 def test_tar_that_is_cut_between_its_members_is_refused(tmp_path: Path, members: int) -> None:
     archive = write_archive(tmp_path / "train.tar", MEMBERS)
     with tarfile.open(archive) as file:
-        place = file.getmembers()[members].offset
-    for cut in (place, place + 100):
+        offset = file.getmembers()[members].offset
+    for cut in (offset, offset + 100):
         archive.write_bytes(archive.read_bytes()[:cut])
         with refused(str(archive), "cut short"):
             read_all(archive)
@@ -184,6 +184,6 @@ def test_member_that_would_fill_the_memory_is_refused(
     tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     archive = write_archive(tmp_path / f"train.{kind}", {"bomb.png": bytes(1000)})
-    monkeypatch.setattr(archive_parts, "LARGEST_MEMBER", 999)
+    monkeypatch.setattr(safety, "LARGEST_FILE", 999)
     with refused(str(archive), "'bomb.png'", "1,000 bytes"):
         read_all(archive)
