@@ -15,13 +15,7 @@ import numpy as np
 from imagepipe.checks.channels import ChannelStatistics, measure_channels
 from imagepipe.checks.data_report import ALL_SPLITS, Report, attention, printable, render
 from imagepipe.checks.duplicates import Duplicates, read_duplicates
-from imagepipe.dataset.packed import (
-    PackedFile,
-    PackedImages,
-    read_classes,
-    read_packed,
-    read_split,
-)
+from imagepipe.dataset.packed import PackedFile, PackedImages, read_classes, read_packed, read_split
 from imagepipe.files import read_rows, text_of_field, write_text
 
 logger = logging.getLogger(__name__)

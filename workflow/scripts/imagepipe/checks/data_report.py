@@ -76,7 +76,7 @@ def render(report: Report, ending: str, json_name: str) -> str:
     """
     is_page = ending == "html"
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).with_name("templates")),
+        loader=FileSystemLoader(Path(__file__).parent),
         autoescape=is_page,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -89,7 +89,7 @@ def render(report: Report, ending: str, json_name: str) -> str:
         "value_in": lambda key, mapping: mapping[key],
     }
     groups = report["duplicates"]["all"]
-    text = environment.get_template(f"report.{ending}.j2").render(
+    text = environment.get_template(f"data_report.{ending}.j2").render(
         report,
         json_name=json_name,
         groups_in_test=[g for g in groups if g["test"] and (g["train"] or g["valid"])],

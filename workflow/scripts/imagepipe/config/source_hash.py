@@ -11,13 +11,17 @@ from functools import cache
 from pathlib import Path
 
 PACKAGE = "imagepipe"
-# They decide what a user is shown while a job runs, and whether it may, never what it writes.
+# They decide what a user is shown while a job runs, and whether it may, never what it writes: the
+# options that they read are a param of their own, and complete.
 WITHOUT_EFFECT_ON_RESULTS = frozenset(
     f"{PACKAGE}.{name}"
     for name in (
         "checks.leakage",
         "config.architectures",
+        "config.hints",
         "config.last_words",
+        "config.options",
+        "config.recipe",
         "config.recipe_checks",
         "config.source_hash",
         "errors",
