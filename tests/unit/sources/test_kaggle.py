@@ -18,9 +18,7 @@ from imagepipe.errors import Stopped
 from imagepipe.sources.downloading import Patience
 from imagepipe.sources.fetching import fetch
 from imagepipe.sources.kaggle import download_competition
-from kaggle_stand_in import KEY, TOKEN, StandIn, installed, log_in, stand_in
-
-pytestmark = installed
+from kaggle_stand_in import KEY, TOKEN, StandIn, log_in, stand_in
 
 MEGABYTE = 1 << 20
 CONTENT = os.urandom(3 * MEGABYTE)
@@ -30,6 +28,7 @@ HASTY = Patience(tries=2, connect=5, read=5, pause=0.01)
 @pytest.fixture
 def kaggle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
     """A stand-in for Kaggle that has the competition's .zip file, for a user who is logged in."""
+    pytest.importorskip("kagglehub")
     home = tmp_path / "home"
     home.mkdir()
     # kagglehub looks for the user's folder when it is imported.
@@ -45,6 +44,12 @@ def kaggle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]
 def log_out(kaggle: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("KAGGLE_USERNAME", "KAGGLE_KEY"):
         monkeypatch.delenv(name)
+
+
+def test_a_missing_module_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "kagglehub", None)
+    with refused("competition cifar-10: ", "kagglehub", "pip install kagglehub", "raw_dir"):
+        download_competition("cifar-10", tmp_path, HASTY)
 
 
 def test_the_file_arrives_byte_for_byte(

@@ -47,10 +47,13 @@ def bundle_url(competition: str, patience: Patience) -> str:
 
     Raises `UserError`, or `DownloadError` where another attempt may succeed.
     """
-    # Not above: kagglehub is an optional dependency, and takes half a second to import.
-    from kagglehub.clients import build_kaggle_client
-    from kagglehub.config import get_kaggle_credentials
-    from kagglesdk.competitions.types.competition_api_service import ApiDownloadDataFilesRequest
+    try:  # kagglehub is an optional dependency, and takes half a second to import.
+        from kagglehub.clients import build_kaggle_client
+        from kagglehub.config import get_kaggle_credentials
+        from kagglesdk.competitions.types.competition_api_service import ApiDownloadDataFilesRequest
+    except ImportError as error:
+        problem = f"kagglehub cannot be imported ({error})"
+        raise refusal(competition, problem, "call `pip install kagglehub`") from None
 
     class WithTimeout(HTTPAdapter):
         """Requests that do not wait forever, as those of kagglesdk do."""
