@@ -5,7 +5,6 @@ applying it (`augment`) is then the same arithmetic wherever and however often i
 """
 
 from dataclasses import dataclass, fields
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,12 +17,13 @@ from imagepipe.augmentation.color import (
     adjust_hue,
     adjust_saturation,
 )
-from imagepipe.augmentation.normalize import Standardisation
+from imagepipe.augmentation.normalize import Normalize
 from imagepipe.augmentation.randomness import derived_seed, generator
+from imagepipe.config.recipe import Augmentation, ColorJitter, RandomResizedCrop
 
 
 @dataclass(frozen=True)
-class Draws:
+class AugmentationDraws:
     """One epoch's random numbers, each a tensor [N] with a value for each image.
 
     The crop's side and its top left corner are in pixels of the enlarged image, the shifts and the
@@ -44,24 +44,26 @@ class Draws:
     hue: Tensor
     cutout_top: Tensor
     cutout_left: Tensor
-    share: Tensor
+    lam: Tensor
     cutmix_row: Tensor
     cutmix_column: Tensor
 
-    def to(self, device: torch.device) -> "Draws":
+    def to(self, device: torch.device) -> "AugmentationDraws":
         """Return the same draws on a device."""
-        return Draws(*(tensor.to(device) for tensor in self.tensors()))
+        return AugmentationDraws(*(tensor.to(device) for tensor in self.tensors()))
 
-    def of(self, rows: Tensor | slice) -> "Draws":
+    def select(self, rows: Tensor | slice) -> "AugmentationDraws":
         """Return the draws of some of the images; `rows` is on the same device."""
-        return Draws(*(tensor[rows] for tensor in self.tensors()))
+        return AugmentationDraws(*(tensor[rows] for tensor in self.tensors()))
 
     def tensors(self) -> list[Tensor]:
         """Return the tensors, in the order in which they make another one."""
         return [getattr(self, field.name) for field in fields(self)]
 
 
-def draw(options: dict[str, Any], images: int, image_size: int, seed: int, epoch: int) -> Draws:
+def draw_augmentation(
+    options: Augmentation, images: int, image_size: int, seed: int, epoch: int
+) -> AugmentationDraws:
     """Draw an epoch's augmentation of `images` images; `options` is a recipe's `augmentation`.
 
     Everything is uniform but for the share, which is from Beta(α, α) with the α of `mixup` or
@@ -81,36 +83,36 @@ def draw(options: dict[str, Any], images: int, image_size: int, seed: int, epoch
         return low + (uniform(purpose) * (high - low + 1)).long()
 
     def factor(name: str) -> Tensor:
-        strength = options["color_jitter"][name]
+        strength = getattr(options.color_jitter, name)
         return uniform(name, max(0.0, 1 - strength), 1 + strength)
 
-    crop = options["random_resized_crop"] or {"resize": 1, "min_area": 1.0, "max_area": 1.0}
-    area = uniform("crop area", crop["min_area"], crop["max_area"])
-    side = (crop["resize"] * area.sqrt()).round().long().clamp(1, crop["resize"])
-    flip_epoch = 0 if options["alternating_flip"] else epoch
+    crop = options.random_resized_crop or RandomResizedCrop(resize=1, min_area=1.0, max_area=1.0)
+    area = uniform("crop area", crop.min_area, crop.max_area)
+    side = (crop.resize * area.sqrt()).round().long().clamp(1, crop.resize)
+    flip_epoch = 0 if options.alternating_flip else epoch
     flipped = torch.rand(images, generator=generator(seed, "flip", flip_epoch)) < 0.5
-    if options["alternating_flip"] and epoch % 2:
+    if options.alternating_flip and epoch % 2:
         flipped = ~flipped
-    alpha = options["mixup"] or options["cutmix"]
+    alpha = options.mixup or options.cutmix
     shares = np.random.default_rng(derived_seed(seed, "share", epoch))
     share = shares.beta(alpha, alpha, images) if alpha else np.ones(images)
-    centre = 1.0 if options["cutmix"] else 0.0
-    padding, hue = options["random_crop_padding"], options["color_jitter"]["hue"]
-    free = image_size - options["cutout"]
-    return Draws(
+    centre = 1.0 if options.cutmix else 0.0
+    padding, hue = options.random_crop_padding, options.color_jitter.hue
+    free = image_size - options.cutout
+    return AugmentationDraws(
         crop_side=side,
-        crop_top=integers("crop top", 0, crop["resize"] - side),
-        crop_left=integers("crop left", 0, crop["resize"] - side),
+        crop_top=integers("crop top", 0, crop.resize - side),
+        crop_left=integers("crop left", 0, crop.resize - side),
         shift_down=integers("shift down", -padding, padding),
         shift_right=integers("shift right", -padding, padding),
-        flipped=flipped & options["horizontal_flip"],
+        flipped=flipped & options.horizontal_flip,
         brightness=factor("brightness"),
         contrast=factor("contrast"),
         saturation=factor("saturation"),
         hue=uniform("hue", -hue, hue),
         cutout_top=integers("cutout top", 0, free),
         cutout_left=integers("cutout left", 0, free),
-        share=torch.from_numpy(share.astype(np.float32)),
+        lam=torch.from_numpy(share.astype(np.float32)),
         cutmix_row=uniform("cutmix row", 0, centre),
         cutmix_column=uniform("cutmix column", 0, centre),
     )
@@ -118,9 +120,9 @@ def draw(options: dict[str, Any], images: int, image_size: int, seed: int, epoch
 
 def augment(
     images: Tensor,
-    options: dict[str, Any],
-    draws: Draws,
-    standardisation: Standardisation,
+    options: Augmentation,
+    draws: AugmentationDraws,
+    normalize: Normalize,
     scale: float = 1.0,
 ) -> Tensor:
     """Return augmented, standardised float images [B, 3, T, T] of uint8 images [B, S, S, 3].
@@ -129,18 +131,18 @@ def augment(
     nearest whole number to S · scale. The result is in channels_last layout.
     """
     changed = images.permute(0, 3, 1, 2)
-    if options["random_resized_crop"] is not None:
-        resize = options["random_resized_crop"]["resize"]
+    if options.random_resized_crop is not None:
+        resize = options.random_resized_crop.resize
         changed = resized_crop(
             changed.float(), resize, draws.crop_side, draws.crop_top, draws.crop_left
         )
-    if options["random_crop_padding"] or options["horizontal_flip"]:
+    if options.random_crop_padding or options.horizontal_flip:
         changed = shift_and_flip(changed, draws.shift_down, draws.shift_right, draws.flipped)
-    if any(options["color_jitter"].values()):
-        changed = 255 * jitter(changed / 255, options["color_jitter"], draws)
-    changed = standardisation.apply(changed)
-    if options["cutout"]:
-        changed = cut_out(changed, options["cutout"], draws.cutout_top, draws.cutout_left)
+    if any(options.color_jitter.model_dump().values()):
+        changed = 255 * jitter(changed / 255, options.color_jitter, draws)
+    changed = normalize(changed)
+    if options.cutout:
+        changed = cut_out(changed, options.cutout, draws.cutout_top, draws.cutout_left)
     if scale != 1:
         changed = scaled(changed, scale)
     return changed.contiguous(memory_format=torch.channels_last)
@@ -168,7 +170,7 @@ def _mirrored(positions: Tensor, size: int) -> Tensor:
     return (size - 1) - ((size - 1) - positions.abs()).abs()
 
 
-def jitter(images: Tensor, options: dict[str, Any], draws: Draws) -> Tensor:
+def jitter(images: Tensor, options: ColorJitter, draws: AugmentationDraws) -> Tensor:
     """Change the colours of float images [B, 3, H, W] in 0…1; `options` is `color_jitter`."""
     for name, adjust in (
         ("brightness", adjust_brightness),
@@ -176,7 +178,7 @@ def jitter(images: Tensor, options: dict[str, Any], draws: Draws) -> Tensor:
         ("saturation", adjust_saturation),
         ("hue", adjust_hue),
     ):
-        if options[name]:
+        if getattr(options, name):
             images = adjust(images, getattr(draws, name))
     return images
 

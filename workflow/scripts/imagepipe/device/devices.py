@@ -48,16 +48,13 @@ def chosen_device(name: str, gpus: int) -> Iterator[torch.device]:
         yield torch.device("cuda", index)
 
 
-def check_gpus(device: torch.device, wanted: int, allowed: int) -> None:
+def check_gpus(device: torch.device, wanted: int) -> None:
     """Raise `UserError` if fewer GPUs than the processes of a node want are here, or allowed."""
     if device.type == "cpu" or wanted == 1:
         return
     here = torch.cuda.device_count() if device.type == "cuda" else 1
-    if min(here, allowed) < wanted:
-        raise UserError(
-            f"gpus_per_run: is {wanted}, but there are {here} GPUs here, of which --resources gpu "
-            f"allows {min(here, allowed)}; set gpus_per_run={min(here, allowed)}"
-        )
+    if here < wanted:
+        raise UserError(f"gpu: {wanted} GPUs a node are asked for, but there are {here} GPUs here")
 
 
 def device_name(device: torch.device) -> str:
@@ -121,7 +118,7 @@ def free_memory(device: torch.device) -> int:
     return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
 
 
-def whole_or_mapped(images: np.ndarray, device: torch.device) -> Tensor:
+def on_device_or_mapped(images: np.ndarray, device: torch.device) -> Tensor:
     """Return images as a tensor on a GPU, or a tensor that shares their memory, on the CPU.
 
     A GPU gets them whole if they take at most half of its free memory. Otherwise, and on the CPU,

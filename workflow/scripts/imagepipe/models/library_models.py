@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from imagepipe.config.architectures import not_installed, unknown_architecture
+from imagepipe.config.recipe import Timm, Torchvision
 from imagepipe.errors import UserError
 
 
@@ -66,8 +67,9 @@ def fit_stem(model: nn.Module) -> None:
     model.set_submodule(convolutions[0], fitted)
 
 
-def check_library_model(library: str, architecture: str, classes: int, image_size: int) -> None:
+def check_library_model(options: Torchvision | Timm, classes: int, image_size: int) -> None:
     """Raise `UserError` if a network does not map images of that size to logits."""
+    library, architecture = options.name, options.architecture
     model = create_library_model(library, architecture, classes)
     try:
         logits = model(torch.zeros(2, 3, image_size, image_size))

@@ -1,17 +1,17 @@
 """Trained models on disk: the weights, and beside them all that is needed to use them."""
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from pydantic import TypeAdapter
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
 
+from imagepipe.config.recipe import Model
 from imagepipe.errors import UserError
 from imagepipe.files import atomic_write
-from imagepipe.models.networks import create_model
+from imagepipe.models.create import create_model
 
 # One key only: safetensors writes several in a random order, and the file is to be the same bytes.
 METADATA_KEY = "imagepipe"
@@ -26,11 +26,11 @@ class ModelDescription:
     standardised.
     """
 
-    model: dict[str, Any]
+    model: Model
     classes: list[str]
     image_size: int
-    channel_means: list[float]
-    channel_deviations: list[float]
+    mean: list[float]
+    std: list[float]
     test_time_augmentation: str
 
 
@@ -39,7 +39,7 @@ def save_model(path: Path, model: nn.Module, description: ModelDescription) -> N
     weights = {
         name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()
     }
-    metadata = {METADATA_KEY: json.dumps(asdict(description), sort_keys=True)}
+    metadata = {METADATA_KEY: TypeAdapter(ModelDescription).dump_json(description).decode()}
     with atomic_write(path) as temporary:
         # Not by `save_file`: that makes a file which nobody else may read, whatever the umask.
         temporary.write_bytes(save(weights, metadata))
@@ -50,7 +50,7 @@ def load_model(path: Path) -> tuple[nn.Module, ModelDescription]:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            description = ModelDescription(**json.loads(metadata[METADATA_KEY]))
+            description = TypeAdapter(ModelDescription).validate_json(metadata[METADATA_KEY])
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         model = create_model(description.model, len(description.classes))
         model.load_state_dict(weights)

@@ -2,43 +2,15 @@
 
 import itertools
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from imagepipe.config.architectures import LIBRARIES
-from imagepipe.models.library_models import create_library_model
-from imagepipe.models.wide_resnet import WideResNet
+from imagepipe.models.whitening import whiten
 from imagepipe.models.winograd import Conv3x3
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "silu": F.silu}
-
-
-def create_model(options: dict[str, Any], num_classes: int) -> nn.Module:
-    """Return the network of a recipe's `model` section, with new random weights.
-
-    The weights are drawn from PyTorch's global generator. Raises `UserError` for an architecture
-    that a library does not have.
-    """
-    if options["name"] == "d2l_resnet18":
-        return D2LResNet18(num_classes)
-    if options["name"] == "small_cnn":
-        return SmallCNN(num_classes, options["width"])
-    if options["name"] == "airbench":
-        return Airbench(
-            num_classes,
-            options["widths"],
-            options["convolutions"],
-            activation=options["activation"],
-            pooling=options["pooling"],
-        )
-    if options["name"] == "wide_resnet":
-        return WideResNet(num_classes, options["depth"], options["widening_factor"])
-    if options["name"] in LIBRARIES:
-        return create_library_model(options["name"], options["architecture"], num_classes)
-    raise ValueError(f"unknown model {options['name']!r}")
 
 
 class Residual(nn.Module):
@@ -152,9 +124,17 @@ class Airbench(nn.Module):
     """
 
     def __init__(
-        self, num_classes: int, widths: list[int], convolutions: int, activation: str, pooling: str
+        self,
+        num_classes: int,
+        widths: list[int],
+        convolutions: int,
+        activation: str,
+        pooling: str,
+        whitening_epsilon: float,
     ) -> None:
         super().__init__()
+        self.num_images_for_initialization = 5_000
+        self.whitening_epsilon = whitening_epsilon
         self.adds_mean = pooling == "max_plus_mean"
         self.whitening = nn.Conv2d(3, 24, kernel_size=2)
         self.whitening.weight.requires_grad = False
@@ -168,6 +148,9 @@ class Airbench(nn.Module):
         self.classifier = nn.Linear(widths[-1], num_classes, bias=False)
         with torch.no_grad():
             self.classifier.weight /= self.classifier.weight.std()
+
+    def initialize_from_images(self, images: Tensor) -> None:
+        whiten(self.whitening, images, self.whitening_epsilon)
 
     def forward(self, x: Tensor) -> Tensor:
         planes = self.groups(F.gelu(self.whitening(x)))

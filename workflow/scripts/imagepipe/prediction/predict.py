@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from imagepipe.augmentation.normalize import Standardisation
+from imagepipe.augmentation.normalize import Normalize
 from imagepipe.dataset.packed_images import read_packed
 from imagepipe.device.devices import (
     autocast,
@@ -40,8 +40,8 @@ SURE_FROM = 0.25
 def predict_logits(
     model: nn.Module,
     images: Tensor,
-    means: Sequence[float],
-    deviations: Sequence[float],
+    mean: Sequence[float],
+    std: Sequence[float],
     *,
     batch_size: int,
     precision: str = "fp32",
@@ -57,13 +57,13 @@ def predict_logits(
     device = next(model.parameters()).device
     was_training = model.training
     model.eval()
-    standardisation = Standardisation.of(means, deviations, device)
+    normalize = Normalize.from_statistics(mean, std, device)
     parts: list[Tensor] = []
     starts = range(0, len(images), batch_size)
     for start in progress(starts, total=len(starts), description=description, unit="batches"):
         before_each_batch()
         batch = images[start : start + batch_size].to(device).permute(0, 3, 1, 2)
-        batch = standardisation.apply(batch)
+        batch = normalize(batch)
         with autocast(device, precision):
             logits = mean_over_views(model, batch, test_time_augmentation)
         parts.append(logits.cpu())
@@ -150,8 +150,8 @@ def predict_test(
             return predict_logits(
                 model,
                 images,
-                description.channel_means,
-                description.channel_deviations,
+                description.mean,
+                description.std,
                 batch_size=batch_size,
                 precision=precision,
                 test_time_augmentation=description.test_time_augmentation,
