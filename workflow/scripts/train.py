@@ -11,6 +11,11 @@ from imagepipe.training.runs import Machine, Run, TrainingInputs, TrainingOutput
 from imagepipe.training.state import TrainingSpec
 
 
+def paths(files, *names):
+    """Return those of a job's files that the rule has, by name."""
+    return {name: Path(files[name]) for name in names if files.get(name)}
+
+
 def main(snakemake) -> None:
     refuse_test_images(
         Path(snakemake.input.duplicates),
@@ -18,24 +23,12 @@ def main(snakemake) -> None:
     )
     resources, options = snakemake.resources, json.loads(snakemake.params.options)
     options["recipe"] = Recipe.model_validate(options["recipe"])
-    split = snakemake.input.get("split")
-    valid_logits = snakemake.output.get("valid_logits")
+    outputs = ("model", "history", "metrics", "settings", "valid_logits")
     run_training(
         Run(
             snakemake.wildcards.run,
-            TrainingInputs(
-                images=Path(snakemake.input.images),
-                table=Path(snakemake.input.table),
-                classes=Path(snakemake.input.classes),
-                split=Path(split) if split else None,
-            ),
-            TrainingOutputs(
-                model=Path(snakemake.output.model),
-                history=Path(snakemake.output.history),
-                metrics=Path(snakemake.output.metrics),
-                settings=Path(snakemake.output.settings),
-                valid_logits=Path(valid_logits) if valid_logits else None,
-            ),
+            TrainingInputs(**paths(snakemake.input, "images", "table", "classes", "split")),
+            TrainingOutputs(**paths(snakemake.output, *outputs)),
             TrainingSpec(**options),
             snakemake.params.code,
             Path(snakemake.params.checkpoint),

@@ -30,7 +30,8 @@ class Recorder:
                 assert recorder.graphs is not None
                 recorded = recorder.graphs.recorded
                 assert recorded is not None
-                recorded.result.copy_(2 * recorded.inputs[0])
+                _, inputs, result = recorded
+                result.copy_(2 * inputs[0])
 
         @contextmanager
         def record(graph: Graph, stream: NoStream) -> Iterator[None]:

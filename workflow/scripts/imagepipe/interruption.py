@@ -12,7 +12,6 @@ from types import FrameType
 
 # From linux/prctl.h.
 PR_SET_PDEATHSIG = 1
-
 # Windows has no SIGUSR1.
 STOP_SIGNALS = [
     getattr(signals, name) for name in ("SIGTERM", "SIGINT", "SIGUSR1") if hasattr(signals, name)
@@ -43,9 +42,9 @@ def stop_requests() -> Iterator[StopRequest]:
         request.signal = signals.Signals(number)
         signals.signal(number, before[number])
 
-    for number in STOP_SIGNALS:
-        signals.signal(number, note)
     try:
+        for number in STOP_SIGNALS:
+            signals.signal(number, note)
         yield request
     finally:
         for number, handler in before.items():
@@ -55,8 +54,8 @@ def stop_requests() -> Iterator[StopRequest]:
 def die_with_parent() -> None:
     """Have Linux kill this process as soon as its parent has ended, even by SIGKILL.
 
-    It is for processes in a session of their own: killing their parent's process group does not
-    reach them. Other systems than Linux cannot do it.
+    It is for processes in a session of their own, which killing their parent's process group does
+    not reach. Other systems cannot do it.
     """
     if sys.platform != "linux":
         return

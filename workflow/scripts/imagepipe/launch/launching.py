@@ -44,10 +44,9 @@ with socket.create_server(("", 0)) as server:
 
 @dataclass(frozen=True)
 class WorkerFailure:
-    """Why a process of a training has ended.
+    """Why a process has ended; `signal` is the number of the one that asked it to stop.
 
     kind: "user", "stopped", "lost" (another process does not answer) or "mistake" (ours).
-    `signal` is the number of the one that asked to stop.
     """
 
     kind: str
@@ -68,18 +67,15 @@ def run_training(run: Run) -> None:
     folder = run.checkpoint_folder / "processes"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
+    errors = folder / "errors"
     try:
         (folder / "run.json").write_bytes(RUN_FILE.dump_json(run))
-        code, stopped_by = run_command(torchrun_command(machine, folder), folder / "errors")
+        code, stopped_by = run_command(torchrun_command(machine, folder), errors)
         if code:
             contents = [json.loads(path.read_bytes()) for path in sorted(folder.glob("failure*"))]
-            errors = (folder / "errors").read_text(errors="replace")[-LAST_CHARACTERS:]
-            raise cause(
-                [WorkerFailure(**content) for content in contents],
-                stopped_by,
-                errors,
-                machine.num_processes,
-            )
+            failures = [WorkerFailure(**content) for content in contents]
+            report = errors.read_text(errors="replace")[-LAST_CHARACTERS:]
+            raise cause(failures, stopped_by, report, machine.num_processes)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         with suppress(OSError):
@@ -95,10 +91,9 @@ def torchrun_command(machine: Machine, folder: Path) -> list[str]:
         endpoint = subprocess.run(ask, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
         rendezvous = ["--rdzv-backend=c10d", f"--rdzv-endpoint={endpoint}", "--rdzv-id=imagepipe"]
     return [
-        *(*srun, sys.executable, "-m", "torch.distributed.run"),
+        *(*srun, sys.executable, "-m", "torch.distributed.run", *rendezvous),
         f"--nnodes={machine.nodes}",
         f"--nproc-per-node={machine.processes_per_node}",
-        *rendezvous,
         f"--signals-to-handle={','.join(number.name for number in STOP_SIGNALS)}",
         f"--shutdown-timeout={SECONDS_TO_SAVE}",
         f"--log-dir={folder}",
@@ -158,25 +153,25 @@ def _log_lines(stream: IO[str]) -> None:
 def cause(
     failures: Sequence[WorkerFailure],
     stopped_by: signal.Signals | None,
-    errors: str,
+    report: str,
     num_processes: int,
 ) -> UserError | Stopped | RuntimeError:
     """Return the exception that says why the processes have ended, not what followed from that.
 
-    `stopped_by` is the signal that was passed on to them, `errors` what torchrun wrote.
+    `stopped_by` is the signal that was passed on to them, `report` what torchrun wrote.
     """
     first = {failure.kind: failure for failure in reversed(failures)}
-    killed = KILLED.search(errors)
+    killed = KILLED.search(report)
     if "user" in first:
         return UserError(first["user"].message)
     if stopped_by is not None and "stopped" not in first:
         # Before the training had begun, or when it was ending.
         return Stopped(f"stopped by {stopped_by.name}; the same command carries on", stopped_by)
     if stopped_by is None and killed:
+        name = signal.Signals(int(killed[2])).name
         return UserError(
-            f"process {killed[1]} of {num_processes} was ended by "
-            f"{signal.Signals(int(killed[2])).name}, as when the memory is full; the same command "
-            "carries on from the last checkpoint"
+            f"process {killed[1]} of {num_processes} was ended by {name}, as when the memory is "
+            "full; the same command carries on from the last checkpoint"
         )
     if "stopped" in first:
         return Stopped(first["stopped"].message, first["stopped"].signal)
@@ -187,4 +182,4 @@ def cause(
             "the processes of the training have lost each other, as when a node goes down; the "
             "same command carries on from the last checkpoint"
         )
-    return RuntimeError(f"the processes did not start: {errors}")
+    return RuntimeError(f"the processes did not start: {report}")

@@ -43,19 +43,13 @@ def main(folder: Path) -> None:
     except Stopped as stopped:
         failure = WorkerFailure("stopped", str(stopped), stopped.signal_number)
     except Exception as error:
-        kind = "lost" if is_lost_connection(error) else "mistake"
+        from_gloo = isinstance(error, RuntimeError) and "gloo" in str(error)
+        kind = "lost" if isinstance(error, dist.DistError) or from_gloo else "mistake"
         failure = WorkerFailure(kind, f"process {group.rank}: {traceback.format_exc()}")
     write_text(folder / f"failure{group.rank:06}.json", json.dumps(asdict(failure)))
     sys.stdout.flush()
     # At once: a normal exit would wait for the other processes, which may never answer.
     os._exit(1)
-
-
-def is_lost_connection(error: Exception) -> bool:
-    """Say whether an error means that another process is gone."""
-    return isinstance(error, dist.DistError) or (
-        isinstance(error, RuntimeError) and "gloo" in str(error)
-    )
 
 
 if __name__ == "__main__":

@@ -65,12 +65,6 @@ class Training:
         """The factor by which images are resized in the current epoch."""
         return self.schedule.image_scale(self.state.epoch)
 
-    @property
-    def images_done(self) -> int:
-        """The number of images trained on since the start of the training."""
-        schedule, state = self.schedule, self.state
-        return state.epoch * schedule.images_per_epoch + schedule.images_before(state.step)
-
     def set_lr(self) -> None:
         """Set the learning rates of the current step, and freeze what the recipe freezes."""
         set_lr(self.optimizer, partial(self.schedule.lr_scale, self.global_step))

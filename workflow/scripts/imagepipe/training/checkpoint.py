@@ -55,7 +55,11 @@ def load(folder: Path, fingerprint: str) -> CheckpointState | None:
     if not path.is_file():
         return None
     try:
-        content = _read(path)
+        whole = memoryview(path.read_bytes())
+        saved, saved_hash = whole[:-HASH_BYTES], whole[-HASH_BYTES:]
+        if hashlib.sha256(saved).digest() != saved_hash:
+            raise ValueError("its checksum is wrong")
+        content = torch.load(io.BytesIO(saved), map_location="cpu", weights_only=True)
         if content["fingerprint"] == fingerprint:
             state: CheckpointState = content["state"]
             return state
@@ -66,14 +70,6 @@ def load(folder: Path, fingerprint: str) -> CheckpointState | None:
     os.replace(path, aside)
     logger.warning("%s %s: it is set aside as %s, and training starts anew", path, reason, aside)
     return None
-
-
-def _read(path: Path) -> Any:
-    whole = memoryview(path.read_bytes())
-    content, content_hash = whole[:-HASH_BYTES], whole[-HASH_BYTES:]
-    if hashlib.sha256(content).digest() != content_hash:
-        raise ValueError("its checksum is wrong")
-    return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
 
 
 def remove(folder: Path) -> None:

@@ -9,7 +9,6 @@ the tensors of the recording, and computes the same bits.
 import functools
 import logging
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -29,15 +28,6 @@ def capture_stream() -> torch.cuda.Stream:
     return torch.cuda.Stream()  # type: ignore[no-untyped-call]
 
 
-@dataclass(frozen=True)
-class RecordedStep:
-    """A graph, and the tensors that it reads and writes in every replay."""
-
-    graph: torch.cuda.CUDAGraph
-    inputs: list[Tensor]
-    result: Tensor
-
-
 class CudaGraphs:
     """Runs steps on a GPU, each from the third of its kind on as the replay of a graph.
 
@@ -48,12 +38,10 @@ class CudaGraphs:
     def __init__(self) -> None:
         self.stream = capture_stream()
         self.can_record = True
-        self._reset(kind=None)
-
-    def _reset(self, kind: Hashable) -> None:
-        self.kind = kind
-        self.recorded: RecordedStep | None = None
+        self.kind: Hashable = None
         self.warmup_steps = 0
+        # What a replay runs, reads and writes; None before the recording.
+        self.recorded: tuple[torch.cuda.CUDAGraph, list[Tensor], Tensor] | None = None
 
     def run(self, step: Callable[..., Tensor], inputs: list[Tensor], kind: Hashable) -> Tensor:
         """Return step(*inputs); the next call overwrites the result.
@@ -62,17 +50,17 @@ class CudaGraphs:
         shapes. Only the graph of the latest kind is kept.
         """
         if kind != self.kind:
-            self._reset(kind)
+            self.kind, self.warmup_steps, self.recorded = kind, 0, None
         if self.can_record and self.recorded is None:
             if self.warmup_steps == WARMUP_STEPS:
                 self._record(step, inputs)
-            else:
-                self.warmup_steps += 1
+            self.warmup_steps += 1
         if self.recorded is None:
             return self._run_kernels(step, inputs)
-        torch._foreach_copy_(self.recorded.inputs, inputs)
-        self.recorded.graph.replay()
-        return self.recorded.result
+        graph, graph_inputs, result = self.recorded
+        torch._foreach_copy_(graph_inputs, inputs)
+        graph.replay()
+        return result
 
     def _run_kernels(self, step: Callable[..., Tensor], inputs: list[Tensor]) -> Tensor:
         """Run a step on the stream of the recording, as PyTorch's notes demand."""
@@ -88,12 +76,10 @@ class CudaGraphs:
         graph, inputs = torch.cuda.CUDAGraph(), [tensor.clone() for tensor in inputs]
         try:
             with torch.cuda.graph(graph, stream=self.stream):
-                result = step(*inputs)
+                self.recorded = (graph, inputs, step(*inputs))
         except RuntimeError as error:
             if memory_is_full(error):
                 raise
-            self.can_record = False
+            self.recorded, self.can_record = None, False
             detail = " ".join(str(error).split())[:200]
             logger.info("each kernel of a step is launched by itself (%s)", detail)
-            return
-        self.recorded = RecordedStep(graph, inputs, result)

@@ -65,14 +65,15 @@ def train(
     writes the files and heeds signals.
     """
     training = build_training(data, spec, device, precision, group)
-    state, epochs, valid_logits = training.state, spec.recipe.epochs, None
+    state, schedule = training.state, training.schedule
+    epochs, valid_logits = spec.recipe.epochs, None
     if resume(training, checkpoints) and group.is_first:
         write_history(history_file, state.history)
     with (
         stop_requests() as stop,
         counter(
-            total=epochs * training.schedule.images_per_epoch,
-            initial=training.images_done,
+            total=epochs * schedule.images_per_epoch,
+            initial=state.epoch * schedule.images_per_epoch + schedule.images_before(state.step),
             description="train",
             unit="images",
         ) as bar,
@@ -86,8 +87,8 @@ def train(
                 train_loss=loss,
                 train_accuracy=accuracy,
                 valid_accuracy=valid_accuracy,
-                learning_rate=training.schedule.lr(training.global_step - 1),
-                examples_per_second=training.schedule.images_per_epoch / state.seconds,
+                learning_rate=schedule.lr(training.global_step - 1),
+                examples_per_second=schedule.images_per_epoch / state.seconds,
                 seconds=state.seconds,
                 device=device_name(device),
                 precision=precision,
@@ -131,31 +132,26 @@ def train_epoch(training: Training, saver: Saver, bar: Counter) -> tuple[float, 
 
 
 def epoch_inputs(training: Training) -> list[list[Tensor]]:
-    """Draw the current epoch's order and augmentation; return the inputs of each of its steps.
+    """Draw the current epoch's order and augmentation; return the inputs of each `run_step`.
 
     They move to the device at once: a copy in each step would wait for it.
     """
     schedule, seed, epoch = training.schedule, training.spec.seed, training.state.epoch
+    device, image_size = training.device, training.images.shape[1]
     train_rows = torch.from_numpy(training.data.train_rows)
     order = torch.randperm(len(train_rows), generator=generator(seed, "order", epoch))
-    image_size = training.images.shape[1]
-    draws = draw_augmentation(
-        training.recipe.augmentation, len(train_rows), image_size, seed, epoch
-    ).to(training.device)
-    positions = [
+    augmentation, num_images = training.recipe.augmentation, len(train_rows)
+    draws = draw_augmentation(augmentation, num_images, image_size, seed, epoch).to(device)
+    shards = [
         schedule.images_before(step) + training.group.shard(schedule.batch_size_at(step))
         for step in range(schedule.steps_per_epoch)
     ]
-    order = order[torch.cat(positions)]
-    inputs = step_inputs(training, train_rows[order], draws.select(order.to(training.device)))
-    sizes = [len(shard) for shard in positions]
-    return [list(step) for step in zip(*(tensor.split(sizes) for tensor in inputs), strict=True)]
-
-
-def step_inputs(training: Training, rows: Tensor, draws: AugmentationDraws) -> list[Tensor]:
-    """Return what `run_step` takes of images; `rows`, int64 [B], is on the CPU."""
-    labels = training.labels[rows.to(training.device)]
-    return [rows.to(training.images.device), labels, *draws.tensors()]
+    order = order[torch.cat(shards)]
+    rows = train_rows[order]
+    labels = training.labels[rows.to(device)]
+    inputs = [rows.to(training.images.device), labels, *draws.select(order.to(device)).tensors()]
+    chunks = (torch.split(tensor, [len(shard) for shard in shards]) for tensor in inputs)
+    return [list(step) for step in zip(*chunks, strict=True)]
 
 
 def train_step(training: Training, inputs: list[Tensor], batch_size: int) -> Tensor:
@@ -266,14 +262,8 @@ def try_steps(data: TrainingData, spec: TrainingSpec, device: torch.device, prec
     """Train two steps at the full image size: they need as much memory as a whole training."""
     spec = replace(spec, recipe=spec.recipe.model_copy(update={"progressive_resizing": []}))
     training = build_training(data, spec, device, precision)
-    num_images, image_size = training.images.shape[:2]
-    draws = draw_augmentation(
-        spec.recipe.augmentation, num_images, image_size, spec.seed, epoch=0
-    ).to(device)
-    batch_size = training.schedule.batch_size
-    rows = torch.arange(batch_size) % num_images
-    inputs = step_inputs(training, rows, draws.select(rows.to(device)))
+    inputs = epoch_inputs(training)[0]
     for step in range(2):
         training.state.step = step
         training.set_lr()
-        run_step(training, batch_size, *inputs)
+        run_step(training, training.schedule.batch_size, *inputs)

@@ -44,14 +44,10 @@ class Muon:
             for parameter in group["params"]
         }
 
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        """Remove the gradients, or set them to zero in place."""
-        gradients = [p.grad for p in self.momentum_buffers if p.grad is not None]
-        if set_to_none:
-            for parameter in self.momentum_buffers:
-                parameter.grad = None
-        elif gradients:
-            torch._foreach_zero_(gradients)
+    def zero_grad(self) -> None:
+        """Remove the gradients."""
+        for parameter in self.momentum_buffers:
+            parameter.grad = None
 
     def state_dict(self) -> dict[str, Any]:
         """Return the momentum buffers, in the order of the parameters, as "state"."""

@@ -25,7 +25,7 @@ from imagepipe.models.model_files import ModelDescription, save_model
 from imagepipe.prediction.logits import Predictions, write_predictions
 from imagepipe.training import checkpoint
 from imagepipe.training.history import write_metrics
-from imagepipe.training.loop import TrainingResult, train, try_steps
+from imagepipe.training.loop import train, try_steps
 from imagepipe.training.saving import Checkpoints
 from imagepipe.training.schedule import TrainingSchedule
 from imagepipe.training.state import TrainingData, TrainingSpec
@@ -131,7 +131,15 @@ def train_run(run: Run, group: ProcessGroup = SINGLE_PROCESS) -> None:
             *(device_name(device), precision, reason, threads),
             f" in each of {group.world_size} processes" if group.world_size > 1 else "",
         )
-        result = train_or_advise(data, spec, device, precision, outputs.history, checkpoints, group)
+        result = None
+        try:
+            result = train(data, spec, device, precision, outputs.history, checkpoints, group)
+        except (RuntimeError, ValueError) as error:
+            if not memory_is_full(error):
+                raise recipe_error(error, recipe) from None
+        # Outside of `except`, whose error keeps the full memory alive.
+        if result is None:
+            raise UserError(memory_advice(data, spec, device, precision, group))
     if not group.is_first:
         return
     if outputs.valid_logits is not None and result.valid_logits is not None:
@@ -181,29 +189,18 @@ def training_data(
     )
 
 
-def train_or_advise(
+def memory_advice(
     data: TrainingData,
     spec: TrainingSpec,
     device: torch.device,
     precision: str,
-    history: Path,
-    checkpoints: Checkpoints,
     group: ProcessGroup,
-) -> TrainingResult:
-    """Train; raise `UserError` for errors of PyTorch that another recipe avoids."""
+) -> str:
+    """Return what to change in the recipe so that a training fits into the memory."""
     recipe = spec.recipe
-    try:
-        return train(data, spec, device, precision, history, checkpoints, group)
-    except (RuntimeError, ValueError) as error:
-        if not memory_is_full(error):
-            advice = recipe_advice(error, recipe)
-            if advice is None:
-                raise
-            raise UserError(advice) from None
-    # Outside of `except`, whose error keeps the full memory alive.
     batch_size = TrainingSchedule(recipe, len(data.train_rows)).batch_size
     if group.world_size > 1:
-        raise UserError(
+        return (
             f"the memory of {device_name(device)} is full at a batch size of {batch_size} over "
             f"{group.world_size} processes; make batch_size smaller, or take more GPUs"
         )
@@ -217,21 +214,23 @@ def train_or_advise(
 
     fits = largest_that_fits(attempt, min(batch_size, size))
     setting = f"override='{{{{{key}: {{}}}}}}'"
-    raise UserError(full_memory_message(device_name(device), setting, batch_size, fits))
+    return full_memory_message(device_name(device), setting, batch_size, fits)
 
 
-def recipe_advice(error: Exception, recipe: Recipe) -> str | None:
-    """Return what to change in the recipe to avoid an error of PyTorch; None if nothing helps."""
+def recipe_error(error: Exception, recipe: Recipe) -> Exception:
+    """Return a `UserError` for an error of PyTorch that another recipe avoids, else the error."""
     detail = " ".join(str(error).split())[:200]
     from_compiler = type(error).__module__.startswith(("torch._dynamo", "torch._inductor"))
     if recipe.compile and from_compiler:
-        return f"compile: PyTorch could not compile the network ({detail}); set compile: false"
+        return UserError(
+            f"compile: PyTorch could not compile the network ({detail}); set compile: false"
+        )
     if recipe.deterministic and "deterministic" in detail:
-        return f"deterministic: {detail}; set deterministic: false"
+        return UserError(f"deterministic: {detail}; set deterministic: false")
     if "Expected more than 1 value per channel" in detail:
-        return (
+        return UserError(
             "recipe: batch_size: a batch, or a chunk of one, has a single image, from which batch "
             "normalization cannot learn; change batch_size or micro_batch_size, or set drop_last: "
             "true"
         )
-    return None
+    return error
