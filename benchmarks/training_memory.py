@@ -64,7 +64,7 @@ def measure(
     data = training_data(PackedImages(images, names, labels), classes, list(splits))
     few = replace(data, train_rows=data.train_rows[: steps * recipe.batch_size])
     with chosen_device("auto", gpus=1) as device:
-        chosen, _ = choose_precision(precision, device)
+        chosen, _ = choose_precision(recipe.precision, device)
         checkpoints = Checkpoints(folder / "checkpoint", f"{recipe_name} {precision}")
         train(few, spec, device, chosen, folder / "history.csv", checkpoints)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
