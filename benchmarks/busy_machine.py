@@ -36,21 +36,24 @@ def images_per_second(seconds: float) -> float:
 
     from imagepipe.augmentation.mixing import MixedLabels
     from imagepipe.config.configuration import load_configuration
-    from imagepipe.training.loop import learn
-    from imagepipe.training.state import TrainingData, begin
+    from imagepipe.training.build import build_training
+    from imagepipe.training.loop import update_weights
+    from imagepipe.training.state import TrainingData, TrainingSpec
 
     recipe = load_configuration({"recipe": "fast"}, ROOT / "workflow").recipe
     numbers = np.random.default_rng(0)
     images = numbers.integers(0, 256, (IMAGES, 32, 32, 3), dtype=np.uint8)
     labels, rows = numbers.integers(0, 10, IMAGES), np.arange(IMAGES)
-    data = TrainingData(images, labels, rows, rows[:0], 10, [0.5] * 3, [0.25] * 3)
-    training = begin(data, recipe, 0, torch.device("cpu"), "fp32")
+    data = TrainingData(images, labels, rows, rows[:0], 10)
+    spec = TrainingSpec(recipe, 0, [0.5] * 3, [0.25] * 3)
+    training = build_training(data, spec, torch.device("cpu"), "fp32")
+    training.state.step = training.schedule.steps_per_epoch // 2
     batch = torch.randn(BATCH, 3, 32, 32).contiguous(memory_format=torch.channels_last)
-    mixed = MixedLabels(torch.arange(BATCH) % 10)
+    targets = MixedLabels(torch.arange(BATCH) % 10)
 
     def step() -> None:
-        training.set_rates(training.steps // 2)
-        learn(training, batch, mixed, BATCH)
+        training.set_lr()
+        update_weights(training, batch, targets, BATCH)
 
     step()
     steps, start = 0, time.perf_counter()

@@ -39,7 +39,14 @@ from imagepipe.dataset.packed import read_classes  # noqa: E402
 from imagepipe.device.devices import choose_precision, chosen_device  # noqa: E402
 from imagepipe.models.model_files import load_model  # noqa: E402
 from imagepipe.prediction.predict import predict_logits  # noqa: E402
-from imagepipe.training.runs import Inputs, Machine, Outputs, Run, train_run  # noqa: E402
+from imagepipe.training.runs import (  # noqa: E402
+    Machine,
+    Run,
+    TrainingInputs,
+    TrainingOutputs,
+    train_run,
+)
+from imagepipe.training.state import TrainingSpec  # noqa: E402
 
 FIRST_TEST_ID = 10_001
 
@@ -92,18 +99,15 @@ def train_ours(
     folder = work / "-".join([recipe_name, *map(str, override.values())]) / f"seed{seed}"
     data = work / "data" / "cifar10_tiny"
     names = ("model.safetensors", "history.csv", "metrics.json", "run.yaml")
-    outputs = Outputs(*(folder / name for name in names))
+    outputs = TrainingOutputs(*(folder / name for name in names))
     settings = {"recipe": recipe_name, "override": override}
     recipe = load_configuration(settings, ROOT / "workflow").recipe
-    options = {"recipe": recipe, "seed": seed}
-    options |= {"channel_means": MEANS, "channel_deviations": DEVIATIONS}
-    inputs = Inputs(
+    spec = TrainingSpec(recipe, seed, list(MEANS), list(DEVIATIONS))
+    inputs = TrainingInputs(
         data / "packed" / "labelled.npy", data / "packed" / "labelled.csv", data / "classes.txt"
     )
     machine = Machine("auto", 1, torch.get_num_threads(), checkpoint_minutes=5.0)
-    train_run(
-        Run(folder.parent.name, inputs, outputs, options, "", folder / ".checkpoint", machine)
-    )
+    train_run(Run(folder.parent.name, inputs, outputs, spec, "", folder / ".checkpoint", machine))
     return outputs.model, pd.read_json(outputs.metrics, typ="series")["examples_per_second"]
 
 

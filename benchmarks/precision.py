@@ -18,9 +18,10 @@ import numpy as np
 import torch
 from chapter import accuracy_ours, prepare, train_ours
 
+from imagepipe.config.recipe import Precision
 from imagepipe.device.devices import device_name
 
-PRECISIONS = ("bf16", "fp32")
+PRECISIONS: tuple[Precision, ...] = ("bf16", "fp32")
 
 
 def main() -> None:
@@ -38,7 +39,7 @@ def main() -> None:
         f"accuracy on {len(images):,} others",
         flush=True,
     )
-    accuracies: dict[str, list[float]] = {precision: [] for precision in PRECISIONS}
+    accuracies: dict[Precision, list[float]] = {precision: [] for precision in PRECISIONS}
     for seed in range(arguments.seeds):
         line = []
         for precision in PRECISIONS:

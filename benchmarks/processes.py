@@ -22,7 +22,13 @@ sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 
 from imagepipe.config.configuration import load_configuration  # noqa: E402
 from imagepipe.launch.launching import run_training  # noqa: E402
-from imagepipe.training.runs import Inputs, Machine, Outputs, Run  # noqa: E402
+from imagepipe.training.runs import (  # noqa: E402
+    Machine,
+    Run,
+    TrainingInputs,
+    TrainingOutputs,
+)
+from imagepipe.training.state import TrainingSpec  # noqa: E402
 
 EPOCHS = 3
 # name: processes, threads of all of them
@@ -33,41 +39,31 @@ WAYS = {
 }
 
 
-def write_images(folder: Path, count: int) -> Inputs:
+def write_images(folder: Path, count: int) -> TrainingInputs:
     """Write what rule `pack` writes, of random images in ten classes."""
     images = np.random.default_rng(0).integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
     np.save(folder / "labelled.npy", images)
     lines = [f"{row},{row},{row % 10}" for row in range(count)]
     (folder / "labelled.csv").write_text("\n".join(["row,id,label", *lines]) + "\n")
     (folder / "classes.txt").write_text("".join(f"{number}\n" for number in range(10)))
-    return Inputs(folder / "labelled.npy", folder / "labelled.csv", folder / "classes.txt")
+    names = ("labelled.npy", "labelled.csv", "classes.txt")
+    return TrainingInputs(*(folder / name for name in names))
 
 
-def images_per_second(inputs: Inputs, recipe_name: str, processes: int, threads: int) -> float:
+def images_per_second(
+    inputs: TrainingInputs, recipe_name: str, processes: int, threads: int
+) -> float:
     # As many steps as on all images, however few are trained on.
-    override = {"epochs": EPOCHS, "least_steps_per_epoch": 1, "progressive_resizing": []}
+    override = {"epochs": EPOCHS, "min_steps_per_epoch": 1, "progressive_resizing": []}
     settings = {"recipe": recipe_name, "override": override}
     recipe = load_configuration(settings, ROOT / "workflow").recipe
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        run_training(
-            Run(
-                recipe_name,
-                inputs,
-                Outputs(
-                    *(folder / name for name in ("model", "history.csv", "metrics.json", "run"))
-                ),
-                {
-                    "recipe": recipe,
-                    "seed": 0,
-                    "channel_means": [0.5, 0.5, 0.5],
-                    "channel_deviations": [0.25, 0.25, 0.25],
-                },
-                "",
-                folder / "checkpoint",
-                Machine("cpu", 0, threads, 60, processes_per_node=processes),
-            )
-        )
+        names = ("model", "history.csv", "metrics.json", "run")
+        outputs = TrainingOutputs(*(folder / name for name in names))
+        spec = TrainingSpec(recipe, 0, [0.5] * 3, [0.25] * 3)
+        machine = Machine("cpu", 0, threads, 60, processes_per_node=processes)
+        run_training(Run(recipe_name, inputs, outputs, spec, "", folder / "checkpoint", machine))
         with (folder / "history.csv").open(newline="") as file:
             *_, last = csv.DictReader(file)
     return float(last["examples_per_second"])

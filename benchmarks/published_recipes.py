@@ -22,7 +22,6 @@ import argparse
 import csv
 import hashlib
 import io
-import json
 import sys
 import tarfile
 import tempfile
@@ -33,7 +32,6 @@ from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -47,6 +45,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 
 from imagepipe.config.configuration import load_configuration  # noqa: E402
+from imagepipe.config.recipe import Recipe  # noqa: E402
 from imagepipe.config.source_hash import code_hash  # noqa: E402
 from imagepipe.dataset.splitting import draw_valid  # noqa: E402
 from imagepipe.device.devices import choose_precision, chosen_device, device_name  # noqa: E402
@@ -54,7 +53,7 @@ from imagepipe.prediction.predict import predict_logits  # noqa: E402
 from imagepipe.submission.submission import softmax  # noqa: E402
 from imagepipe.training.loop import train  # noqa: E402
 from imagepipe.training.saving import Checkpoints  # noqa: E402
-from imagepipe.training.state import TrainingData  # noqa: E402
+from imagepipe.training.state import TrainingData, TrainingSpec  # noqa: E402
 
 PLAIN = {"fast": train_plain_airbench, "accurate": train_plain_airbench96}
 
@@ -135,17 +134,16 @@ def run_plain(
     return Result(seconds, predict_plain(net, held_out).cpu().numpy())
 
 
-def run_ours(data: Images, recipe: dict[str, Any], seed: int, device: torch.device) -> Result:
+def run_ours(data: Images, recipe: Recipe, seed: int, device: torch.device) -> Result:
     """Train a recipe of ours, and classify the images held out."""
-    precision, _ = choose_precision(recipe["precision"], device)
+    precision, _ = choose_precision(recipe.precision, device)
     nothing = np.arange(0)
-    training_data = TrainingData(
-        data.images, data.labels, data.trained_on, nothing, 10, list(MEANS), list(DEVIATIONS)
-    )
+    training_data = TrainingData(data.images, data.labels, data.trained_on, nothing, 10)
+    spec = TrainingSpec(recipe, seed, list(MEANS), list(DEVIATIONS))
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         trained = train(
-            *(training_data, recipe, seed, device, precision),
+            *(training_data, spec, device, precision),
             *(Path(folder) / "history.csv", Checkpoints(Path(folder) / "checkpoint", "")),
         )
         seconds = time.perf_counter() - start
@@ -156,7 +154,7 @@ def run_ours(data: Images, recipe: dict[str, Any], seed: int, device: torch.devi
         DEVIATIONS,
         batch_size=500,
         precision=precision,
-        test_time_augmentation=recipe["test_time_augmentation"],
+        test_time_augmentation=recipe.test_time_augmentation,
     )
     return Result(seconds, logits.numpy())
 
@@ -187,7 +185,7 @@ def main() -> None:
         )
         arguments.keep.mkdir(parents=True, exist_ok=True)
         # The batches are to be as large as on all images, however few are trained on.
-        override = {"least_steps_per_epoch": 1, **yaml.safe_load(arguments.override)}
+        override = {"min_steps_per_epoch": 1, **yaml.safe_load(arguments.override)}
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as other_process:
             for name in arguments.recipes:
                 settings = {"recipe": name, "override": override}
@@ -198,7 +196,7 @@ def main() -> None:
 def measure(
     data: Images,
     name: str,
-    recipe: dict[str, Any],
+    recipe: Recipe,
     arguments: argparse.Namespace,
     device: torch.device,
     other_process: Executor,
@@ -209,7 +207,8 @@ def measure(
     programs = sorted(Path(__file__).parent.glob("plain_airbench*.py"))
     program = machine + "".join(path.read_text() for path in programs)
     scripts = ROOT / "workflow" / "scripts"
-    engine = machine + json.dumps(recipe) + code_hash(scripts / "train.py", scripts / "imagepipe")
+    code = code_hash(scripts / "train.py", scripts / "imagepipe")
+    engine = machine + recipe.model_dump_json() + code
     run_recipe = partial(run_ours, data, recipe, device=device)
 
     def run_published(seed: int) -> Result:

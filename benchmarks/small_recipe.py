@@ -41,7 +41,7 @@ def main() -> None:
         flush=True,
     )
     for name in arguments.recipes.split(","):
-        members = load_configuration({"recipe": name}, ROOT / "workflow").recipe["members"]
+        members = load_configuration({"recipe": name}, ROOT / "workflow").recipe.members
         of_members, of_trials = [], []
         for trial in range(arguments.trials):
             start = time.perf_counter()

@@ -16,6 +16,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 
 IMAGES, VALID = 50_000, 5_000
-# Recipe, precision, and the largest part of a batch that goes through the network at once, if it is
-# not to be the recipe's.
+# Recipe, precision, and micro_batch_size, if it is not to be the recipe's.
 CASES = (
     ("d2l-full", "auto", None),
     ("d2l-full", "fp32", None),
@@ -47,6 +47,7 @@ def measure(
     from imagepipe.training.loop import train
     from imagepipe.training.runs import training_data
     from imagepipe.training.saving import Checkpoints
+    from imagepipe.training.state import TrainingSpec
 
     # Images of the full size, which a recipe may come to in later epochs only.
     override = {"precision": precision, "epochs": 1, "progressive_resizing": []}
@@ -58,21 +59,20 @@ def measure(
     splits = np.where(np.arange(len(images)) < IMAGES, "train", "valid")
     names = [str(number) for number in range(len(images))]
     labels = [str(number % 10) for number in range(len(images))]
-    options = {"channel_means": [0.5] * 3, "channel_deviations": [0.25] * 3}
+    spec = TrainingSpec(recipe, 0, [0.5] * 3, [0.25] * 3)
     classes = [str(number) for number in range(10)]
-    data = training_data(PackedImages(images, names, labels), classes, options, list(splits))
-    few = data.train_rows[: steps * recipe["batch_size"]]
+    data = training_data(PackedImages(images, names, labels), classes, list(splits))
+    few = replace(data, train_rows=data.train_rows[: steps * recipe.batch_size])
     with chosen_device("auto", gpus=1) as device:
-        chosen, _ = choose_precision(precision, device)
-        data = type(data)(**(vars(data) | {"train_rows": few}))
+        chosen, _ = choose_precision(recipe.precision, device)
         checkpoints = Checkpoints(folder / "checkpoint", f"{recipe_name} {precision}")
-        train(data, recipe, 0, device, chosen, folder / "history.csv", checkpoints)
+        train(few, spec, device, chosen, folder / "history.csv", checkpoints)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         gpu = f", GPU {torch.cuda.max_memory_allocated() / 1e9:.2f} GB" if device.index == 0 else ""
-        part = recipe["micro_batch_size"]
-        parts = f" in parts of {part}" if part else ""
+        chunk = recipe.micro_batch_size
+        chunks = f" in chunks of {chunk}" if chunk else ""
         print(
-            f"{recipe_name}, batch {recipe['batch_size']}{parts}, {chosen}, "
+            f"{recipe_name}, batch {recipe.batch_size}{chunks}, {chosen}, "
             f"on {device_name(device)}: {peak / 1e9:.2f} GB{gpu}",
             flush=True,
         )
@@ -81,11 +81,11 @@ def measure(
 def main() -> None:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--case", nargs=4, metavar=("RECIPE", "PRECISION", "PART", "FOLDER"))
+    parser.add_argument("--case", nargs=4, metavar=("RECIPE", "PRECISION", "CHUNK", "FOLDER"))
     arguments = parser.parse_args()
     if arguments.case:
-        recipe, precision, part, folder = arguments.case
-        micro_batch_size = None if part == "None" else int(part)
+        recipe, precision, chunk, folder = arguments.case
+        micro_batch_size = None if chunk == "None" else int(chunk)
         measure(recipe, precision, micro_batch_size, arguments.steps, Path(folder))
         return
     with tempfile.TemporaryDirectory() as folder:

@@ -21,7 +21,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -35,14 +34,15 @@ sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 from imagepipe.augmentation.mixing import MixedLabels  # noqa: E402
 from imagepipe.augmentation.transforms import augment, draw_augmentation  # noqa: E402
 from imagepipe.config.configuration import load_configuration  # noqa: E402
-from imagepipe.dataset.packed import read_classes, read_packed  # noqa: E402
+from imagepipe.dataset.packed_images import read_classes, read_packed  # noqa: E402
 from imagepipe.device.devices import choose_precision, chosen_device, device_name  # noqa: E402
 from imagepipe.interruption import StopRequest  # noqa: E402
 from imagepipe.progress import counter  # noqa: E402
-from imagepipe.training.loop import learn, train_epoch  # noqa: E402
+from imagepipe.training.build import Training, build_training  # noqa: E402
+from imagepipe.training.loop import train_epoch, update_weights  # noqa: E402
 from imagepipe.training.runs import training_data  # noqa: E402
 from imagepipe.training.saving import Checkpoints, Saver  # noqa: E402
-from imagepipe.training.state import Training, TrainingData, begin  # noqa: E402
+from imagepipe.training.state import TrainingData, TrainingSpec  # noqa: E402
 
 
 @dataclass
@@ -73,7 +73,7 @@ def epoch_of(training: Training) -> Callable[[], object]:
     saver = Saver(training, Checkpoints(Path(), "", math.inf), StopRequest())
 
     def run() -> None:
-        training.step = 0
+        training.state.step, training.state.seconds = 0, 0.0
         with counter(total=None, description="", unit="images") as bar:
             train_epoch(training, saver, bar)
 
@@ -82,22 +82,20 @@ def epoch_of(training: Training) -> Callable[[], object]:
 
 def steps_of(training: Training) -> Callable[[], object]:
     """Return what makes an epoch's steps on one batch that is augmented already."""
-    recipe, size = training.recipe, training.images.shape[1]
-    rows = torch.arange(training.batch_size, device=training.device)
-    draws = draw_augmentation(recipe["augmentation"], len(rows), size, 0, 0).to(training.device)
+    augmentation, size = training.recipe.augmentation, training.images.shape[1]
+    rows = torch.arange(training.schedule.batch_size, device=training.device)
+    draws = draw_augmentation(augmentation, len(rows), size, 0, 0).to(training.device)
     batch = augment(
-        training.images[rows],
-        recipe["augmentation"],
-        draws,
-        training.standardisation,
-        training.scale,
+        training.images[rows], augmentation, draws, training.normalize, training.image_scale
     )
+    targets = MixedLabels(training.labels[rows])
 
     def run() -> None:
         training.model.train()
-        for step in range(training.steps):
-            training.set_rates(step)
-            learn(training, batch, MixedLabels(training.labels[rows]), len(rows))
+        for step in range(training.schedule.steps_per_epoch):
+            training.state.step = step
+            training.set_lr()
+            update_weights(training, batch, targets, len(rows))
 
     return run
 
@@ -111,8 +109,6 @@ def tiled(data: TrainingData, images: int) -> TrainingData:
         np.arange(images),
         np.arange(0),
         data.num_classes,
-        data.channel_means,
-        data.channel_deviations,
     )
 
 
@@ -140,8 +136,7 @@ def measure(folder: Path, device: torch.device, arguments: argparse.Namespace) -
     """Print the table of ratios, and that of shares."""
     packed = read_packed(folder / "packed" / "labelled.npy", folder / "packed" / "labelled.csv")
     classes = read_classes(folder / "classes.txt")
-    options: dict[str, Any] = {"channel_means": MEANS, "channel_deviations": DEVIATIONS}
-    data = training_data(packed, classes, options)
+    data = training_data(packed, classes)
     auto, reason = choose_precision("auto", device)
     print(
         f"PyTorch {torch.__version__}, {device_name(device)}, {torch.get_num_threads()} threads, "
@@ -156,7 +151,8 @@ def measure(folder: Path, device: torch.device, arguments: argparse.Namespace) -
             {"recipe": recipe, "override": override}, ROOT / "workflow"
         )
         few = tiled(data, arguments.images)
-        return begin(few, configuration.recipe, 0, device, precision)
+        spec = TrainingSpec(configuration.recipe, 0, list(MEANS), list(DEVIATIONS))
+        return build_training(few, spec, device, precision)
 
     tree = folder / "train_valid_test" / "train_valid"
     for batch_size in (128, 32):

@@ -16,10 +16,11 @@ import pytest
 from PIL import Image
 
 from builders import make_competition, make_kaggle, write_archive, write_csv
+from image_builders import CLASSES
 from imagepipe.training import checkpoint
 from local_slurm import TROUBLED, URGENT, LocalSlurm, call
 from project import Project, kill_group, run_of, text_since, wait_until
-from training_builders import CLASSES, coloured
+from training_builders import colored
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 
@@ -319,7 +320,7 @@ def test_a_training_on_two_nodes_comes_to_the_same_as_on_one(
 
 def write_coloured(folder: Path) -> None:
     """Write the competition's files, of 300 and 1,000 images that are easily told apart."""
-    images, numbers = coloured(1300, size=32)
+    images, numbers = colored(1300, size=32)
     labels = [CLASSES[number] for number in numbers]
     contents = []
     for image in images.numpy():

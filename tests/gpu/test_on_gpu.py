@@ -1,6 +1,7 @@
 """The engine on a CUDA GPU: as exact as on the CPU, and never waited for."""
 
 import logging
+import re
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,24 +11,27 @@ import numpy as np
 import pytest
 import torch
 
+from image_builders import CPU
+from imagepipe.config.recipe import Recipe
 from imagepipe.device import devices as device_module
 from imagepipe.device.devices import chosen_device
-from imagepipe.distributed.processes import ALONE
-from imagepipe.errors import UserError
-from imagepipe.interruption import StopRequest
-from imagepipe.progress import counter
-from imagepipe.training import loop as training
-from imagepipe.training import state as training_state
-from imagepipe.training.loop import train_epoch
-from imagepipe.training.runs import train_or_explain
-from imagepipe.training.saving import Checkpoints, Saver
-from imagepipe.training.state import TrainingData, begin
+from imagepipe.distributed.process_group import SINGLE_PROCESS
+from imagepipe.training import build as build_module
+from imagepipe.training import epoch_progress, loop
+from imagepipe.training.loop import TrainingResult
+from imagepipe.training.runs import memory_advice
+from imagepipe.training.state import TrainingData
 from training_builders import (
-    CPU,
+    Killed,
+    Steps,
     assert_same_weights,
-    coloured,
+    build,
+    colored,
     complete_recipe,
+    die,
+    spec_of,
     train_in,
+    train_one_epoch,
     training_data,
     without_times,
 )
@@ -43,22 +47,20 @@ AUGMENTATION = {
 }
 
 
-def recipe(**sections: Any) -> dict[str, Any]:
+def recipe(**sections: Any) -> Recipe:
     return complete_recipe(**{"augmentation": AUGMENTATION} | sections)
 
 
-def train_on_gpu(folder: Path, precision: str, **options: Any) -> training.Trained:
+def train_on_gpu(folder: Path, precision: str, **options: Any) -> TrainingResult:
     sections = options.pop("sections", {})
     return train_in(folder, recipe(**sections), precision=precision, device=GPU, **options)
 
 
 def data_of(sections: dict[str, Any]) -> TrainingData:
     """Return 60 images, large enough for the network, so that an epoch has `STEPS` steps."""
-    images, labels = coloured(72, 32 if "model" in sections else 8)
+    images, labels = colored(72, 32 if "model" in sections else 8)
     rows = np.arange(72)
-    return TrainingData(
-        images.numpy(), labels.numpy(), rows[:60], rows[60:], 3, [0.5] * 3, [0.25] * 3
-    )
+    return TrainingData(images.numpy(), labels.numpy(), rows[:60], rows[60:], 3)
 
 
 @pytest.fixture(autouse=True)
@@ -98,17 +100,9 @@ def test_a_training_repeats_itself_bit_for_bit_and_after_a_kill(
 ) -> None:
     data = data_of(sections)
     whole = train_on_gpu(tmp_path / "whole", precision, sections=sections, data=data)
-    take_step, done = training.take_step, []
-
-    def mortal(*args: Any) -> torch.Tensor:
-        done.append(1)
-        if len(done) == step:
-            raise KeyboardInterrupt
-        return take_step(*args)
-
     with monkeypatch.context() as patch:
-        patch.setattr(training, "take_step", mortal)
-        with pytest.raises(KeyboardInterrupt):
+        Steps(patch).before[step - 1] = die
+        with pytest.raises(Killed):
             train_on_gpu(
                 tmp_path / "resumed", precision, sections=sections, data=data, seconds_between=0.0
             )
@@ -128,7 +122,7 @@ def test_a_training_repeats_itself_bit_for_bit_and_after_a_kill(
         {"drop_last": False},
         {"micro_batch_size": 3},
     ],
-    ids=["sgd", "muon", "adamw", "cutmix", "fastest kernels", "a smaller last batch", "in parts"],
+    ids=["sgd", "muon", "adamw", "cutmix", "fastest kernels", "a smaller last batch", "in chunks"],
 )
 def test_steps_as_graphs_compute_what_they_compute_one_by_one(
     sections: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -143,10 +137,10 @@ def test_steps_as_graphs_compute_what_they_compute_one_by_one(
     monkeypatch.setattr(torch.cuda.CUDAGraph, "replay", counted)
     graphs = train_on_gpu(tmp_path / "graphs", "bf16", sections=sections, data=data)
     assert replays
-    monkeypatch.setattr(training_state, "can_be_graphs", lambda *_: False)
+    monkeypatch.setattr(build_module, "can_record_graphs", lambda *_: False)
     one_by_one = train_on_gpu(tmp_path / "one by one", "bf16", sections=sections, data=data)
     if "deterministic" in sections:
-        losses = [[row["train_loss"] for row in run.history] for run in (graphs, one_by_one)]
+        losses = [[epoch.train_loss for epoch in run.history] for run in (graphs, one_by_one)]
         assert losses[0] == pytest.approx(losses[1], rel=0.05)
     else:
         assert_same_weights(graphs.model, one_by_one.model)
@@ -156,14 +150,14 @@ def test_steps_as_graphs_compute_what_they_compute_one_by_one(
 def test_a_network_that_draws_random_numbers_draws_them_in_graphs_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    create = training_state.create_model
+    create = build_module.create_model
 
     def with_dropout(*args: Any) -> torch.nn.Module:
         return torch.nn.Sequential(torch.nn.Dropout(0.3), create(*args))
 
-    monkeypatch.setattr(training_state, "create_model", with_dropout)
+    monkeypatch.setattr(build_module, "create_model", with_dropout)
     graphs = train_on_gpu(tmp_path / "graphs", "bf16", data=data_of({}))
-    monkeypatch.setattr(training_state, "can_be_graphs", lambda *_: False)
+    monkeypatch.setattr(build_module, "can_record_graphs", lambda *_: False)
     one_by_one = train_on_gpu(tmp_path / "one by one", "bf16", data=data_of({}))
     assert_same_weights(graphs.model, one_by_one.model)
 
@@ -176,9 +170,9 @@ def test_a_network_that_waits_for_the_gpu_is_trained_step_by_step(
             assert x.mean().item() < 100
             return x
 
-    create = training_state.create_model
+    create = build_module.create_model
     monkeypatch.setattr(
-        training_state, "create_model", lambda *args: torch.nn.Sequential(Waiting(), create(*args))
+        build_module, "create_model", lambda *args: torch.nn.Sequential(Waiting(), create(*args))
     )
     with caplog.at_level(logging.INFO):
         trained = train_on_gpu(tmp_path, "bf16", data=data_of({}))
@@ -205,23 +199,22 @@ def test_no_step_waits_for_the_gpu(
 ) -> None:
     if mapped:
         monkeypatch.setattr(device_module, "free_memory", lambda _: 0)
-    monkeypatch.setattr(training, "SECONDS_BETWEEN_LOOKS", 0.0)
-    subject = begin(training_data(80), recipe(), 0, GPU, precision)
-    take_step = training.take_step
+    monkeypatch.setattr(epoch_progress, "SECONDS_BETWEEN_READS", 0.0)
+    training = build(recipe(), training_data(80), precision=precision, device=GPU)
+    train_step = loop.train_step
 
     def watched(*args: Any) -> torch.Tensor:
         # From the first step on, as the epoch's order and draws are on the device by then; making
         # a graph, with the third step, does wait.
-        torch.cuda.set_sync_debug_mode("default" if subject.step == 2 else "error")
-        result = take_step(*args)
-        if subject.step == subject.steps - 1:
+        step = training.state.step
+        torch.cuda.set_sync_debug_mode("default" if step == 2 else "error")
+        result = train_step(*args)
+        if step == training.schedule.steps_per_epoch - 1:
             torch.cuda.set_sync_debug_mode("default")
         return result
 
-    monkeypatch.setattr(training, "take_step", watched)
-    saver = Saver(subject, Checkpoints(Path("nowhere"), ""), StopRequest())
-    with counter(total=None, description="", unit="images") as bar:
-        train_epoch(subject, saver, bar)
+    monkeypatch.setattr(loop, "train_step", watched)
+    train_one_epoch(training)
 
 
 def test_steps_that_overflow_in_fp16_leave_no_trace(
@@ -230,7 +223,7 @@ def test_steps_that_overflow_in_fp16_leave_no_trace(
     scaler = partial(torch.amp.GradScaler, init_scale=2.0**40)
     monkeypatch.setattr(torch.amp, "GradScaler", scaler)
     trained = train_on_gpu(tmp_path, "fp16", sections={"epochs": 12})
-    losses = [row["train_loss"] for row in trained.history]
+    losses = [epoch.train_loss for epoch in trained.history]
     assert losses[-1] < losses[0]
 
 
@@ -242,14 +235,14 @@ def test_a_compiled_network_learns_as_one_that_is_not(tmp_path: Path) -> None:
         run = train_on_gpu(
             tmp_path / str(compile), "bf16", sections=sections, data=data_of(sections)
         )
-        losses.append(run.history[0]["train_loss"])
+        losses.append(run.history[0].train_loss)
     assert losses[0] == pytest.approx(losses[1], rel=0.02)
 
 
 def test_fp32_on_the_gpu_is_near_fp32_on_the_cpu(tmp_path: Path) -> None:
     gpu = train_on_gpu(tmp_path / "gpu", "fp32")
     cpu = train_in(tmp_path / "cpu", recipe(), device=CPU)
-    losses = [[row["train_loss"] for row in run.history] for run in (gpu, cpu)]
+    losses = [[epoch.train_loss for epoch in run.history] for run in (gpu, cpu)]
     assert losses[0][0] == pytest.approx(losses[1][0], rel=1e-3)
     # Rounding grows from step to step.
     assert losses[0] == pytest.approx(losses[1], rel=0.05)
@@ -258,19 +251,17 @@ def test_fp32_on_the_gpu_is_near_fp32_on_the_cpu(tmp_path: Path) -> None:
 def test_the_batch_size_that_is_proposed_for_a_full_memory_fits(tmp_path: Path) -> None:
     data = training_data(train_images=4096)
     wide = {"model": {"name": "small_cnn", "width": 64}, "epochs": 1}
-    options = {"recipe": recipe(**wide, batch_size=4096), "seed": 0}
+    spec = spec_of(recipe(**wide, batch_size=4096))
     torch.cuda.set_per_process_memory_fraction(
         600e6 / torch.cuda.get_device_properties(GPU).total_memory
     )
-    checkpoints = Checkpoints(tmp_path / "checkpoint", "mine")
-    with pytest.raises(
-        UserError, match=r"is full at a batch size of 4096; (\d+) fits: set"
-    ) as told:
-        train_or_explain(data, options, GPU, "fp32", tmp_path / "history.csv", checkpoints, ALONE)
-    fits = int(str(told.value).split("; ")[1].split(" fits")[0])
+    with pytest.raises(torch.OutOfMemoryError):
+        train_in(tmp_path, spec.recipe, data, device=GPU)
+    advice = memory_advice(data, spec, GPU, "fp32", SINGLE_PROCESS)
+    fits = re.search(r"is full at a batch size of 4096; (\d+) fits: set", advice)
+    assert fits is not None
     torch.cuda.empty_cache()
-    options["recipe"] = recipe(**wide, batch_size=fits)
-    train_or_explain(data, options, GPU, "fp32", tmp_path / "history.csv", checkpoints, ALONE)
+    train_in(tmp_path, recipe(**wide, batch_size=int(fits[1])), data, device=GPU)
 
 
 def test_auto_takes_the_gpu_and_no_gpus_the_cpu() -> None:
