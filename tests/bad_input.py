@@ -59,8 +59,10 @@ class Case:
     def options(self, of_job: dict[str, Any]) -> dict[str, Any]:
         """Return a job's options, made for the dataset cifar10, as the case needs them."""
         options = dict(of_job)
-        if "files" in options:
-            options["files"] = [f for f in options["files"] if f["name"] != self.inside]
+        for section in ("source", "contents"):
+            if options.get(section):
+                files = [f for f in options[section]["files"] if f["name"] != self.inside]
+                options[section] = options[section] | {"files": files}
         if "on_bad_image" in options:
             options["on_bad_image"] = self.on_bad_image
         return options
@@ -460,7 +462,7 @@ def label_cases() -> dict[str, Case]:
         return case(with_header(LABELS, text), "row 1", *words, "correct the header")
 
     no_folder = ("cannot be the name of a folder", "rename it")
-    no_image = ("there is no training image of id", "remove the row")
+    no_image = ("there is no training image with id", "remove the row")
     return {
         "no column of labels": header("id,class", "no column 'label'", "'id, class'"),
         "no columns at all": case(writing(LABELS, b""), "row 1", "no column 'id'", "nothing"),
@@ -520,10 +522,10 @@ def sample_cases() -> dict[str, Case]:
 
     return {
         "no sample submission's id for an image": case(
-            editing(SAMPLE, lambda lines: lines[:-1]), "no row", "test image of id '4'", "again"
+            editing(SAMPLE, lambda lines: lines[:-1]), "no row", "test image with id '4'", "again"
         ),
         "sample submission's id without an image": case(
-            with_row(SAMPLE, "99,cat"), "row 3", "no test image of id '99'", "again"
+            with_row(SAMPLE, "99,cat"), "row 3", "no test image with id '99'", "again"
         ),
         "sample submission's id twice": case(
             with_row(SAMPLE, "1,cat"), "row 3", "the id '1' is there twice", "remove one"

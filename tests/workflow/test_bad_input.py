@@ -12,7 +12,7 @@ import yaml
 
 from bad_input import CASES, LABELS, LOW_LIMITS, OUTSIDE, Case, write_files
 from builders import make_competition, make_tiny_zip, served
-from imagepipe.archives import parts as archive_parts
+from imagepipe.archives import safety
 from project import Project
 from snapshots import snapshot
 from stages import Job, run_jobs
@@ -61,7 +61,7 @@ def test_bad_input_ends_in_one_line(
     """The rules' own scripts, one after the other, in this process."""
     case = CASES[name]
     for limit, value in LOW_LIMITS.items():
-        monkeypatch.setattr(archive_parts, limit, value)
+        monkeypatch.setattr(safety, limit, value)
     directory = tmp_path / "work"
     spoiled(directory, case)
     before = snapshot(tmp_path, *(directory / folder for folder in OWN_FOLDERS))
