@@ -43,14 +43,15 @@ class Kind(Enum):
     SPECIAL = 3
 
 
+# A member's name, kind, size and checksum.
 Member = tuple[str, Kind, int, int | None]
 
 
 @dataclass(frozen=True)
 class Members:
-    """Members of an archive: sizes in bytes, and CRC-32s of those that the archive has it of.
+    """Members of an archive, in columns: sizes are in bytes, and checksums CRC-32.
 
-    They are columns, as the objects of 300,000 rows would take three times the memory.
+    A checksum is None where the archive has none.
     """
 
     names: list[str]
@@ -59,7 +60,7 @@ class Members:
     checksums: list[int | None]
 
     def rows(self) -> Iterator[Member]:
-        """Yield the name, kind, size and checksum of each."""
+        """Yield the members one by one."""
         return zip(self.names, self.kinds, self.sizes, self.checksums, strict=True)
 
 
@@ -122,7 +123,7 @@ class _Reader(BytesIO):
         return content
 
     def accept(self, mark: bytes) -> bool:
-        """Read the mark of a section, or whatever one byte may be, if it comes next."""
+        """Read a byte, such as the mark of a section, if it comes next, and say whether it does."""
         position = self.tell()
         if self.read(1) == mark:
             return True
