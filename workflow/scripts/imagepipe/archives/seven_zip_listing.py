@@ -177,9 +177,9 @@ def _read_streams(
         if count > 1 and not has_sizes:
             raise ValueError("the sizes of the files are missing")
         if count:
-            sizes += file.numbers(count - 1)
+            given = file.numbers(count - 1)
             # The last file has what the others leave of the block.
-            sizes.append(folder.get_unpack_size() - sum(sizes[len(sizes) - count + 1 :]))
+            sizes += [*given, folder.get_unpack_size() - sum(given)]
     # A block of one file may have that file's checksum itself.
     has_own = [f.digestdefined and n == 1 for f, n in zip(folders, counts, strict=True)]
     missing = sum(compress(counts, map(not_, has_own)))
