@@ -34,7 +34,7 @@ def images_per_second(seconds: float) -> float:
     import numpy as np
     import torch
 
-    from imagepipe.augmentation.mixing import Mixed
+    from imagepipe.augmentation.mixing import MixedLabels
     from imagepipe.config.configuration import load_configuration
     from imagepipe.training.loop import learn
     from imagepipe.training.state import TrainingData, begin
@@ -46,7 +46,7 @@ def images_per_second(seconds: float) -> float:
     data = TrainingData(images, labels, rows, rows[:0], 10, [0.5] * 3, [0.25] * 3)
     training = begin(data, recipe, 0, torch.device("cpu"), "fp32")
     batch = torch.randn(BATCH, 3, 32, 32).contiguous(memory_format=torch.channels_last)
-    mixed = Mixed(torch.arange(BATCH) % 10)
+    mixed = MixedLabels(torch.arange(BATCH) % 10)
 
     def step() -> None:
         training.set_rates(training.steps // 2)

@@ -34,6 +34,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 
 from imagepipe.config.configuration import load_configuration  # noqa: E402
+from imagepipe.config.recipe import Precision  # noqa: E402
 from imagepipe.dataset.packed import read_classes  # noqa: E402
 from imagepipe.device.devices import choose_precision, chosen_device  # noqa: E402
 from imagepipe.models.model_files import load_model  # noqa: E402
@@ -107,15 +108,15 @@ def train_ours(
 
 
 def classify_ours(
-    model_file: Path, images: np.ndarray, device: torch.device, precision: str = "auto"
+    model_file: Path, images: np.ndarray, device: torch.device, precision: Precision = "auto"
 ) -> np.ndarray:
     """Return the logits, float32 [N, classes], that the function of rule `predict` gives."""
     model, description = load_model(model_file)
     return predict_logits(
         model.to(device),
         torch.from_numpy(images),
-        description.channel_means,
-        description.channel_deviations,
+        description.mean,
+        description.std,
         batch_size=500,
         precision=choose_precision(precision, device)[0],
         test_time_augmentation=description.test_time_augmentation,
@@ -127,7 +128,7 @@ def accuracy_ours(
     images: np.ndarray,
     labels: np.ndarray,
     device: torch.device,
-    precision: str = "auto",
+    precision: Precision = "auto",
 ) -> float:
     """Return the top-1 accuracy of a model by the function of rule `predict`."""
     logits = classify_ours(model_file, images, device, precision)

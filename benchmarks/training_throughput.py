@@ -32,8 +32,8 @@ from torch.utils.data import DataLoader
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 
-from imagepipe.augmentation.mixing import Mixed  # noqa: E402
-from imagepipe.augmentation.transforms import augment, draw  # noqa: E402
+from imagepipe.augmentation.mixing import MixedLabels  # noqa: E402
+from imagepipe.augmentation.transforms import augment, draw_augmentation  # noqa: E402
 from imagepipe.config.configuration import load_configuration  # noqa: E402
 from imagepipe.dataset.packed import read_classes, read_packed  # noqa: E402
 from imagepipe.device.devices import choose_precision, chosen_device, device_name  # noqa: E402
@@ -84,7 +84,7 @@ def steps_of(training: Training) -> Callable[[], object]:
     """Return what makes an epoch's steps on one batch that is augmented already."""
     recipe, size = training.recipe, training.images.shape[1]
     rows = torch.arange(training.batch_size, device=training.device)
-    draws = draw(recipe["augmentation"], len(rows), size, 0, 0).to(training.device)
+    draws = draw_augmentation(recipe["augmentation"], len(rows), size, 0, 0).to(training.device)
     batch = augment(
         training.images[rows],
         recipe["augmentation"],
@@ -97,7 +97,7 @@ def steps_of(training: Training) -> Callable[[], object]:
         training.model.train()
         for step in range(training.steps):
             training.set_rates(step)
-            learn(training, batch, Mixed(training.labels[rows]), len(rows))
+            learn(training, batch, MixedLabels(training.labels[rows]), len(rows))
 
     return run
 

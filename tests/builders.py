@@ -77,13 +77,13 @@ MEMBER_TIME = 10**9
 
 
 @contextmanager
-def refused(*words: str) -> Iterator[None]:
+def refused(*words: str) -> Iterator[pytest.ExceptionInfo[UserError]]:
     """Expect a `UserError` of one line that has all the `words` and says what to do.
 
     The library writes "<file>: <what is wrong>; <what to do>", or what a value "must be".
     """
     with pytest.raises(UserError) as raised:
-        yield
+        yield raised
     message = str(raised.value)
     assert len(message.splitlines()) == 1, message
     for word in words:

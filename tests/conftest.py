@@ -30,5 +30,5 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    """The folder of real images: see "Tests" in README.md for what it holds."""
+    """The folder of real images: docs/development.md says what it holds."""
     return Path(os.environ["IMAGEPIPE_REAL_DATA"])

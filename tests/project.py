@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PARTS = ("Snakefile", "config.yaml", "workflow", "profiles", "envs")
 # The least that trains at all: for tests that are about the rules, not about the model.
 QUICK = (
-    "override={epochs: 1, batch_size: 10, least_steps_per_epoch: 1, freeze: [], "
+    "override={epochs: 1, batch_size: 10, min_steps_per_epoch: 1, freeze: [], "
     "model: {name: small_cnn, width: 2}}"
 )
 

@@ -33,7 +33,7 @@ RECIPE_TABLE: dict[str, str] = {
     "progressive_resizing.scale": "[{until: 0.375, scale: 0.5}]",
     "batch_size": "5",
     "micro_batch_size": "3",
-    "least_steps_per_epoch": "2",
+    "min_steps_per_epoch": "2",
     "drop_last": "false",
     "epochs": "3",
     "optimizer.name": "sgd",
@@ -41,7 +41,7 @@ RECIPE_TABLE: dict[str, str] = {
     "optimizer.momentum": "0.8",
     "optimizer.nesterov": "true",
     "optimizer.weight_decay": "0.003",
-    "optimizer.iterations": "5",
+    "optimizer.ns_steps": "5",
     "optimizer.rest.lr": "0.04",
     "optimizer.rest.head_lr": "0.5",
     "optimizer.rest.momentum": "0.8",
@@ -63,6 +63,18 @@ RECIPE_TABLE: dict[str, str] = {
     "test_time_augmentation": "none",
 }
 OTHER_RECIPE_KEYS = {"title", "members"}
+# The kinds of sections to which keys belong that `fast` does not have.
+KINDS = {
+    "model.architecture": "torchvision",
+    "model.width": "small_cnn",
+    "model.depth": "wide_resnet",
+    "model.widening_factor": "wide_resnet",
+    "optimizer.nesterov": "sgd",
+    "schedule.period": "step",
+    "schedule.decay": "step",
+    "averaging.decay": "ema",
+    "averaging.every": "ema",
+}
 # A list is given whole: the table has another one for each key of its items.
 RECIPE_LISTS = ("progressive_resizing", "freeze")
 
@@ -72,6 +84,8 @@ def changed_recipe(key: str) -> dict[str, Any]:
     names = key.split(".")
     *parents, last = names[:1] if names[0] in RECIPE_LISTS else names
     change: dict[str, Any] = {last: yaml.safe_load(RECIPE_TABLE[key])}
+    if key in KINDS:
+        change["name"] = KINDS[key]
     for parent in reversed(parents):
         change = {parent: change}
     return change

@@ -1,33 +1,57 @@
-"""Small things to train on, shared by the tests of training, prediction and model files."""
+"""Small trainings, for the tests of training, launching and clusters."""
 
+import csv
 import math
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 import yaml
+from torch import nn
 
-from imagepipe.config.configuration import check
-from imagepipe.files import write_rows
-from imagepipe.training.loop import Trained, train
-from imagepipe.training.saving import Checkpoints
-from imagepipe.training.state import TrainingData
+from image_builders import CPU, MEAN, STD, noise
+from imagepipe.config.recipe import Recipe
+from imagepipe.interruption import StopRequest
+from imagepipe.progress import counter
+from imagepipe.training import checkpoint, loop
+from imagepipe.training.build import Training, build_training
+from imagepipe.training.history import EpochMetrics
+from imagepipe.training.loop import TrainingResult, train, train_epoch
+from imagepipe.training.saving import Checkpoints, Saver
+from imagepipe.training.state import TrainingData, TrainingSpec
 
-WORKFLOW = Path(__file__).parents[1] / "workflow"
-CLASSES = ("blue", "green", "red")
-MEANS = [0.5, 0.4, 0.3]
-DEVIATIONS = [0.2, 0.25, 0.3]
-CPU = torch.device("cpu")
-TIME_COLUMNS = ("seconds", "examples_per_second")
+RECIPES = Path(__file__).parents[1] / "workflow" / "recipes"
 
-# With images this small, several threads only wait for each other.
-torch.set_num_threads(1)
+LINEAR = {
+    "optimizer": {"lr": 0.1, "nesterov": True},
+    "schedule": {"name": "linear", "warmup": 0.25},
+    "loss": {"label_smoothing": 0.1},
+}
+EVERYTHING = {
+    "augmentation": {
+        "random_resized_crop": {"resize": 10},
+        "random_crop_padding": 1,
+        "horizontal_flip": True,
+        "color_jitter": {"brightness": 0.1, "contrast": 0.1, "saturation": 0.1, "hue": 0.02},
+        "cutout": 2,
+        "cutmix": 1.0,
+    },
+    "progressive_resizing": [{"until": 0.4, "scale": 0.75}],
+    "averaging": {"name": "ema", "decay": 0.5, "every": 1},
+    "test_time_augmentation": "flip",
+} | LINEAR
+# With 36 training images in batches of 8.
+STEPS_PER_EPOCH = 4
+SOME_METRICS = EpochMetrics(1, 0.5, 0.8, 0.7, 0.1, 100.0, 2.0, "cpu", "fp32")
 
 
-def complete_recipe(**sections: Any) -> dict[str, Any]:
-    """Return a recipe with all of the schema's defaults; by default a tiny network in fp32."""
-    schema = yaml.safe_load((WORKFLOW / "schemas" / "recipe.schema.yaml").read_text())
+def complete_recipe(**sections: Any) -> Recipe:
+    """Return a recipe with these sections; by default a tiny network in fp32."""
     small = {
         "model": {"name": "small_cnn", "width": 4},
         "batch_size": 8,
@@ -35,24 +59,20 @@ def complete_recipe(**sections: Any) -> dict[str, Any]:
         "optimizer": {"lr": 0.02},
         "precision": "fp32",
     }
-    return check(small | sections, schema, "test")
+    return Recipe.checked(small | sections, "test")
 
 
-def file_recipe(name: str) -> dict[str, Any]:
-    """Return one of the workflow's own recipes, complete."""
-    path = WORKFLOW / "recipes" / f"{name}.yaml"
-    return complete_recipe(**yaml.safe_load(path.read_text()))
+def file_recipe(name: str) -> Recipe:
+    """Return one of the workflow's own recipes."""
+    return Recipe.checked(yaml.safe_load((RECIPES / f"{name}.yaml").read_text()), name)
 
 
-def noise(count: int, size: int = 8, seed: int = 0) -> torch.Tensor:
-    """Return uint8 images [count, size, size, 3] that are all different."""
-    generator = torch.Generator().manual_seed(seed)
-    shape = (count, size, size, 3)
-    return torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
+def spec_of(recipe: Recipe, seed: int = 0) -> TrainingSpec:
+    return TrainingSpec(recipe, seed, MEAN, STD)
 
 
-def coloured(count: int, size: int = 8, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return noisy images whose class, one of three, is their brightest colour, and the classes."""
+def colored(count: int, size: int = 8, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return noisy images whose class, one of three, is their brightest color, and the classes."""
     labels = torch.arange(count) * 7 % 3
     images = noise(count, size, seed) // 4
     images[torch.arange(count), :, :, 2 - labels] += 128
@@ -60,18 +80,33 @@ def coloured(count: int, size: int = 8, seed: int = 0) -> tuple[torch.Tensor, to
 
 
 def training_data(train_images: int = 36, valid_images: int = 9) -> TrainingData:
-    """Return a set that is easily told apart, its training and validation rows mixed."""
-    images, labels = coloured(train_images + valid_images)
+    """Return images that are easy to tell apart, with training and validation rows mixed."""
+    images, labels = colored(train_images + valid_images)
     rows = np.random.default_rng(1).permutation(len(images))
     train_rows, valid_rows = np.sort(rows[:train_images]), np.sort(rows[train_images:])
-    return TrainingData(
-        images.numpy(), labels.numpy(), train_rows, valid_rows, 3, MEANS, DEVIATIONS
-    )
+    return TrainingData(images.numpy(), labels.numpy(), train_rows, valid_rows, 3)
+
+
+def all_images(count: int, size: int = 8) -> TrainingData:
+    """Return data without validation images."""
+    images, labels = colored(count, size)
+    rows = np.arange(count)
+    return TrainingData(images.numpy(), labels.numpy(), rows, rows[:0], 3)
+
+
+def build(
+    recipe: Recipe,
+    data: TrainingData | None = None,
+    *,
+    precision: str = "fp32",
+    device: torch.device = CPU,
+) -> Training:
+    return build_training(data or training_data(), spec_of(recipe), device, precision)
 
 
 def train_in(
     folder: Path,
-    recipe: dict[str, Any],
+    recipe: Recipe,
     data: TrainingData | None = None,
     *,
     seed: int = 0,
@@ -79,12 +114,11 @@ def train_in(
     device: torch.device = CPU,
     fingerprint: str = "fingerprint",
     seconds_between: float = math.inf,
-) -> Trained:
+) -> TrainingResult:
     """Train, with history.csv and the checkpoint in `folder`."""
     return train(
         data or training_data(),
-        recipe,
-        seed,
+        spec_of(recipe, seed),
         device,
         precision,
         folder / "history.csv",
@@ -92,24 +126,96 @@ def train_in(
     )
 
 
-def assert_same_weights(one: torch.nn.Module, other: torch.nn.Module) -> None:
+_undisturbed: dict[tuple[str, str], TrainingResult] = {}
+
+
+def undisturbed(recipe: Recipe, precision: str = "fp32") -> TrainingResult:
+    """Return the result of a training that nothing interrupts; it is trained once for all tests."""
+    key = (recipe.model_dump_json(), precision)
+    if key not in _undisturbed:
+        with TemporaryDirectory() as folder:
+            _undisturbed[key] = train_in(Path(folder), recipe, precision=precision)
+    return _undisturbed[key]
+
+
+def train_one_epoch(training: Training) -> tuple[float, float]:
+    """Train to the end of the epoch, without checkpoints, and begin the next one."""
+    saver = Saver(training, Checkpoints(Path("nowhere"), ""), StopRequest())
+    with counter(total=None, description="", unit="images") as bar:
+        result = train_epoch(training, saver, bar)
+    training.state.end_epoch(SOME_METRICS)
+    return result
+
+
+def one_epoch(
+    data: TrainingData, recipe: Recipe, epoch: int = 0
+) -> tuple[Training, list[torch.Tensor]]:
+    """Train a new model for an epoch; return the training, and the batches that the model saw."""
+    training = build(recipe, data)
+    training.state.history.extend([SOME_METRICS] * epoch)
+    batches: list[torch.Tensor] = []
+    training.model.register_forward_pre_hook(lambda _, inputs: batches.append(inputs[0].clone()))
+    train_one_epoch(training)
+    return training, batches
+
+
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
+def die() -> None:
+    raise Killed
+
+
+class Steps:
+    """Counts the steps of trainings, and calls a function before some of them."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.count = 0
+        self.before: dict[int, Callable[[], None]] = {}
+        train_step = loop.train_step
+
+        def counted(*args: Any) -> torch.Tensor:
+            self.before.get(self.count, lambda: None)()
+            self.count += 1
+            return train_step(*args)
+
+        patch.setattr(loop, "train_step", counted)
+
+
+def die_after_saving(epoch: int, patch: pytest.MonkeyPatch) -> None:
+    """Have trainings die after the checkpoint that follows an epoch."""
+    save = checkpoint.save
+
+    def save_and_die(folder: Path, state: dict[str, Any], fingerprint: str) -> None:
+        save(folder, state, fingerprint)
+        if len(state["history"]) == epoch:
+            raise Killed
+
+    patch.setattr(checkpoint, "save", save_and_die)
+
+
+def assert_same_weights(one: nn.Module, other: nn.Module) -> None:
     """Assert that two models have the same weights and statistics, bit for bit."""
     assert one.state_dict().keys() == other.state_dict().keys()
     for name, tensor in one.state_dict().items():
         assert torch.equal(tensor, other.state_dict()[name]), name
 
 
-def without_times(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return a history without the columns that no two runs share."""
-    return [{k: v for k, v in row.items() if k not in TIME_COLUMNS} for row in history]
+def without_times(history: list[EpochMetrics]) -> list[EpochMetrics]:
+    """Return a history without what no two runs share."""
+    return [replace(epoch, seconds=0.0, examples_per_second=0.0) for epoch in history]
 
 
-def write_packed(folder: Path, images: np.ndarray, labels: list[str], splits: list[str]) -> None:
-    """Write what the rules `pack` and `split` leave, and classes.txt."""
-    folder.mkdir(parents=True, exist_ok=True)
-    np.save(folder / "labelled.npy", images)
-    rows = [(row, f"id{row + 1}", label) for row, label in enumerate(labels)]
-    write_rows(folder / "labelled.csv", ("row", "id", "label"), rows)
-    split_rows = [(*row[1:], split) for row, split in zip(rows, splits, strict=True)]
-    write_rows(folder / "split.csv", ("id", "label", "split"), split_rows)
-    (folder / "classes.txt").write_text("".join(f"{name}\n" for name in CLASSES))
+def assert_same_result(one: TrainingResult, other: TrainingResult) -> None:
+    """Assert that two trainings had the same result, bit for bit."""
+    assert_same_weights(one.model, other.model)
+    assert without_times(one.history) == without_times(other.history)
+    assert one.valid_logits is not None
+    assert other.valid_logits is not None
+    assert one.valid_logits.tobytes() == other.valid_logits.tobytes()
+
+
+def read_history(folder: Path) -> list[dict[str, str]]:
+    with (folder / "history.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))

@@ -16,7 +16,7 @@ def request_of(script: str) -> Request:
     resources = properties["resources"]
     name = properties.get("rule") or properties["groupid"]
     if resources.get("nodes", 1) > 1:
-        sys.exit("error: nodes_per_run: only profiles/slurm has trainings on several nodes")
+        sys.exit("error: nodes: only profiles/slurm can give a training several nodes; set nodes=1")
     logs = Path(".snakemake") / "cluster_logs"
     logs.mkdir(parents=True, exist_ok=True)
     return Request(

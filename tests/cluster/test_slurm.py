@@ -30,7 +30,17 @@ PROFILE = (
     *("--slurm-init-seconds-before-status-checks", "1", "--seconds-between-status-checks", "1"),
     *("--latency-wait", "20"),
 )
-ONE_THREAD = ("data_threads=1", "training_threads=1", "training_mem_mb=2000", "layout=packed")
+TRAININGS = ("train", "retrain", "predict")
+PACKED = "layout=packed"
+
+
+def one_thread(*resources: str) -> tuple[str, ...]:
+    """Return what asks for one thread and little memory for each job, and for more resources."""
+    threads = (f"{rule}=1" for rule in ("extract", "pack", *TRAININGS))
+    memory = (f"{rule}:mem_mb=2000" for rule in TRAININGS)
+    return ("--set-threads", *threads, "--set-resources", *memory, *resources)
+
+
 KAGGLE = ("dataset=cifar10", "raw_dir=kaggle")
 # With GELU, as rounding makes a value on one side of a ReLU's bend come out on the other.
 SMOOTH = (
@@ -51,7 +61,7 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSlurm]:
 
 def override(epochs: int) -> str:
     return (
-        f"override={{epochs: {epochs}, batch_size: 10, least_steps_per_epoch: 1, precision: fp32, "
+        f"override={{epochs: {epochs}, batch_size: 10, min_steps_per_epoch: 1, precision: fp32, "
         "test_time_augmentation: none, freeze: [], model: {name: small_cnn, width: 8}}"
     )
 
@@ -117,7 +127,7 @@ def ways(slurm: LocalSlurm, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     # A node has two GPUs for Slurm, and none for PyTorch. Members without can run five at once.
     configs = {
         "sample": ("override={epochs: 1}",),
-        "two nodes": (*KAGGLE, SMOOTH, "nodes_per_run=2"),
+        "two nodes": (*KAGGLE, SMOOTH),
         "members": (*KAGGLE, override(epochs=8), "device=cpu", "members=5"),
         "real": (*KAGGLE, override(epochs=1), "device=cpu"),
     }
@@ -129,14 +139,15 @@ def ways(slurm: LocalSlurm, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     try:
         for name, project in projects.items():
             targets = models if name == "members" else ["submission.csv"]
-            config = (*ONE_THREAD, *configs[name])
-            ways[name] = Way.submit(project, *targets, config=config)
+            nodes = ("train:nodes=2", "retrain:nodes=2") if name == "two nodes" else ()
+            config = (PACKED, *configs[name])
+            ways[name] = Way.submit(project, *targets, *one_thread(*nodes), config=config)
         for name in set(names) - {"members"}:
             here = Project.copy_to(folder / f"{name} here")
             if archives[name].exists():
                 shutil.copytree(archives[name], here.directory / "kaggle")
-            config = tuple(item for item in ways[name].config if item != "nodes_per_run=2")
-            ways[f"{name} here"] = Way.start(here, "submission.csv", config=config)
+            arguments = ("submission.csv", *one_thread())
+            ways[f"{name} here"] = Way.start(here, *arguments, config=ways[name].config)
         yield ways
     finally:
         for way in ways.values():
@@ -165,8 +176,8 @@ def test_whatever_the_cluster_does_the_bytes_are_the_same(
     undisturbed, project = (Project.copy_to(tmp_path / name) for name in ("one", "other"))
     for each in (undisturbed, project):
         make_competition(each.directory / "kaggle", train=400, test=20)
-    trouble = ("--set-resources", f"train:slurm_partition={TROUBLED}")
-    config = (*ONE_THREAD, *KAGGLE, "checkpoint_minutes=0.005", override(epochs=280))
+    trouble = one_thread(f"train:slurm_partition={TROUBLED}")
+    config = (PACKED, *KAGGLE, "checkpoint_minutes=0.005", override(epochs=280))
     results = results_of(override(epochs=280))
     outputs = [
         f"{results}/seed0/train/{name}" for name in ("model.safetensors", "valid_logits.npz")
@@ -181,7 +192,7 @@ def test_whatever_the_cluster_does_the_bytes_are_the_same(
         (job,) = slurm.running("train", TROUBLED)
         return job
 
-    undisturbed_way = Way.start(undisturbed, outputs[0], config=config)
+    undisturbed_way = Way.start(undisturbed, outputs[0], *one_thread(), config=config)
     way = Way.submit(project, outputs[0], *trouble, config=config)
     for each_way in (undisturbed_way, way):
         request.addfinalizer(each_way.end)

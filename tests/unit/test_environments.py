@@ -1,8 +1,11 @@
 """The conda environments, the locks and the ranges say the same versions."""
 
+import ast
 import re
 import sys
 import tomllib
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -25,9 +28,18 @@ def locked(name: str) -> dict[str, str]:
 def test_a_conda_environment_has_the_versions_of_the_lock(name: str) -> None:
     environment = yaml.safe_load((ROOT / "envs" / f"{name}.yaml").read_text())
     (packages,) = (part["pip"] for part in environment["dependencies"] if isinstance(part, dict))
-    lock = locked("requirements.txt")
+    lock = locked("requirements-dev.txt")  # which has the extras as well
     assert packages
     assert dict(package.split("==") for package in packages).items() <= lock.items()
+
+
+def imported_packages(path: Path) -> Iterator[str]:
+    """Yield the first names of all that a Python file imports."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module.partition(".")[0]
 
 
 def test_a_conda_environment_has_what_its_scripts_import() -> None:
@@ -48,8 +60,7 @@ def test_a_conda_environment_has_what_its_scripts_import() -> None:
         modules = modules_of(scripts / script, scripts / "imagepipe")
         shown = {"imagepipe.errors", "imagepipe.config.last_words"}
         files += [file_of(module, scripts / "imagepipe") for module in modules | shown]
-        source = "\n".join(path.read_text() for path in files)
-        names = set(re.findall(r"^ *(?:import|from) (\w+)", source, flags=re.MULTILINE))
+        names = {name for path in files for name in imported_packages(path)}
         packages = names - set(sys.stdlib_module_names) - {"imagepipe", "job"}
         text = (ROOT / "envs" / f"{environment}.yaml").read_text()
         for package in packages:

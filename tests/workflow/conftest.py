@@ -26,8 +26,8 @@ OWN_DATASET = {
     "labels": {"file": "trainLabels.csv"},
     "sample_submission": "sampleSubmission.csv",
     "true_labels": "testLabels.csv",
-    "channel_means": [0.5, 0.5, 0.5],
-    "channel_deviations": [0.25, 0.25, 0.25],
+    "mean": [0.5, 0.5, 0.5],
+    "std": [0.25, 0.25, 0.25],
 }
 
 

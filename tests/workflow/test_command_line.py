@@ -96,8 +96,8 @@ def wait_for(path: Path) -> None:
 
 
 def test_a_program_that_fetch_lacks_is_named_before_any_job(project: Project) -> None:
-    module = project.folder / "workflow/scripts/imagepipe/sources/kaggle_command.py"
-    module.write_text(module.read_text().replace('which("kaggle"', 'which("no-such-kaggle"'))
+    module = project.folder / "workflow/scripts/imagepipe/config/download_tool.py"
+    module.write_text(module.read_text().replace('"kagglehub"', '"no_such_kagglehub"'))
     result = project.run("fetch", config=("dataset=cifar10",))
     assert result.code == 1
     assert len(result.errors) == 1, result.output

@@ -15,8 +15,8 @@ DATASET = {
     "labels": {"file": "labels.csv"},
     "train_folder": "learn.v2",
     "test_folder": "exam",
-    "channel_means": [0.5, 0.5, 0.5],
-    "channel_deviations": [0.25, 0.25, 0.25],
+    "mean": [0.5, 0.5, 0.5],
+    "std": [0.25, 0.25, 0.25],
 }
 CONFIG = ("dataset=own.yaml", "raw_dir=mine")
 

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 import yaml
 
-from imagepipe.config.source_hash import WITHOUT_EFFECT_ON_RESULTS, modules_of
-from project import QUICK, ROOT, Project
+from imagepipe.config.options import Options, sections
+from imagepipe.config.schemas import SCHEMAS
+from project import QUICK, Project
 from recipe_keys import OTHER_RECIPE_KEYS, RECIPE_TABLE, changed_recipe
 from snapshots import snapshot
 
@@ -66,14 +67,6 @@ CONFIG_TABLE: dict[str, tuple[str, set[str]]] = {
     "seed": ("seed=7", TRAINING),
     "members": ("members=2", ANOTHER_MEMBER),
     "device": ("device=cpu", NOTHING),
-    "gpus_per_run": ("gpus_per_run=2", NOTHING),
-    "nodes_per_run": ("nodes_per_run=2", NOTHING),
-    "data_threads": ("data_threads=1", NOTHING),
-    "data_mem_mb": ("data_mem_mb=100", NOTHING),
-    "data_runtime": ("data_runtime=1", NOTHING),
-    "training_threads": ("training_threads=1", NOTHING),
-    "training_mem_mb": ("training_mem_mb=100", NOTHING),
-    "training_runtime": ("training_runtime=1", NOTHING),
     "checkpoint_minutes": ("checkpoint_minutes=1", NOTHING),
     "prediction_batch_size": ("prediction_batch_size=7", onward("predict")),
     "allow_test_images_in_training": ("allow_test_images_in_training=true", NOTHING),
@@ -122,108 +115,14 @@ DATASET_TABLE: dict[str, tuple[Change, set[str]]] = {
         lambda d: d.update(submission={"label_column": "class"}),
         onward("submission"),
     ),
-    "channel_means": (
-        lambda d: d.update(channel_means=[0.4, 0.5, 0.6]),
+    "mean": (
+        lambda d: d.update(mean=[0.4, 0.5, 0.6]),
         TRAINING | {"check_data"},
     ),
-    "channel_deviations": (
-        lambda d: d.update(channel_deviations=[0.2, 0.2, 0.3]),
+    "std": (
+        lambda d: d.update(std=[0.2, 0.2, 0.3]),
         TRAINING | {"check_data"},
     ),
-}
-
-TABLES = {"tables", "true_labels"}
-# module of the library: the rules whose scripts use it; what comes after them reruns as well
-MODULE_TABLE: dict[str, set[str]] = {
-    "archives.parts": {"fetch", "extract", "pack"} | TABLES,
-    "archives.readers": {"fetch", "extract", "pack"} | TABLES,
-    "archives.seven_zip": {"fetch", "extract", "pack"} | TABLES,
-    "archives.seven_zip_table": {"fetch", "extract", "pack"} | TABLES,
-    "archives.toronto": {"extract", "pack"} | TABLES,
-    "augmentation.color": {"train", "retrain"},
-    "augmentation.mixing": {"train", "retrain"},
-    "augmentation.normalize": {"train", "retrain", "predict"},
-    "augmentation.randomness": {"train", "retrain"},
-    "augmentation.transforms": {"train", "retrain"},
-    "checks.channels": {"check_data"},
-    "checks.data_check": {"check_data"},
-    "checks.data_report": {"check_data"},
-    "checks.documents": {"check_data"},
-    "checks.duplicates": {"compare", "check_data", "train", "retrain"},
-    "checks.leakage": NOTHING,
-    "config.architectures": NOTHING,
-    "config.configuration": NOTHING,
-    "config.dataset_files": {"fetch", "extract", "pack"} | TABLES,
-    "config.hints": NOTHING,
-    "config.last_words": NOTHING,
-    "config.openmp": NOTHING,
-    "config.published": {"publish"},
-    "config.recipe_checks": NOTHING,
-    "config.runs": {"runs"},
-    "config.source_hash": NOTHING,
-    "config.summary": NOTHING,
-    "dataset.array_writing": {"pack"},
-    "dataset.decoding": {"pack"},
-    "dataset.extraction": {"extract"} | TABLES,
-    "dataset.image_sources": {"extract", "pack"} | TABLES,
-    "dataset.labels": {"labels", "score"},
-    "dataset.manifests": {"extract", "labels", "split", "reorganise", "pack", "score"} | TABLES,
-    "dataset.packed_chunks": {"compare", "check_data", "train", "retrain", "predict"},
-    "dataset.packed_images": {"check_data", "train", "retrain", "predict"},
-    "dataset.packing": {"pack"},
-    "dataset.reorganising": {"reorganise"},
-    "dataset.splitting": {"split"},
-    "dataset.submission_form": {"labels", "submission", "score"},
-    "device.cpu_precision": {"train", "retrain", "predict"},
-    "device.devices": {"train", "retrain", "predict"},
-    "device.gpu_claims": {"train", "retrain", "predict"},
-    "device.memory": {"train", "retrain", "predict"},
-    "distributed.processes": {"train", "retrain"},
-    "distributed.sync_batch_norm": {"train", "retrain"},
-    "errors": NOTHING,
-    "evaluation.plots": {"plots"},
-    "files": EVERY_RULE,
-    "interruption": {"fetch", "train", "retrain"},
-    "launch.launcher_process": NOTHING,
-    "launch.launching": {"train", "retrain"},
-    "launch.training_process": NOTHING,
-    "models.library_models": {"train", "retrain", "predict"},
-    "models.model_files": {"train", "retrain", "predict"},
-    "models.networks": {"train", "retrain", "predict"},
-    "models.whitening": {"train", "retrain"},
-    "models.wide_resnet": {"train", "retrain", "predict"},
-    "models.winograd": {"train", "retrain", "predict"},
-    "parallel": {"extract", "reorganise", "pack"} | TABLES,
-    "prediction.logits": {"train", "retrain", "predict", "submission"},
-    "prediction.predict": {"predict", "train", "retrain"},
-    "progress": NOTHING,
-    "selection.run_table": {"runs"},
-    "sorted_lines": {"extract"} | TABLES,
-    "sources.downloading": {"fetch"},
-    "sources.fetching": {"fetch"},
-    "sources.first_use": {"fetch"},
-    "sources.kaggle_command": {"fetch"},
-    "sources.sample_images": {"fetch"},
-    "submission.scoring": {"score"},
-    "submission.submission": {"submission"},
-    "texts": {"fetch", "extract", "labels", "pack", "submission", "score"} | TABLES,
-    "training.averaging": {"train", "retrain"},
-    "training.checkpoint": {"train", "retrain"},
-    "training.cuda_graphs": {"train", "retrain"},
-    "training.history": {"train", "retrain"},
-    "training.loop": {"train", "retrain"},
-    "training.muon": {"train", "retrain"},
-    "training.optimizers": {"train", "retrain"},
-    "training.runs": {"train", "retrain"},
-    "training.saving": {"train", "retrain"},
-    "training.state": {"train", "retrain"},
-}
-
-# The scripts of a rule that are not called as the rule is.
-SCRIPTS_OF = {
-    "pack": ("pack.py", "pack_archives.py"),
-    "tables": ("tables.py",),
-    "true_labels": ("tables.py",),
 }
 
 # Options with another value of which stages run again that read files as they were: which do, is
@@ -231,7 +130,7 @@ SCRIPTS_OF = {
 # ones, which copy a file and count right answers, run for nothing.
 REALLY_CHANGED = (
     *("valid_ratio", "split_seed", "members", "prediction_batch_size", "link_mode"),
-    "channel_means",
+    "mean",
 )
 LAST_ONES = {"score", "publish"}
 
@@ -244,12 +143,15 @@ def with_key(config: tuple[str, ...], change: str) -> tuple[str, ...]:
     return (*(item for item in config if not item.startswith(f"{key}=")), change)
 
 
-def leaf_keys(schema: dict[str, Any], prefix: str = "") -> Iterator[str]:
-    """Yield the dotted names of all keys of a schema that hold a value of their own."""
-    for key, subschema in schema["properties"].items():
-        inner = subschema.get("items", subschema)
-        if "properties" in inner:
-            yield from leaf_keys(inner, f"{prefix}{key}.")
+def leaf_keys(model: type[Options], prefix: str = "") -> Iterator[str]:
+    """Yield the dotted names of all keys that hold a value of their own, and of all kinds."""
+    for key, field in model.model_fields.items():
+        inner = sections(field.annotation)
+        if key == "name" and isinstance(field.default, str):
+            yield f"{prefix}{key}"
+        elif inner:
+            for one in inner:
+                yield from leaf_keys(one, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}"
 
@@ -274,14 +176,7 @@ def changed(path: Path, content: str) -> Iterator[None]:
     ],
 )
 def test_the_tables_have_every_key_of_the_schemas(schema: str, keys: set[str]) -> None:
-    path = ROOT / "workflow" / "schemas" / f"{schema}.schema.yaml"
-    assert keys == set(leaf_keys(yaml.safe_load(path.read_text())))
-
-
-def test_the_table_has_every_module_of_the_library() -> None:
-    library = ROOT / "workflow/scripts/imagepipe"
-    paths = (path.relative_to(library).with_suffix("") for path in library.rglob("*.py"))
-    assert set(MODULE_TABLE) == {".".join(p.parts) for p in paths if p.name != "__init__"}
+    assert keys == set(leaf_keys(SCHEMAS[schema]))
 
 
 def test_a_second_run_has_nothing_to_do_with_any_number_of_cores(finished: Finished) -> None:
@@ -297,6 +192,19 @@ def test_a_config_key_reruns_what_it_concerns(finished: Finished, key: str) -> N
     project, config = finished
     change, rules = CONFIG_TABLE[key]
     assert project.stale(config=with_key(config, change)) == rules
+
+
+def test_what_a_machine_has_reruns_nothing(finished: Finished) -> None:
+    project, config = finished
+    asked = (
+        "--set-threads",
+        "train=1",
+        "pack=1",
+        "--set-resources",
+        "train:gpu=2",
+        "pack:mem_mb=9",
+    )
+    assert project.stale("submission.csv", *asked, config=config) == NOTHING
 
 
 @pytest.mark.parametrize("key", ["optimizer.lr", "precision"])
@@ -342,10 +250,7 @@ def test_swapping_two_values_is_seen(finished: Finished) -> None:
     project, config = finished
     path = project.directory / "own.yaml"
     dataset = yaml.safe_load(path.read_text())
-    dataset["channel_means"], dataset["channel_deviations"] = (
-        dataset["channel_deviations"],
-        dataset["channel_means"],
-    )
+    dataset["mean"], dataset["std"] = dataset["std"], dataset["mean"]
     with changed(path, yaml.safe_dump(dataset)):
         assert project.stale(config=config) == TRAINING | {"check_data"}
 
@@ -361,25 +266,18 @@ def test_a_dataset_key_reruns_what_it_concerns(finished: Finished, key: str) -> 
         assert project.stale(config=config) == rules
 
 
-@pytest.mark.parametrize("module", MODULE_TABLE)
-def test_a_module_is_hashed_by_the_rules_that_use_it(module: str) -> None:
-    scripts = ROOT / "workflow" / "scripts"
-    effective = frozenset({f"imagepipe.{module}"}) - WITHOUT_EFFECT_ON_RESULTS
-    users = {
-        rule
-        for rule in EVERY_RULE
-        for script in SCRIPTS_OF.get(rule, (f"{rule}.py",))
-        if effective & modules_of(scripts / script, scripts / "imagepipe")
-    }
-    assert users == MODULE_TABLE[module]
-
-
-@pytest.mark.parametrize("module", ["decoding", "prediction", "progress"])
-def test_a_change_of_a_module_reruns_the_rules_that_use_it(finished: Finished, module: str) -> None:
+@pytest.mark.parametrize(
+    ("module", "rules"),
+    [("dataset/decoding", {"pack"}), ("prediction/predict", {"train", "retrain", "predict"})],
+)
+def test_a_change_of_a_module_reruns_the_rules_that_use_it(
+    finished: Finished, module: str, rules: set[str]
+) -> None:
+    """Which rules use which module is tested without Snakemake, in test_source_hash.py."""
     project, config = finished
     path = project.folder / "workflow" / "scripts" / "imagepipe" / f"{module}.py"
     with changed(path, path.read_text() + "\n# changed\n"):
-        assert project.stale(config=config) == onward(*MODULE_TABLE[module])
+        assert project.stale(config=config) == onward(*rules)
 
 
 def content(path: Path) -> object:

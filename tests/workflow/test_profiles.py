@@ -96,9 +96,10 @@ SLURM_COMMANDS = {
 
 
 @pytest.mark.parametrize(
-    ("config", "wanted", "unwanted"),
+    ("arguments", "config", "wanted", "unwanted"),
     [
         (
+            (),
             (),
             {
                 *("-p main", "--gpus=1", "--nodes=1", "--cpus-per-task=8", "--mem 8000"),
@@ -107,21 +108,32 @@ SLURM_COMMANDS = {
             {"--ntasks"},
         ),
         (
-            ("training_runtime=600", "training_mem_mb=16000", "training_threads=4"),
+            (
+                *("--set-threads", "train=4"),
+                *("--set-resources", "train:runtime=600", "train:mem_mb=16000"),
+            ),
+            (),
             {"-t 600", "--mem 16000", "--cpus-per-task=4"},
             set(),
         ),
-        (("device=cpu",), {"--ntasks=1", "--nodes=1"}, {"--gpus"}),
+        ((), ("device=cpu",), {"--ntasks=1", "--nodes=1"}, {"--gpus"}),
         (
-            ("gpus_per_run=2", "nodes_per_run=2"),
+            ("--set-resources", "train:gpu=4", "train:nodes=2"),
+            (),
             {"--gpus=4", "--nodes=2", "--ntasks=2"},
             {"per-gpu"},
         ),
-        (("device=cpu", "nodes_per_run=2"), {"--ntasks=2", "--nodes=2"}, {"--gpus"}),
+        (
+            ("--set-resources", "train:nodes=2"),
+            ("device=cpu",),
+            {"--ntasks=2", "--nodes=2"},
+            {"--gpus"},
+        ),
     ],
     ids=["as it is", "as configured", "CPU", "GPUs of two nodes", "CPUs of two nodes"],
 )
 def test_what_a_training_asks_slurm_for(
+    arguments: tuple[str, ...],
     config: tuple[str, ...],
     wanted: set[str],
     unwanted: set[str],
@@ -129,7 +141,7 @@ def test_what_a_training_asks_slurm_for(
     stand_ins: StandIns,
 ) -> None:
     stand_ins.add(SLURM_COMMANDS)
-    result = stand_ins.run(packed, train(0), *SLURM, config=config)
+    result = stand_ins.run(packed, train(0), *SLURM, *arguments, config=config)
     assert result.code == 1, result.output
     (line,) = stand_ins.submitted()
     # It is warned two minutes before its time is over.
@@ -155,8 +167,8 @@ def test_what_the_profile_proposes_in_comments_is_understood(
     stand_ins.run(packed, train(0), *arguments, config=())
     (line,) = stand_ins.submitted()
     for words in (
-        *("-A my-project", "-p gpu", "-C haswell", "--qos=normal"),
-        *("--gres=gpu:1", "--gpus=a100:1", "--signal=TERM@120"),
+        *("-A my-project", "-p gpu", "-C haswell", "--qos=normal", "--mem 16000", "-t 480"),
+        *("--gres=gpu:2", "--gpus=a100:2", "--signal=TERM@120"),
     ):
         assert f" {words} " in f"{line} "
 
@@ -166,7 +178,8 @@ def test_the_data_are_one_job_without_a_gpu(tmp_path: Path, stand_ins: StandIns)
     (project.directory / "kaggle").mkdir()
     make_competition(project.directory / "kaggle", train=20, test=10)
     stand_ins.add(SLURM_COMMANDS)
-    stand_ins.run(project, "submission.csv", *SLURM, config=("data_mem_mb=3000",))
+    memory = [f"{rule}:mem_mb=3000" for rule in ("extract", "labels", "pack", "compare")]
+    stand_ins.run(project, "submission.csv", *SLURM, "--set-resources", *memory, config=())
     (line,) = stand_ins.submitted()
     assert "--mem 3000" in line
     assert "-t 40" in line  # ten minutes for each of four stages

@@ -23,7 +23,7 @@ EPOCHS = 10
 IMAGES = 200 + 50 * STOPS
 OVERRIDE = (
     f"override={{epochs: {EPOCHS}, batch_size: 10, test_time_augmentation: none, "
-    "least_steps_per_epoch: 1, freeze: [], model: {name: small_cnn, width: 8}}"
+    "min_steps_per_epoch: 1, freeze: [], model: {name: small_cnn, width: 8}}"
 )
 CHECKPOINT_SECONDS = 0.5
 CONFIG = (
@@ -280,7 +280,8 @@ def test_cores_and_folders_change_no_byte_at_equal_threads(tmp_path: Path) -> No
     # gpu=0 means the CPU, whatever the device asked for, and whether there is a GPU or not.
     result = other.run(
         *("submission.csv", "--resources", "gpu=0"),
-        config=(*config, "device=cuda", "training_threads=1"),
+        *("--set-threads", "train=1", "retrain=1", "predict=1"),
+        config=(*config, "device=cuda"),
         cores="2",
     )
     assert result.code == 0, result.output

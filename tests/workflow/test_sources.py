@@ -30,7 +30,7 @@ def kaggle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]
 
 @installed
 @pytest.mark.usefixtures("kaggle")
-def test_the_competition_is_downloaded_by_its_command(
+def test_the_competition_is_downloaded_by_kagglehub(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = ("dataset=cifar10",)
@@ -49,8 +49,9 @@ def test_the_competition_is_downloaded_by_its_command(
     assert project.stale("pack", config=config) == set()
 
 
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_a_killed_download_is_carried_on_with(
-    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
     make_tiny_zip(tmp_path, train=200)
     archive = tmp_path / "kaggle_cifar10_tiny.zip"
@@ -91,7 +92,10 @@ def test_a_killed_download_is_carried_on_with(
         while not partial.is_file() or partial.stat().st_size < half // 2:
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        kill_group(process, signal.SIGKILL)
+        kill_group(process, number)
+        if number == signal.SIGINT:
+            last = project.read("logs/mine/fetch.log").decode().splitlines()[-1]
+            assert last == "stopped by SIGINT while downloading; call again to carry on"
         closing.set()
         kept = partial.stat().st_size
         assert project.run("--unlock", config=config).code == 0

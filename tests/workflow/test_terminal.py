@@ -18,7 +18,7 @@ CONFIG = ("dataset=cifar10", "raw_dir=kaggle", QUICK)
 RUN = run_of(QUICK)
 RESULTS = f"results/cifar10/{RUN}/seed0"
 LOCKED = "error: this folder is locked: another snakemake works in it, or was killed in it; "
-EARLIER = f"submission.csv is still that of an earlier call: dataset cifar10, run {RUN}"
+EARLIER = f"submission.csv is still from an earlier call: dataset cifar10, run {RUN}"
 
 
 @dataclass(frozen=True)

@@ -161,7 +161,8 @@ def test_a_users_own_dataset_and_recipe_files(project: Project) -> None:
 
 
 def test_several_processes_train_for_the_whole_way(project: Project) -> None:
-    result = project.run("submission.csv", config=(QUICK, "gpus_per_run=2", "layout=packed"))
+    processes = ("--set-resources", "train:processes=2", "retrain:processes=2")
+    result = project.run("submission.csv", *processes, config=(QUICK, "layout=packed"))
     assert result.code == 0, result.output
     assert len(rows_of(project)) == 500
     for name in ("train", "retrain"):

@@ -1,11 +1,6 @@
 # A look at the data before training.
 
 
-# It reads the arrays once, and waits for the split, which is made where Snakemake runs.
-localrules:
-    check_data,
-
-
 # A training refuses images of the test set by this file, not by the report, so that a report in
 # other words trains nothing again. The report as an `ancient` input would not do: where the rule of
 # such an input has to run, Snakemake 9 overlooks what follows it, even if it is stale or missing.
@@ -62,10 +57,12 @@ rule check_data:
         f"{LOGS}/check_data.benchmark.tsv"
     # Ahead of the trainings: it is there to be read when they refuse the data.
     priority: 2
+    # It reads the arrays once, and waits for the split, which is drawn where Snakemake runs.
+    localrule: True
     conda:
         "../../envs/data.yaml"
     params:
-        options=options(**select(DATASET, "channel_means", "channel_deviations")),
+        options=options(**select(DATASET, "mean", "std")),
         code=code("check_data.py"),
     message:
         "Look at the data"

@@ -1,24 +1,10 @@
 # From the source's archives to two arrays of pixels.
 
-from imagepipe.config.dataset_files import (
-    refuse_own_folder,
-    sources_in,
-    state_of_images,
-    table_names,
-)
+from imagepipe.config.dataset import Source
+from imagepipe.config.dataset_files import sources_in, state_of_images, table_names
 
 RAW_DIR = Path(config["raw_dir"]).expanduser() if config["raw_dir"] else None
-if RAW_DIR:
-    try:
-        refuse_own_folder(
-            RAW_DIR, DATASET, [Path(p) for p in (DATA, "results", "logs", ".snakemake")]
-        )
-    except UserError as error:
-        sys.exit(f"error: {error}")
 SOURCES = sources_in(RAW_DIR, DATASET) if RAW_DIR else []
-# Snakemake takes braces in the path of an input for a wildcard, and there is no way to quote them.
-# Of such a file, size and time are an option instead.
-BRACED = [path for path in SOURCES if "{" in str(path)]
 # The true labels are kept apart: only `score` reads them.
 TABLE_NAMES = table_names(DATASET)
 TRUE_LABELS = {
@@ -27,45 +13,33 @@ TRUE_LABELS = {
 TABLES = {table: f"{DATA}/extracted/{name}" for table, name in TABLE_NAMES.items()}
 
 
-# On a cluster, `fetch` stays where there is a network, and so do stages that read tables. Those that
-# unpack and decode are one job, the group "data", in which each waits for the one before: Snakemake
-# would ask for the cores and the memory of all that could go side by side.
-localrules:
-    fetch,
-    tables,
-    split,
+# On a cluster, `fetch` runs where there is a network, and so do the stages that read tables. Those
+# that unpack and decode are one job, the group "data", in which each waits for the one before:
+# Snakemake would ask for the cores and the memory of all that could go side by side.
 
 
 rule fetch:
     input:
         # The user's own files, wherever those of the workflow are kept.
-        [local(str(path)) for path in SOURCES if path not in BRACED],
+        [local(str(path)) for path in SOURCES],
     output:
-        files=[f"{DATA}/raw/{file['name']}" for file in DATASET["files"]],
+        files=[f"{DATA}/raw/{file.name}" for file in DATASET.files],
         sums=f"{DATA}/raw/SHA256SUMS",
     log:
         f"{LOGS}/fetch.log",
+    localrule: True
     conda:
         "../../envs/data.yaml"
     params:
-        # A function, as Snakemake looks for wildcards in a text, too.
+        # A function: in a text, Snakemake would look for wildcards.
         options=lambda wildcards: options(
             raw_dir=str(RAW_DIR) if RAW_DIR else None,
-            braced=[[p.stat().st_size, p.stat().st_mtime_ns] for p in BRACED],
             images=(
                 state_of_images(RAW_DIR, DATASET)
-                if DATASET["source"] == "folder"
+                if RAW_DIR and DATASET.source == "folder"
                 else None
             ),
-            **select(
-                DATASET,
-                "source",
-                "competition",
-                "files",
-                "bundle",
-                "train_folder",
-                "test_folder",
-            ),
+            source=DATASET.part(Source),
         ),
         code=code("fetch.py"),
     message:
@@ -74,21 +48,14 @@ rule fetch:
         "../scripts/fetch.py"
 
 
-# What of a dataset file says where images and tables are in its files.
-CONTENTS = dict(
-    files=[{"name": file["name"]} for file in DATASET["files"]],
-    **select(
-        DATASET,
-        "source",
-        "archive_format",
-        "train_folder",
-        "test_folder",
-    ),
-    # Image files have their size in themselves; the Toronto archive's rows have not.
-    image_size=(
-        DATASET["image_size"] if DATASET["archive_format"] == "cifar_python" else None
-    ),
-)
+# What in a dataset file says where images and tables are in its files.
+CONTENTS = select(
+    DATASET, "source", "archive_format", "train_folder", "test_folder"
+) | {"files": [{"name": file.name} for file in DATASET.files]}
+if DATASET.archive_format == "cifar_python":
+    # The rows of the Toronto archive do not tell; image files do.
+    CONTENTS["image_size"] = DATASET.image_size
+IMAGE_CONTENTS = CONTENTS | select(DATASET, "image_extension")
 
 
 rule extract:
@@ -110,15 +77,11 @@ rule extract:
         "data"
     conda:
         "../../envs/data.yaml"
-    threads: DATA_THREADS
+    threads: EVERY_CORE
     resources:
         **DATA_RESOURCES,
     params:
-        options=options(
-            **CONTENTS,
-            **select(DATASET, "image_extension"),
-            **select(config, "layout"),
-        ),
+        options=options(contents=IMAGE_CONTENTS, layout=config["layout"]),
         code=code("extract.py"),
     message:
         "Unpack the archives"
@@ -134,10 +97,11 @@ rule tables:
         **TABLES,
     log:
         f"{LOGS}/tables.log",
+    localrule: True
     conda:
         "../../envs/data.yaml"
     params:
-        options=options(tables=TABLE_NAMES, **CONTENTS),
+        options=options(tables=TABLE_NAMES, contents=CONTENTS),
         code=code("tables.py"),
     message:
         "Take the tables from the files"
@@ -161,7 +125,7 @@ if TRUE_LABELS:
         conda:
             "../../envs/data.yaml"
         params:
-            options=options(tables=TRUE_LABELS, **CONTENTS),
+            options=options(tables=TRUE_LABELS, contents=CONTENTS),
             code=code("tables.py"),
         message:
             "Take the true labels from the files"
@@ -189,7 +153,7 @@ rule labels:
     params:
         options=options(
             **select(DATASET, "labels", "image_extension", "sample_submission"),
-            **select(config, "on_bad_image"),
+            on_bad_image=config["on_bad_image"],
         ),
         code=code("labels.py"),
     message:
@@ -205,24 +169,19 @@ rule split:
         split=f"{DATA}/split.csv",
     log:
         f"{LOGS}/split.log",
+    localrule: True
     conda:
         "../../envs/data.yaml"
     params:
-        options=options(**select(config, "valid_ratio", "split_seed")),
+        options=options(
+            valid_ratio=config["valid_ratio"], split_seed=config["split_seed"]
+        ),
         code=code("split.py"),
     message:
         "Draw the validation set"
     script:
         "../scripts/split.py"
 
-
-PACKED = dict(
-    labelled=f"{DATA}/packed/labelled.npy",
-    labelled_table=f"{DATA}/packed/labelled.csv",
-    test=f"{DATA}/packed/test.npy",
-    test_table=f"{DATA}/packed/test.csv",
-    decoded=f"{DATA}/packed/decoded.json",
-)
 
 if config["layout"] == "folders":
 
@@ -243,74 +202,53 @@ if config["layout"] == "folders":
             f"{LOGS}/reorganise.benchmark.tsv"
         conda:
             "../../envs/data.yaml"
-        threads: DATA_THREADS
+        threads: EVERY_CORE
         resources:
             **DATA_RESOURCES,
         params:
-            options=options(**select(config, "link_mode")),
+            options=options(link_mode=config["link_mode"]),
             code=code("reorganise.py"),
         message:
             "Link the images into the book's folders"
         script:
             "../scripts/reorganise.py"
 
-    rule pack:
-        input:
-            images=rules.extract.output.images,
-            manifest=rules.extract.output.manifest,
-            labels=rules.labels.output.labels,
-        output:
-            **PACKED,
-        log:
-            f"{LOGS}/pack.log",
-        benchmark:
-            f"{LOGS}/pack.benchmark.tsv"
-        group:
-            "data"
-        conda:
-            "../../envs/data.yaml"
-        threads: DATA_THREADS
-        resources:
-            **DATA_RESOURCES,
-        params:
-            options=options(
-                **select(DATASET, "image_size"),
-                **select(config, "on_bad_image"),
-            ),
-            code=code("pack.py"),
-        message:
-            "Decode every image once"
-        script:
-            "../scripts/pack.py"
 
-else:
-
-    rule pack:
-        input:
-            files=rules.fetch.output.files,
-            sums=rules.fetch.output.sums,
-            manifest=rules.extract.output.manifest,
-            labels=rules.labels.output.labels,
-        output:
-            **PACKED,
-        log:
-            f"{LOGS}/pack.log",
-        benchmark:
-            f"{LOGS}/pack.benchmark.tsv"
-        group:
-            "data"
-        conda:
-            "../../envs/data.yaml"
-        threads: DATA_THREADS
-        resources:
-            **DATA_RESOURCES,
-        params:
-            options=options(
-                **CONTENTS | select(DATASET, "image_extension", "image_size"),
-                **select(config, "on_bad_image"),
-            ),
-            code=code("pack_archives.py"),
-        message:
-            "Decode every image once, from the archives"
-        script:
-            "../scripts/pack_archives.py"
+rule pack:
+    input:
+        **(
+            {"images": rules.extract.output.images}
+            if config["layout"] == "folders"
+            else {"files": rules.fetch.output.files, "sums": rules.fetch.output.sums}
+        ),
+        manifest=rules.extract.output.manifest,
+        labels=rules.labels.output.labels,
+    output:
+        labelled=f"{DATA}/packed/labelled.npy",
+        labelled_table=f"{DATA}/packed/labelled.csv",
+        test=f"{DATA}/packed/test.npy",
+        test_table=f"{DATA}/packed/test.csv",
+        decoded=f"{DATA}/packed/decoded.json",
+    log:
+        f"{LOGS}/pack.log",
+    benchmark:
+        f"{LOGS}/pack.benchmark.tsv"
+    group:
+        "data"
+    conda:
+        "../../envs/data.yaml"
+    threads: EVERY_CORE
+    resources:
+        **DATA_RESOURCES,
+    params:
+        options=options(
+            image_size=DATASET.image_size,
+            on_bad_image=config["on_bad_image"],
+            layout=config["layout"],
+            contents=IMAGE_CONTENTS if config["layout"] == "packed" else None,
+        ),
+        code=code("pack.py"),
+    message:
+        "Decode every image once"
+    script:
+        "../scripts/pack.py"

@@ -5,10 +5,6 @@
 ARITHMETIC = ("precision", "tf32", "deterministic")
 
 
-localrules:
-    submission,
-
-
 rule predict:
     input:
         model=rules.retrain.output.model,
@@ -22,10 +18,10 @@ rule predict:
         f"{LOGS}/{{run}}/seed{{seed}}/predict.benchmark.tsv"
     conda:
         "../../envs/train.yaml"
-    threads: TRAINING_THREADS
+    threads: EVERY_CORE
     resources:
         **TRAINING_RESOURCES,
-        gpu=min(1, GPUS_PER_NODE),
+        gpu=GPU,
         nodes=1,
     params:
         options=options(
@@ -41,11 +37,7 @@ rule predict:
 
 rule submission:
     input:
-        **(
-            {"sample": TABLES["sample_submission"]}
-            if DATASET["sample_submission"]
-            else {}
-        ),
+        **({"sample": TABLES["sample_submission"]} if DATASET.sample_submission else {}),
         logits=expand(f"{FINAL}/test_logits.npz", run=RUN, seed=SEEDS),
     output:
         submission=report(
@@ -55,6 +47,7 @@ rule submission:
         ),
     log:
         f"{LOGS}/submission.log",
+    localrule: True
     conda:
         "../../envs/data.yaml"
     params:
@@ -66,7 +59,7 @@ rule submission:
         "../scripts/submission.py"
 
 
-if DATASET["true_labels"]:
+if DATASET.true_labels:
 
     rule score:
         input:
@@ -85,7 +78,7 @@ if DATASET["true_labels"]:
             "../../envs/data.yaml"
         params:
             options=options(
-                labels=select(DATASET["labels"], "id_column", "label_column"),
+                labels=select(DATASET.labels, "id_column", "label_column"),
                 **select(DATASET, "image_extension"),
             ),
             code=code("score.py"),

@@ -1,11 +1,6 @@
 # Figures for `snakemake --report report.html`, and the submission's final place.
 
 
-localrules:
-    plots,
-    publish,
-
-
 rule plots:
     input:
         history=f"{RESULTS}/{{run}}/seed{{seed}}/{{training}}/history.csv",
@@ -20,6 +15,7 @@ rule plots:
         f"{LOGS}/{{run}}/seed{{seed}}/plots-{{training}}.log",
     wildcard_constraints:
         training="train|final",
+    localrule: True
     conda:
         "../../envs/data.yaml"
     params:
@@ -36,7 +32,7 @@ rule plots:
 # The main call leaves all that the report shows, not the submission alone.
 rule publish:
     input:
-        rules.score.output.score if DATASET["true_labels"] else [],
+        rules.score.output.score if DATASET.true_labels else [],
         expand(
             f"{RESULTS}/{{run}}/seed{{seed}}/{{training}}/curves.svg",
             run=RUN,
@@ -54,6 +50,7 @@ rule publish:
         record="results/submission.json",
     log:
         f"{LOGS}/publish.log",
+    localrule: True
     conda:
         "../../envs/data.yaml"
     params:

@@ -1,22 +1,26 @@
 # From the pixels to a model that is trained on every labelled image.
 
+from imagepipe.config.runs import validated_runs
+
 TRAINING_OPTIONS = {
-    "recipe": RECIPE,
-    **select(DATASET, "channel_means", "channel_deviations"),
+    "recipe": RECIPE.model_dump(exclude=set(NOT_OF_A_RUN)),
+    **select(DATASET, "mean", "std"),
 }
 
-NODES = {
-    "gpu": GPUS_PER_NODE * config["nodes_per_run"],
-    "nodes": config["nodes_per_run"],
-}
-if config["nodes_per_run"] > 1:
-    # For Snakemake's Slurm executor: one task on each node, whatever GPUs it has, which the script
-    # starts itself (by srun, as those of MPI do).
-    NODES |= {"mpi": "srun", "tasks": config["nodes_per_run"], "tasks_per_gpu": 0}
 
-
-localrules:
-    runs,
+def training_resources(rule):
+    """What a training asks for: each of its GPUs, counted over all nodes, has a process."""
+    # Under the name that the rule has where this workflow is a module.
+    name = workflow.modifier.modify_rulename(rule)
+    asked = workflow.resource_settings.overwrite_resources.get(name, {})
+    nodes = asked["nodes"] if "nodes" in asked else 1
+    nodes = int(getattr(nodes, "value", nodes))
+    resources = {**TRAINING_RESOURCES, "gpu": GPU * nodes, "nodes": nodes}
+    if nodes > 1:
+        # For Snakemake's Slurm executor: one task on each node, whatever GPUs it has, which the
+        # script starts itself (by srun, as those of MPI do).
+        resources |= {"mpi": "srun", "tasks": nodes, "tasks_per_gpu": 0}
+    return resources
 
 
 rule train:
@@ -40,15 +44,14 @@ rule train:
     priority: 1
     conda:
         "../../envs/train.yaml"
-    threads: TRAINING_THREADS
+    threads: EVERY_CORE
     resources:
-        **NODES,
-        **TRAINING_RESOURCES,
+        **training_resources("train"),
     params:
         options=lambda wildcards: options(seed=int(wildcards.seed), **TRAINING_OPTIONS),
         code=code("train.py"),
         # Not an output: it must outlive a job that is killed, so that the next one carries on.
-        checkpoint=f"{RESULTS}/{{run}}/seed{{seed}}/.checkpoint/train",
+        checkpoint=f"{PREFIX}{RESULTS}/{{run}}/seed{{seed}}/.checkpoint/train",
     message:
         "Train {wildcards.run}, seed {wildcards.seed}, and validate it"
     script:
@@ -67,12 +70,18 @@ rule runs:
         ),
     log:
         f"{LOGS}/runs.log",
+    localrule: True
     conda:
         "../../envs/data.yaml"
     params:
         # Those of other calls are no inputs: this call is not to train them again.
         options=options(
-            runs=sorted({(RUN, config["seed"]), *validated_runs(Path(RESULTS))})
+            runs=sorted(
+                {
+                    (RUN, config["seed"]),
+                    *validated_runs(Path(f"{PREFIX}{RESULTS}")),
+                }
+            )
         ),
         code=code("runs.py"),
     message:
@@ -81,7 +90,7 @@ rule runs:
         "../scripts/runs.py"
 
 
-rule retrain:
+use rule train as retrain with:
     input:
         images=rules.pack.output.labelled,
         table=rules.pack.output.labelled_table,
@@ -96,17 +105,10 @@ rule retrain:
         f"{LOGS}/{{run}}/seed{{seed}}/retrain.log",
     benchmark:
         f"{LOGS}/{{run}}/seed{{seed}}/retrain.benchmark.tsv"
-    conda:
-        "../../envs/train.yaml"
-    threads: TRAINING_THREADS
+    priority: 0
     resources:
-        **NODES,
-        **TRAINING_RESOURCES,
+        **training_resources("retrain"),
     params:
-        options=lambda wildcards: options(seed=int(wildcards.seed), **TRAINING_OPTIONS),
-        code=code("retrain.py"),
-        checkpoint=f"{RESULTS}/{{run}}/seed{{seed}}/.checkpoint/final",
+        checkpoint=f"{PREFIX}{RESULTS}/{{run}}/seed{{seed}}/.checkpoint/final",
     message:
         "Train {wildcards.run}, seed {wildcards.seed}, on all labelled images"
-    script:
-        "../scripts/retrain.py"

@@ -8,17 +8,13 @@ from imagepipe.prediction.predict import predict_test
 
 
 def main(snakemake) -> None:
-    options = json.loads(snakemake.params.options)
     predict_test(
         Path(snakemake.input.model),
         Path(snakemake.input.images),
         Path(snakemake.input.table),
         Path(snakemake.output.logits),
-        batch_size=options["batch_size"],
-        precision_option=options["precision"],
-        tf32=options["tf32"],
-        deterministic=options["deterministic"],
-        device_option=snakemake.config["device"],
+        **json.loads(snakemake.params.options),
+        device=snakemake.config["device"],
         gpus=snakemake.resources.gpu,
         threads=snakemake.threads,
     )

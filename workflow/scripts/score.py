@@ -13,8 +13,8 @@ def main(snakemake) -> None:
     result = score(
         Path(snakemake.input.submission),
         Path(snakemake.input.true_labels),
-        options["labels"],
-        options["image_extension"],
+        **options["labels"],
+        image_extension=options["image_extension"],
     )
     logging.getLogger(__name__).info("accuracy %.4f on %d images", *result.values())
     write_score(Path(snakemake.output.score), result)

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import job
+from imagepipe.config.dataset import Submission
 from imagepipe.prediction.logits import read_predictions
 from imagepipe.submission.submission import write_submission
 
@@ -14,7 +15,7 @@ def main(snakemake) -> None:
     write_submission(
         [read_predictions(Path(path)) for path in snakemake.input.logits],
         Path(sample) if sample else None,
-        options["submission"],
+        Submission.model_validate(options["submission"]),
         Path(snakemake.output.submission),
         options["image_extension"],
     )

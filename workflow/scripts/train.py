@@ -1,12 +1,19 @@
-"""Rule `train`: a model that is validated on the images held out."""
+"""Rules `train`, on the images that are not held out, and `retrain`, on all labelled images."""
 
 import json
 from pathlib import Path
 
 import job
 from imagepipe.checks.leakage import refuse_test_images
+from imagepipe.config.recipe import Recipe
 from imagepipe.launch.launching import run_training
-from imagepipe.training.runs import Inputs, Machine, Outputs, Run
+from imagepipe.training.runs import Machine, Run, TrainingInputs, TrainingOutputs
+from imagepipe.training.state import TrainingSpec
+
+
+def paths(files, *names):
+    """Return those of a job's files that the rule has, by name."""
+    return {name: Path(files[name]) for name in names if files.get(name)}
 
 
 def main(snakemake) -> None:
@@ -14,32 +21,25 @@ def main(snakemake) -> None:
         Path(snakemake.input.duplicates),
         allowed=snakemake.config["allow_test_images_in_training"],
     )
+    resources, options = snakemake.resources, json.loads(snakemake.params.options)
+    options["recipe"] = Recipe.model_validate(options["recipe"])
+    outputs = ("model", "history", "metrics", "settings", "valid_logits")
     run_training(
         Run(
             snakemake.wildcards.run,
-            Inputs(
-                images=Path(snakemake.input.images),
-                table=Path(snakemake.input.table),
-                classes=Path(snakemake.input.classes),
-                split=Path(snakemake.input.split),
-            ),
-            Outputs(
-                model=Path(snakemake.output.model),
-                history=Path(snakemake.output.history),
-                metrics=Path(snakemake.output.metrics),
-                settings=Path(snakemake.output.settings),
-                valid_logits=Path(snakemake.output.valid_logits),
-            ),
-            json.loads(snakemake.params.options),
+            TrainingInputs(**paths(snakemake.input, "images", "table", "classes", "split")),
+            TrainingOutputs(**paths(snakemake.output, *outputs)),
+            TrainingSpec(**options),
             snakemake.params.code,
             Path(snakemake.params.checkpoint),
             Machine(
                 device=snakemake.config["device"],
-                gpus=snakemake.resources.gpu,
+                gpus=resources.gpu,
                 threads=snakemake.threads,
                 checkpoint_minutes=snakemake.config["checkpoint_minutes"],
-                processes_per_node=snakemake.config["gpus_per_run"],
-                nodes=snakemake.config["nodes_per_run"],
+                processes_per_node=resources.get("processes")
+                or max(1, resources.gpu // resources.nodes),
+                nodes=resources.nodes,
             ),
         )
     )

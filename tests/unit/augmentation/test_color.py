@@ -1,4 +1,4 @@
-"""Changes of colour on whole batches, against torchvision's image by image."""
+"""Changes of color on whole batches, against torchvision's image by image."""
 
 from collections.abc import Callable
 
@@ -6,13 +6,13 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional as tv
 
+from image_builders import noise
 from imagepipe.augmentation.color import (
     adjust_brightness,
     adjust_contrast,
     adjust_hue,
     adjust_saturation,
 )
-from training_builders import noise
 
 CHANGES = [
     (adjust_brightness, tv.adjust_brightness),
@@ -26,14 +26,14 @@ Change = Callable[..., torch.Tensor]
 
 
 def images() -> torch.Tensor:
-    """Return images [40, 3, 8, 8] in 0…1: noise, then greys, then each pure colour and pairs."""
+    """Return images [40, 3, 8, 8] in 0…1: noise, then grays, then each pure color and pairs."""
     random = noise(20, 8).permute(0, 3, 1, 2) / 255
-    grey = random[:10, :1].expand(-1, 3, -1, -1)
+    gray = random[:10, :1].expand(-1, 3, -1, -1)
     corners = torch.tensor([[float(n >> bit & 1) for bit in range(3)] for n in range(8)])
     pure = corners[:, :, None, None].expand(-1, -1, 8, 8)
     equal_pairs = random[:2].clone()
     equal_pairs[0, 1], equal_pairs[1, 2] = equal_pairs[0, 0], equal_pairs[1, 1]
-    return torch.cat((random, grey, pure, equal_pairs))
+    return torch.cat((random, gray, pure, equal_pairs))
 
 
 def factors(name: str, count: int) -> torch.Tensor:

@@ -10,26 +10,28 @@ from torchvision import transforms
 from torchvision.transforms import functional as pil_functional
 from torchvision.transforms.v2 import functional as tv
 
-from imagepipe.augmentation.normalize import Standardisation
+from image_builders import noise
+from imagepipe.augmentation.normalize import Normalize
 from imagepipe.augmentation.transforms import (
-    Draws,
+    AugmentationDraws,
     augment,
     cut_out,
-    draw,
+    draw_augmentation,
     resized_crop,
     shift_and_flip,
 )
-from training_builders import complete_recipe, noise
+from imagepipe.config.recipe import Augmentation
 
 BOOK_CROP = {"resize": 40, "min_area": 0.64, "max_area": 1.0}
 # Leaves pixels as they are, in 0…1.
-NONE = Standardisation.of([0.0] * 3, [1.0] * 3, torch.device("cpu"))
-COLOURS = ("brightness", "contrast", "saturation", "hue")
+NONE = Normalize.from_statistics([0.0] * 3, [1.0] * 3, torch.device("cpu"))
+COLORS = ("brightness", "contrast", "saturation", "hue")
 
 
-def options(**changes: Any) -> dict[str, Any]:
-    """Return a recipe's `augmentation`, complete."""
-    return complete_recipe(augmentation=changes)["augmentation"]
+def drawn(
+    count: int, size: int = 32, seed: int = 0, epoch: int = 0, **changes: Any
+) -> AugmentationDraws:
+    return draw_augmentation(Augmentation(**changes), count, size, seed, epoch)
 
 
 def float_images(count: int, size: int = 32) -> torch.Tensor:
@@ -77,7 +79,7 @@ def test_resized_crop_is_torchvisions_resize_crop_and_resize(
         torch.testing.assert_close(result, expected, rtol=0, atol=1e-5)
 
 
-def test_resized_crop_is_within_two_grey_levels_of_pillows_as_in_the_book() -> None:
+def test_resized_crop_is_within_two_gray_levels_of_pillows_as_in_the_book() -> None:
     chosen = squares(40, range(32, 41))
     images = noise(len(chosen), 32)
     side, top, left = torch.tensor(chosen).T
@@ -96,7 +98,7 @@ def test_squares_are_drawn_as_by_torchvisions_random_resized_crop() -> None:
     for _ in range(8_000):
         top, left, side, _ = transforms.RandomResizedCrop.get_params(image, (0.64, 1.0), (1.0, 1.0))
         theirs.update([("top", side, top), ("left", side, left)])
-    draws = draw(options(random_resized_crop=BOOK_CROP), 80_000, 32, seed=0, epoch=0)
+    draws = drawn(80_000, random_resized_crop=BOOK_CROP)
     sides = draws.crop_side.tolist()
     ours = Counter(("top", *pair) for pair in zip(sides, draws.crop_top.tolist(), strict=True))
     ours.update(("left", *pair) for pair in zip(sides, draws.crop_left.tolist(), strict=True))
@@ -107,7 +109,7 @@ def test_squares_are_drawn_as_by_torchvisions_random_resized_crop() -> None:
 
 
 def test_corners_of_squares_are_spread_over_both_axes_independently() -> None:
-    draws = draw(options(random_resized_crop=BOOK_CROP), 80_000, 32, seed=0, epoch=0)
+    draws = drawn(80_000, random_resized_crop=BOOK_CROP)
     chosen = draws.crop_side == 38
     corners = Counter(
         zip(draws.crop_top[chosen].tolist(), draws.crop_left[chosen].tolist(), strict=True)
@@ -119,7 +121,7 @@ def test_corners_of_squares_are_spread_over_both_axes_independently() -> None:
 
 def test_least_and_largest_area_bound_the_squares() -> None:
     crop = {"resize": 20, "min_area": 0.25, "max_area": 0.49}
-    sides = draw(options(random_resized_crop=crop), 5_000, 32, seed=0, epoch=0).crop_side
+    sides = drawn(5_000, random_resized_crop=crop).crop_side
     assert sorted(set(sides.tolist())) == [10, 11, 12, 13, 14]
 
 
@@ -150,7 +152,7 @@ def test_the_widest_shifts_are_mirrored_too(padding: int) -> None:
 
 
 def test_all_shifts_come_equally_often() -> None:
-    draws = draw(options(random_crop_padding=2), 50_000, 32, seed=0, epoch=0)
+    draws = drawn(50_000, random_crop_padding=2)
     pairs = Counter(zip(draws.shift_down.tolist(), draws.shift_right.tolist(), strict=True))
     assert set(pairs) == {(down, right) for down in range(-2, 3) for right in range(-2, 3)}
     for count in pairs.values():
@@ -158,26 +160,26 @@ def test_all_shifts_come_equally_often() -> None:
 
 
 def test_half_of_the_images_are_drawn_to_be_flipped() -> None:
-    draws = draw(options(horizontal_flip=True), 10_000, 32, seed=0, epoch=0)
+    draws = drawn(10_000, horizontal_flip=True)
     assert draws.flipped.float().mean().item() == pytest.approx(0.5, abs=0.02)
 
 
 def test_alternating_flips_are_those_of_the_other_images_in_every_other_epoch() -> None:
     flips = [
-        draw(options(horizontal_flip=True, alternating_flip=True), 1_000, 32, 0, epoch).flipped
+        drawn(1_000, epoch=epoch, horizontal_flip=True, alternating_flip=True).flipped
         for epoch in range(3)
     ]
     assert torch.equal(flips[1], ~flips[0])
     assert torch.equal(flips[2], flips[0])
-    off = draw(options(alternating_flip=True), 1_000, 32, seed=0, epoch=1)
+    off = drawn(1_000, epoch=1, alternating_flip=True)
     assert not off.flipped.any()
 
 
 @pytest.mark.parametrize("size", [20, 24, 28, 31])
 def test_scaling_is_that_of_torchvision_with_antialiasing(size: int) -> None:
     images = noise(6, 32)
-    draws = draw(options(), len(images), 32, seed=0, epoch=0)
-    results = augment(images, options(), draws, NONE, scale=size / 32)
+    draws = drawn(len(images))
+    results = augment(images, Augmentation(), draws, NONE, scale=size / 32)
     expected = tv.resize(images.permute(0, 3, 1, 2) / 255, [size, size], antialias=True)
     assert results.shape == (6, 3, size, size)
     torch.testing.assert_close(results, expected, rtol=0, atol=1e-5)
@@ -214,34 +216,34 @@ def test_cutouts_are_drawn_as_by_torchvisions_random_erasing() -> None:
         )
         assert (height, width) == (9, 9)
         theirs.update([(top, left)])
-    draws = draw(options(cutout=9), 50_000, 12, seed=0, epoch=0)
+    draws = drawn(50_000, 12, cutout=9)
     ours = Counter(zip(draws.cutout_top.tolist(), draws.cutout_left.tolist(), strict=True))
     assert ours.keys() == theirs.keys()
     for cell, count in ours.items():
         assert count / 50_000 == pytest.approx(theirs[cell] / 5_000, abs=0.02), cell
 
 
-def test_the_cutout_is_the_mean_colour_whatever_the_colours_were_changed_to() -> None:
+def test_the_cutout_is_the_mean_color_whatever_the_colors_were_changed_to() -> None:
     images = noise(6, 8)
-    standardisation = Standardisation.of([0.5, 0.4, 0.3], [0.2, 0.3, 0.4], torch.device("cpu"))
-    chosen = options(cutout=3, color_jitter={"brightness": 0.5})
-    draws = draw(chosen, 6, 8, seed=0, epoch=0)
-    results = augment(images, chosen, draws, standardisation)
+    normalize = Normalize.from_statistics([0.5, 0.4, 0.3], [0.2, 0.3, 0.4], torch.device("cpu"))
+    chosen = Augmentation(cutout=3, color_jitter={"brightness": 0.5})
+    draws = draw_augmentation(chosen, 6, 8, seed=0, epoch=0)
+    results = augment(images, chosen, draws, normalize)
     for result, top, left in zip(results, draws.cutout_top, draws.cutout_left, strict=True):
         assert (result == 0).all(dim=0).sum() == 9
         assert not result[:, top : top + 3, left : left + 3].any()
 
 
-@pytest.mark.parametrize("name", COLOURS)
-def test_colour_factors_are_drawn_as_by_torchvisions_color_jitter(name: str) -> None:
+@pytest.mark.parametrize("name", COLORS)
+def test_color_factors_are_drawn_as_by_torchvisions_color_jitter(name: str) -> None:
     torch.manual_seed(0)
-    position = COLOURS.index(name)
+    position = COLORS.index(name)
     ranges: list[Any] = [(0.5, 1.5), (0.2, 1.8), (0.0, 2.3), (-0.1, 0.1)]
     theirs = torch.tensor(
         [transforms.ColorJitter.get_params(*ranges)[1 + position] for _ in range(5_000)]
     )
     jitter = {"brightness": 0.5, "contrast": 0.8, "saturation": 1.3, "hue": 0.1}
-    ours = getattr(draw(options(color_jitter=jitter), 50_000, 32, seed=0, epoch=0), name)
+    ours = getattr(drawn(50_000, color_jitter=jitter), name)
     low, high = ranges[position]
     assert low <= ours.min() < low + 0.01
     assert high - 0.01 < ours.max() <= high
@@ -257,14 +259,14 @@ EVERYTHING = {
     "color_jitter": {"brightness": 0.3, "contrast": 0.4, "saturation": 0.5, "hue": 0.2},
     "cutout": 8,
 }
-# Drawn with the others, and used by `mix`.
+# Drawn with the others, and used by `mix_batch`.
 AND_CUTMIX = EVERYTHING | {"cutmix": 1.0}
 
 
-def test_an_image_is_cropped_shifted_flipped_coloured_and_then_cut_out() -> None:
+def test_an_image_is_cropped_shifted_flipped_colored_and_then_cut_out() -> None:
     images = noise(24, 32)
-    draws = draw(options(**EVERYTHING), len(images), 32, seed=0, epoch=0)
-    results = augment(images, options(**EVERYTHING), draws, NONE)
+    draws = drawn(len(images), **EVERYTHING)
+    results = augment(images, Augmentation(**EVERYTHING), draws, NONE)
     assert results.is_contiguous(memory_format=torch.channels_last)
     assert 0 < draws.flipped.sum() < len(images)
     for index, image in enumerate(images):
@@ -276,7 +278,7 @@ def test_an_image_is_cropped_shifted_flipped_coloured_and_then_cut_out() -> None
         expected = tv.crop(padded, top, left, 32, 32)
         if draws.flipped[index]:
             expected = tv.horizontal_flip(expected)
-        for name in COLOURS:
+        for name in COLORS:
             adjust = getattr(tv, f"adjust_{name}")
             expected = adjust(expected, getattr(draws, name)[index].item())
         corner = (draws.cutout_top[index].item(), draws.cutout_left[index].item())
@@ -289,36 +291,36 @@ def test_an_augmentation_that_is_off_changes_nothing_and_one_that_is_on_does(
     name: str, value: object
 ) -> None:
     images = noise(8, 32)
-    draws = draw(options(**EVERYTHING), len(images), 32, seed=0, epoch=0)
-    unchanged = NONE.apply(images.permute(0, 3, 1, 2))
-    assert torch.equal(augment(images, options(), draws, NONE), unchanged)
-    changed = augment(images, options(**{name: value}), draws, NONE)
+    draws = drawn(len(images), **EVERYTHING)
+    unchanged = NONE(images.permute(0, 3, 1, 2))
+    assert torch.equal(augment(images, Augmentation(), draws, NONE), unchanged)
+    changed = augment(images, Augmentation(**{name: value}), draws, NONE)
     assert not torch.allclose(changed, unchanged, atol=0.1)
 
 
 def test_what_happens_to_an_image_does_not_depend_on_its_batch() -> None:
     images = noise(10, 32)
-    draws = draw(options(**EVERYTHING), len(images), 32, seed=0, epoch=0)
-    whole = augment(images, options(**EVERYTHING), draws, NONE)
+    draws = drawn(len(images), **EVERYTHING)
+    whole = augment(images, Augmentation(**EVERYTHING), draws, NONE)
     order = torch.randperm(10, generator=torch.Generator().manual_seed(0))
     for rows in order.split(3):
-        part = augment(images[rows], options(**EVERYTHING), draws.of(rows), NONE)
+        part = augment(images[rows], Augmentation(**EVERYTHING), draws.select(rows), NONE)
         torch.testing.assert_close(part, whole[rows], rtol=0, atol=1e-6)
 
 
-def same_draws(one: Draws, other: Draws) -> dict[str, bool]:
+def same_draws(one: AugmentationDraws, other: AugmentationDraws) -> dict[str, bool]:
     return {name: torch.equal(value, vars(other)[name]) for name, value in vars(one).items()}
 
 
 def test_the_same_seed_and_epoch_draw_the_same() -> None:
-    first, second = (draw(options(**AND_CUTMIX), 100, 32, seed=4, epoch=2) for _ in range(2))
+    first, second = (drawn(100, seed=4, epoch=2, **AND_CUTMIX) for _ in range(2))
     assert all(same_draws(first, second).values())
 
 
 @pytest.mark.parametrize(("seed", "epoch"), [(4, 3), (5, 2)])
 def test_another_seed_or_epoch_draws_everything_anew(seed: int, epoch: int) -> None:
-    first = draw(options(**AND_CUTMIX), 100, 32, seed=4, epoch=2)
-    other = draw(options(**AND_CUTMIX), 100, 32, seed=seed, epoch=epoch)
+    first = drawn(100, seed=4, epoch=2, **AND_CUTMIX)
+    other = drawn(100, seed=seed, epoch=epoch, **AND_CUTMIX)
     assert not any(same_draws(first, other).values())
 
 
@@ -328,15 +330,15 @@ def test_another_seed_or_epoch_draws_everything_anew(seed: int, epoch: int) -> N
         ("random_resized_crop", ("crop_side", "crop_top", "crop_left")),
         ("random_crop_padding", ("shift_down", "shift_right")),
         ("horizontal_flip", ("flipped",)),
-        ("color_jitter", COLOURS),
+        ("color_jitter", COLORS),
         ("cutout", ("cutout_top", "cutout_left")),
-        ("cutmix", ("share", "cutmix_row", "cutmix_column")),
+        ("cutmix", ("lam", "cutmix_row", "cutmix_column")),
     ],
 )
 def test_turning_one_augmentation_on_leaves_the_draws_of_the_others(
     name: str, fields: tuple[str, ...]
 ) -> None:
-    everything = draw(options(**AND_CUTMIX), 100, 32, seed=4, epoch=2)
-    alone = draw(options(**{name: AND_CUTMIX[name]}), 100, 32, seed=4, epoch=2)
+    everything = drawn(100, seed=4, epoch=2, **AND_CUTMIX)
+    alone = drawn(100, seed=4, epoch=2, **{name: AND_CUTMIX[name]})
     same = same_draws(everything, alone)
     assert [field for field, equal in same.items() if equal] == list(fields)

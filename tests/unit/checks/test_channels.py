@@ -1,4 +1,4 @@
-"""The channels' figures, against NumPy's own on floats."""
+"""The channels' statistics, against NumPy's own on floats."""
 
 from pathlib import Path
 
@@ -11,24 +11,24 @@ from imagepipe.dataset import packed
 
 
 @pytest.mark.parametrize("chunk_bytes", [1, 7000, 4 << 20])
-def test_figures_are_those_of_all_pixels_and_of_the_images(
+def test_statistics_are_those_of_all_pixels_and_of_the_images(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk_bytes: int
 ) -> None:
     monkeypatch.setattr(packed, "CHUNK_BYTES", chunk_bytes)
     images = np.stack([pixels(seed) // (1 + seed) + seed for seed in range(5)]).astype(np.uint8)
     images[..., 1] //= 2
     np.save(tmp_path / "a.npy", images)
-    figures = measure_channels(tmp_path / "a.npy")
+    statistics = measure_channels(tmp_path / "a.npy")
     scaled = images / 255
-    assert figures.means == scaled.mean(axis=(0, 1, 2)).round(4).tolist()
-    assert figures.deviations == scaled.std(axis=(0, 1, 2)).round(4).tolist()
+    assert statistics.mean == scaled.mean(axis=(0, 1, 2)).round(4).tolist()
+    assert statistics.std == scaled.std(axis=(0, 1, 2)).round(4).tolist()
     own = scaled.std(axis=(1, 2)).mean(axis=0)
-    assert figures.image_deviations == own.round(4).tolist()
+    assert statistics.image_std == own.round(4).tolist()
 
 
 @pytest.mark.parametrize("value", [0, 1, 255])
-def test_one_colour_has_no_deviation(tmp_path: Path, value: int) -> None:
+def test_one_color_has_no_std(tmp_path: Path, value: int) -> None:
     np.save(tmp_path / "a.npy", np.full((3, 4, 4, 3), value, dtype=np.uint8))
-    figures = measure_channels(tmp_path / "a.npy")
-    assert figures.means == [round(value / 255, 4)] * 3
-    assert figures.deviations == figures.image_deviations == [0.0] * 3
+    statistics = measure_channels(tmp_path / "a.npy")
+    assert statistics.mean == [round(value / 255, 4)] * 3
+    assert statistics.std == statistics.image_std == [0.0] * 3

@@ -11,14 +11,14 @@ import pytest
 
 from builders import make_packed, write_csv
 from imagepipe.checks import data_check
-from imagepipe.checks.data_check import Inputs, Outputs, check_data, similar_labels
+from imagepipe.checks.data_check import DataFiles, check_data, similar_labels
 from imagepipe.checks.duplicates import write_duplicates
 from imagepipe.dataset import packed
 
 Row = tuple[str, str, str, int]
 
-# Figures of noise.
-SUITING = {"channel_means": [0.5, 0.5, 0.5], "channel_deviations": [0.29, 0.29, 0.29]}
+# Of noise.
+SUITING = {"mean": [0.5, 0.5, 0.5], "std": [0.29, 0.29, 0.29]}
 
 
 def clean_rows() -> list[Row]:
@@ -40,21 +40,14 @@ def look(
     make_packed(folder, rows)
     write_duplicates(folder / "packed", folder / "duplicates.json")
     spoil(folder)
-    check_data(
-        Inputs(
-            packed=folder / "packed",
-            split=folder / "split.csv",
-            duplicates=folder / "duplicates.json",
-            classes=folder / "classes.txt",
-            unmatched=folder / "unmatched.csv",
-        ),
-        Outputs(
-            json=folder / "report.json",
-            markdown=folder / "report.md",
-            html=folder / "report.html",
-        ),
-        SUITING | options,
+    files = DataFiles(
+        packed=folder / "packed",
+        split=folder / "split.csv",
+        duplicates=folder / "duplicates.json",
+        classes=folder / "classes.txt",
+        unmatched=folder / "unmatched.csv",
     )
+    check_data(files, folder / "report.json", **SUITING | options)
     report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
     return report, (folder / "report.md").read_text(encoding="utf-8")
 
@@ -155,17 +148,17 @@ CASES: dict[str, tuple[list[Row], Callable[[Path], object], dict[str, Any], tupl
         {},
         ("1 class has fewer than 10 images: cat",),
     ),
-    "channel_means": (
+    "channel_mean": (
         clean_rows(),
         lambda folder: None,
-        {"channel_means": [0.5, 0.47, 0.5]},
-        ("channel_means (0.5, 0.47, 0.5)",),
+        {"mean": [0.5, 0.47, 0.5]},
+        ("mean (0.5, 0.47, 0.5)",),
     ),
-    "channel_deviations": (
+    "channel_std": (
         clean_rows(),
         lambda folder: None,
-        {"channel_deviations": [0.29, 0.29, 0.25]},
-        ("channel_deviations (0.29, 0.29, 0.25)",),
+        {"std": [0.29, 0.29, 0.25]},
+        ("std (0.29, 0.29, 0.25)",),
     ),
 }
 # What else such data cannot but have.
@@ -245,26 +238,26 @@ def test_labels_that_differ_only_in_case_or_spaces(
 
 @pytest.mark.parametrize(("given", "differs"), [(0.52, False), (0.5201, True), (0.4799, True)])
 def test_a_difference_of_two_hundredths_is_let_pass(given: float, differs: bool) -> None:
-    assert data_check.far_apart([0.5, 0.5, 0.5], [0.5, given, 0.5]) == differs
+    assert data_check.differs([0.5, 0.5, 0.5], [0.5, given, 0.5]) == differs
 
 
-def test_either_kind_of_deviation_suits(tmp_path: Path) -> None:
-    """As those of CIFAR-10 in the book are the means of the images' own."""
+def test_either_kind_of_std_suits(tmp_path: Path) -> None:
+    """As that of CIFAR-10 in the book is the mean of the images' own."""
 
     def darken_half(folder: Path) -> None:
         images = np.load(folder / "packed/labelled.npy")
         images[::2] //= 4
         np.save(folder / "packed/labelled.npy", images)
 
-    means = {"channel_means": [0.311] * 3}
-    measured = look(tmp_path, clean_rows(), darken_half, **means)[0]["channels"]["measured"]
-    assert min(measured["deviations"]) - max(measured["image_deviations"]) > 0.05
-    for kind in ("deviations", "image_deviations"):
-        options = means | {"channel_deviations": measured[kind]}
+    mean = {"mean": [0.311] * 3}
+    measured = look(tmp_path, clean_rows(), darken_half, **mean)[0]["channels"]["measured"]
+    assert min(measured["std"]) - max(measured["image_std"]) > 0.05
+    for kind in ("std", "image_std"):
+        options = mean | {"std": measured[kind]}
         assert findings(look(tmp_path, clean_rows(), darken_half, **options)[0]) == set()
-    options = means | {"channel_deviations": [figure + 0.03 for figure in measured["deviations"]]}
+    options = mean | {"std": [value + 0.03 for value in measured["std"]]}
     report = look(tmp_path, clean_rows(), darken_half, **options)[0]
-    assert findings(report) == {"channel_deviations"}
+    assert findings(report) == {"channel_std"}
 
 
 def test_a_class_without_any_image_is_named(tmp_path: Path) -> None:

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from builders import make_packed, pixels, refused, write_csv
-from imagepipe.checks import duplicates
-from imagepipe.checks.duplicates import Duplicates, equal_images, read_duplicates, write_duplicates
+from imagepipe.checks.duplicates import Duplicates, read_duplicates, write_duplicates
 from imagepipe.dataset import packed
 from imagepipe.dataset.packed import PackedFile
 
@@ -69,31 +68,36 @@ def test_the_same_data_gives_the_same_bytes(tmp_path: Path) -> None:
     assert first.read_bytes() == second.read_bytes()
 
 
-@pytest.mark.parametrize("place", [(0, 0, 0), (1, 1, 2)])
+def groups_of(folder: Path, labelled: np.ndarray, test: np.ndarray) -> list[Duplicates]:
+    """Compare arrays whose images have their row in both of them for an id."""
+    folder.mkdir(exist_ok=True)
+    for name, images, start in (("labelled", labelled, 0), ("test", test, len(labelled))):
+        np.save(folder / f"{name}.npy", images)
+        rows = [(start + row, "cat") for row in range(len(images))]
+        write_csv(folder / f"{name}.csv", ("id", "label"), rows)
+    write_duplicates(folder, folder / "duplicates.json")
+    return read_duplicates(folder / "duplicates.json")
+
+
+@pytest.mark.parametrize("position", [(0, 0, 0), (1, 1, 2)])
 def test_one_value_that_differs_by_one_makes_another_image(
-    tmp_path: Path, place: tuple[int, int, int]
+    tmp_path: Path, position: tuple[int, int, int]
 ) -> None:
     images = np.full((2, 2, 2, 3), 100, dtype=np.uint8)
-    assert equal_images([save(tmp_path / "a.npy", images)]) == [[0, 1]]
-    images[(1, *place)] += 1
-    assert equal_images([save(tmp_path / "a.npy", images)]) == []
-
-
-def test_images_of_one_digest_are_compared_really(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """If all digests were the same, the groups would be those of the pixels all the same."""
-    monkeypatch.setattr(duplicates, "digest", lambda image: bytes(duplicates.DIGEST_BYTES))
-    assert found(tmp_path, ROWS) == GROUPS
+    none = images[:0]
+    assert groups_of(tmp_path, images, none) == [Duplicates(["0", "1"])]
+    images[(1, *position)] += 1
+    assert groups_of(tmp_path, images, none) == []
 
 
 def test_many_copies_are_one_group(tmp_path: Path) -> None:
     images = np.zeros((300, 2, 2, 3), dtype=np.uint8)
     images[::3] = 1
-    first, second = save(tmp_path / "a.npy", images[:200]), save(tmp_path / "b.npy", images[200:])
-    ones = list(range(0, 300, 3))
-    zeros = [row for row in range(300) if row % 3]
-    assert equal_images([first, second]) == [ones, zeros]
+    ones = list(map(str, range(0, 300, 3)))
+    zeros = [str(row) for row in range(300) if row % 3]
+    found = groups_of(tmp_path, images[:200], images[200:])
+    assert [group.labelled + group.test for group in found] == [ones, zeros]
+    assert [len(group.test) for group in found] == [33, 67]
 
 
 def test_ids_stay_text_and_come_from_the_tables(tmp_path: Path) -> None:

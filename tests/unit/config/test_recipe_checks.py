@@ -6,14 +6,13 @@ from typing import Any
 
 import pytest
 import torch
-import yaml
+from imagepipe.models.create import create_model
 
 from builders import WORKFLOW, refused
 from imagepipe.config import recipe_checks
 from imagepipe.config.configuration import load_configuration
-from imagepipe.config.recipe_checks import LARGEST_FOR_ONE_PIXEL, SMALLEST_IMAGE
-from imagepipe.models.networks import create_model
-from training_builders import complete_recipe
+from imagepipe.config.options import sections
+from imagepipe.config.recipe import Airbench, Model, Recipe
 
 
 def load(override: dict[str, Any], recipe: str = "d2l-plain", **settings: Any) -> None:
@@ -57,20 +56,19 @@ def test_augmentation_that_does_not_suit_itself_or_the_images_is_refused(
 def test_images_that_airbench_cannot_take_are_refused() -> None:
     airbench = {"name": "airbench"}
     load({"model": airbench, "progressive_resizing": [{"until": 0.5, "scale": 0.3}]})
-    with refused("override: model.name: airbench needs images of 9 pixels at least", "some of 8"):
+    with refused("override: model.name: airbench needs images of at least 9 pixels", "some have 8"):
         load({"model": airbench, "progressive_resizing": [{"until": 0.5, "scale": 0.25}]})
 
 
 def test_smallest_image_of_airbench_is_the_smallest_that_it_takes() -> None:
-    model = create_model(complete_recipe(model={"name": "airbench"})["model"], 3)
-    model(torch.zeros(2, 3, SMALLEST_IMAGE, SMALLEST_IMAGE))
+    model, size = create_model(Airbench(), 3), Airbench.min_image_size
+    model(torch.zeros(2, 3, size, size))
     with pytest.raises(RuntimeError):
-        model(torch.zeros(2, 3, SMALLEST_IMAGE - 1, SMALLEST_IMAGE - 1))
+        model(torch.zeros(2, 3, size - 1, size - 1))
 
 
 def test_nesterov_needs_a_momentum() -> None:
     load({"optimizer": {"name": "sgd", "nesterov": True, "momentum": 0.1}})
-    load({"optimizer": {"name": "adamw", "nesterov": True, "momentum": 0}})
     with refused("override: optimizer.nesterov: is true, but must be false with a momentum of 0"):
         load({"optimizer": {"name": "sgd", "nesterov": True, "momentum": 0}})
 
@@ -91,19 +89,27 @@ SMALL_NETWORKS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", SMALL_NETWORKS)
-def test_one_image_that_ends_as_one_pixel_is_what_batch_normalisation_refuses(name: str) -> None:
-    model = create_model(complete_recipe(model={"name": name} | SMALL_NETWORKS[name])["model"], 3)
-    size = LARGEST_FOR_ONE_PIXEL[name]
+def test_one_image_that_ends_as_one_pixel_is_what_batch_normalization_refuses(name: str) -> None:
+    options = model_options({"name": name} | SMALL_NETWORKS[name])
+    model = create_model(options, 3)
+    size = options.one_pixel_size
     model(torch.zeros(2, 3, size, size))
     model(torch.zeros(1, 3, size + 1, size + 1))
     with pytest.raises(ValueError, match="more than 1 value per channel"):
         model(torch.zeros(1, 3, size, size))
 
 
-def test_every_network_of_ours_is_in_the_table() -> None:
-    schema = yaml.safe_load((WORKFLOW / "schemas/recipe.schema.yaml").read_text())
-    names = set(schema["properties"]["model"]["properties"]["name"]["enum"])
-    assert set(LARGEST_FOR_ONE_PIXEL) == names - {"torchvision", "timm"}
+def model_options(model: dict[str, Any]) -> Model:
+    return Recipe.checked({"model": model}, "test").model
+
+
+def test_every_network_of_ours_says_when_it_sees_one_pixel() -> None:
+    kinds = {
+        one.model_fields["name"].default
+        for one in sections(Recipe.model_fields["model"].annotation)
+        if one.one_pixel_size
+    }
+    assert kinds == set(SMALL_NETWORKS)
 
 
 @pytest.mark.parametrize(
@@ -128,7 +134,7 @@ def test_parts_of_one_image_that_ends_as_one_pixel_are_refused(
     if key is None:
         load(tiny)
         return
-    with refused(f"override: {key}, but must be more, as d2l_resnet18 makes one pixel of an image"):
+    with refused(f"override: {key}, but must be more: d2l_resnet18 reduces images"):
         load(tiny)
 
 

@@ -45,7 +45,7 @@ def test_order_of_the_changes_makes_no_other_run() -> None:
 
 def test_long_changes_end_in_a_hash_that_tells_them_apart() -> None:
     model = {"name": "small_cnn", "width": 2}
-    changes = {"epochs": 1, "batch_size": 10, "least_steps_per_epoch": 1, "drop_last": False}
+    changes = {"epochs": 1, "batch_size": 10, "min_steps_per_epoch": 1, "drop_last": False}
     names = {name_of(model=model, **changes, loss={"label_smoothing": s}) for s in (0.1, 0.3)}
     assert len(names) == 2
     for name in names:

@@ -27,6 +27,8 @@ LIBRARY = {
     "room/other": "raise RuntimeError",
     "room/unused": "raise RuntimeError",
     "empty_room/__init__": "raise RuntimeError",
+    "room/module.html.j2": "a template",
+    "room/module_of_another.html.j2": "a template",
 }
 SCRIPT = """
 import json
@@ -48,7 +50,7 @@ def write_tree(folder: Path) -> Path:
     (folder / "imagepipe").mkdir(parents=True)
     (folder / "script.py").write_text(SCRIPT)
     for name, source in LIBRARY.items():
-        path = folder / f"imagepipe/{name}.py"
+        path = folder / "imagepipe" / (name if name.endswith(".j2") else f"{name}.py")
         path.parent.mkdir(exist_ok=True)
         path.write_text(source)
     return folder
@@ -74,6 +76,8 @@ def hash_of(folder: Path, script: str = "script.py") -> str:
         ("imagepipe/room/other.py", True),
         ("imagepipe/room/unused.py", False),
         ("imagepipe/empty_room/__init__.py", False),
+        ("imagepipe/room/module.html.j2", True),
+        ("imagepipe/room/module_of_another.html.j2", False),
         ("imagepipe/errors.py", False),
         ("imagepipe/progress.py", False),
     ],
@@ -108,7 +112,7 @@ def test_new_import_changes_the_hash_and_is_followed(tmp_path: Path) -> None:
         ("split.py", "dataset/splitting", True),
         ("split.py", "training/loop", False),
         ("pack.py", "dataset/reorganising", False),
-        ("pack.py", "models/networks", False),
+        ("pack.py", "models/create", False),
         ("train.py", "dataset/packed", True),
         ("train.py", "dataset/packing", False),
         ("train.py", "submission/submission", False),
@@ -116,6 +120,9 @@ def test_new_import_changes_the_hash_and_is_followed(tmp_path: Path) -> None:
         ("submission.py", "archives/zip", False),
         ("score.py", "errors", False),
         ("train.py", "progress", False),
+        ("train.py", "config/recipe", False),
+        ("predict.py", "models/airbench", True),
+        ("fetch.py", "sources/downloading", True),
     ],
 )
 def test_change_to_a_module_reruns_the_scripts_that_use_it(

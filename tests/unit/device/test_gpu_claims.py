@@ -79,5 +79,5 @@ def test_where_all_are_taken_one_is_shared_and_the_log_says_so(
     process, _ = other_job("a")
     with caplog.at_level(logging.WARNING), claimed_gpu(["a"]) as index:
         assert index == 0
-    assert "every GPU is in use by another job; share number 0" in caplog.text
+    assert "every GPU is in use by another job; sharing GPU 0" in caplog.text
     process.communicate("")

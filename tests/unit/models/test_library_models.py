@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
+from imagepipe.config.recipe import Timm, Torchvision
 from imagepipe.errors import UserError
-from imagepipe.models.library_models import check_library_model, create_library_model, fit_stem
-from imagepipe.models.networks import create_model
-from training_builders import complete_recipe
+from imagepipe.models.create import create_model
+from imagepipe.models.library_models import adapt_stem, check_library_model, create_library_model
 
 
 def size_before(model: nn.Module, layer: str) -> int:
@@ -25,55 +25,56 @@ def size_before(model: nn.Module, layer: str) -> int:
 
 
 @pytest.mark.parametrize(
-    ("library", "architecture", "layer"),
+    ("kind", "architecture", "layer"),
     [
-        ("torchvision", "resnet18", "layer1"),
-        ("torchvision", "mobilenet_v3_small", "features.1"),
-        ("torchvision", "densenet121", "features.denseblock1"),
-        ("torchvision", "shufflenet_v2_x0_5", "stage2"),
-        ("timm", "resnet18", "layer1"),
+        (Torchvision, "resnet18", "layer1"),
+        (Torchvision, "mobilenet_v3_small", "features.1"),
+        (Torchvision, "densenet121", "features.denseblock1"),
+        (Torchvision, "shufflenet_v2_x0_5", "stage2"),
+        (Timm, "resnet18", "layer1"),
     ],
 )
-def test_a_stem_keeps_the_size_of_small_images(library: str, architecture: str, layer: str) -> None:
-    options = complete_recipe(model={"name": library, "architecture": architecture})["model"]
-    model = create_model(options, num_classes=7)
+def test_a_stem_keeps_the_size_of_small_images(
+    kind: type[Torchvision | Timm], architecture: str, layer: str
+) -> None:
+    model = create_model(kind(architecture=architecture), num_classes=7)
     assert size_before(model, layer) == 32
     assert model(torch.zeros(2, 3, 32, 32)).shape == (2, 7)
 
 
-def test_a_stem_that_takes_steps_of_one_stays() -> None:
+def test_a_stem_without_a_stride_stays() -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 5), nn.MaxPool2d(2), nn.Conv2d(4, 4, 3))
-    fit_stem(model)
+    adapt_stem(model)
     assert isinstance(model[1], nn.MaxPool2d)
     assert model[0].kernel_size == (5, 5)
 
 
-def test_a_fitted_network_is_deterministic_by_the_global_seed() -> None:
+def test_an_adapted_network_is_deterministic_by_the_global_seed() -> None:
     weights = []
     for _ in range(2):
         torch.manual_seed(3)
-        weights.append(create_library_model("torchvision", "resnet18", 2).state_dict())
+        weights.append(create_library_model(Torchvision(architecture="resnet18"), 2).state_dict())
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
 def test_an_unknown_architecture_is_a_user_error_with_the_nearest_name() -> None:
     with pytest.raises(UserError, match=r"has no 'resnet81' \(did you mean 'resnet"):
-        create_library_model("torchvision", "resnet81", 10)
+        create_library_model(Torchvision(architecture="resnet81"), 10)
 
 
 def test_networks_for_other_tasks_are_not_known() -> None:
     with pytest.raises(UserError, match="has no 'fasterrcnn_resnet50_fpn'"):
-        create_library_model("torchvision", "fasterrcnn_resnet50_fpn", 10)
+        create_library_model(Torchvision(architecture="fasterrcnn_resnet50_fpn"), 10)
 
 
 def test_an_architecture_for_other_images_is_a_user_error() -> None:
     with pytest.raises(UserError, match="vit_b_16 does not take images of 32 pixels"):
-        check_library_model("torchvision", "vit_b_16", 10, 32)
+        check_library_model(Torchvision(architecture="vit_b_16"), 10, 32)
 
 
 def test_an_architecture_with_several_outputs_is_a_user_error() -> None:
     with pytest.raises(UserError, match="googlenet gives more than logits in training"):
-        check_library_model("torchvision", "googlenet", 10, 64)
+        check_library_model(Torchvision(architecture="googlenet"), 10, 64)
 
 
 def test_a_library_that_is_not_installed_is_a_user_error() -> None:
@@ -81,8 +82,9 @@ def test_a_library_that_is_not_installed_is_a_user_error() -> None:
     code = (
         "import sys; sys.modules['timm'] = None\n"
         "from imagepipe.errors import UserError\n"
+        "from imagepipe.config.recipe import Timm\n"
         "from imagepipe.models.library_models import create_library_model\n"
-        "try: create_library_model('timm', 'resnet18', 2)\n"
+        "try: create_library_model(Timm(), 2)\n"
         "except UserError as error: print(error)\n"
     )
     done = subprocess.run(

@@ -1,22 +1,30 @@
 """Models on disk: the same bytes for the same weights, and advice for what is no model."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
+from image_builders import CLASSES, MEAN, STD
+from imagepipe.config.recipe import SmallCNN
 from imagepipe.errors import UserError
+from imagepipe.models.create import create_model
 from imagepipe.models.model_files import ModelDescription, load_model, save_model
-from imagepipe.models.networks import create_model
-from training_builders import CLASSES, DEVIATIONS, MEANS
 
-SMALL = {"name": "small_cnn", "width": 3}
-DESCRIPTION = ModelDescription(SMALL, list(CLASSES), 8, MEANS, DEVIATIONS, "flip")
+SMALL = SmallCNN(width=3)
+DESCRIPTION = ModelDescription(
+    model=SMALL,
+    classes=list(CLASSES),
+    image_size=8,
+    mean=MEAN,
+    std=STD,
+    test_time_augmentation="flip",
+)
 
 
 def small_model(seed: int = 0) -> nn.Module:
@@ -48,10 +56,11 @@ def test_the_same_weights_give_the_same_bytes(model_file: Path, tmp_path: Path) 
     assert (tmp_path / "other.safetensors").read_bytes() != model_file.read_bytes()
 
 
-def assert_refused(path: Path) -> None:
+def assert_refused(path: Path, reason: str = "") -> None:
     with pytest.raises(UserError, match=r"is not a model of .*; train again$") as raised:
         load_model(path)
     assert str(raised.value).startswith(f"{path}: ")
+    assert reason in str(raised.value)
     assert "\n" not in str(raised.value)
 
 
@@ -81,21 +90,29 @@ def test_a_model_that_is_not_there_is_a_user_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    ("wrong", "reason"),
     [
-        {"model": {"name": "small_cnn", "width": 4}},
-        {"model": {"name": "d2l_resnet18"}},
-        {"model": {"name": "a network of a later version"}},
-        {"classes": ["one", "two"]},
+        ({"model": {"name": "small_cnn", "width": 4}}, "size mismatch"),
+        ({"model": {"name": "d2l_resnet18"}}, "Missing key"),
+        ({"model": {"name": "a network of a later version"}}, "a network of a later version"),
+        ({"model": {"name": "small_cnn", "width": -3}}, "width"),
+        ({"classes": ["one", "two"]}, "size mismatch"),
+        ({"classes": 3}, "classes"),
+        ({"mean": [0.5]}, "mean"),
+        ({"std": [0.5, 0.5, "nan"]}, "std"),
+        ({"image_size": 0}, "image_size"),
+        ({"test_time_augmentation": "rotate"}, "test_time_augmentation"),
+        ({"a key of a later version": 1}, "a key of a later version"),
     ],
-    ids=["width", "network", "unknown network", "classes"],
 )
-def test_weights_that_do_not_fit_the_description_are_a_user_error(
-    wrong: dict[str, object], tmp_path: Path
+def test_a_description_that_is_wrong_or_fits_other_weights_is_a_user_error(
+    wrong: dict[str, Any], reason: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "model.safetensors"
-    save_model(path, small_model(), replace(DESCRIPTION, **wrong))
-    assert_refused(path)
+    description = json.dumps(DESCRIPTION.model_dump() | wrong)
+    save_model(path, small_model(), DESCRIPTION)
+    save_file(load_file(path), path, {"imagepipe": description})
+    assert_refused(path, reason)
 
 
 def test_other_programs_can_read_the_weights_and_the_description(model_file: Path) -> None:

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from builders import refused, served
+from imagepipe.config.dataset import SourceFile
 from imagepipe.sources import downloading
-from imagepipe.sources.downloading import GOOD_PROGRESS, PIECE, Patience, download
+from imagepipe.sources.downloading import CHUNK_BYTES, GOOD_PROGRESS, Patience, download
 
 CONTENT = bytes(range(256)) * 1000
 OTHER = CONTENT[::-1]
@@ -44,7 +45,7 @@ class Server:
 
     address: str = ""
     content: bytes = CONTENT
-    mark: dict[str, str] = field(default_factory=lambda: {"ETag": '"one"'})
+    etag: dict[str, str] = field(default_factory=lambda: {"ETag": '"one"'})
     ranges: bool = True
     answers: list[Answer] = field(default_factory=list)
     heard: list[Message] = field(default_factory=list)
@@ -60,9 +61,9 @@ class Server:
 
     def body(self, headers: Message) -> tuple[int, bytes, dict[str, str]]:
         """Return status, body and headers as a server that knows its trade."""
-        current = next(iter(self.mark.values()), None)
+        current = next(iter(self.etag.values()), None)
         if not self.ranges or not headers["Range"] or headers["If-Range"] not in (None, current):
-            return 200, self.content, self.mark
+            return 200, self.content, self.etag
         start = int(headers["Range"].removeprefix("bytes=").removesuffix("-"))
         size = len(self.content)
         if start >= size:
@@ -70,7 +71,7 @@ class Server:
         return (
             206,
             self.content[start:],
-            self.mark | {"Content-Range": f"bytes {start}-{size - 1}/{size}"},
+            self.etag | {"Content-Range": f"bytes {start}-{size - 1}/{size}"},
         )
 
 
@@ -108,8 +109,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
         found.closing.set()
 
 
-def file_at(url: str | None, **changes: Any) -> dict[str, Any]:
-    return {"name": "archive.zip", "url": url, "checksum": None, "bytes": None, **changes}
+def file_at(url: str | None, **changes: Any) -> SourceFile:
+    return SourceFile(name="archive.zip", url=url, **changes)
 
 
 def checksum_of(content: bytes, algorithm: str = "sha256") -> str:
@@ -172,7 +173,7 @@ def test_a_file_that_has_changed_between_two_calls_starts_anew(
     with refused("503"):
         download(file_at(server.url), tmp_path, HASTY)
     (tmp_path / "archive.zip.partial").write_bytes(CONTENT[:kept])
-    server.content, server.mark = OTHER[:size], {"ETag": '"two"'}
+    server.content, server.etag = OTHER[:size], {"ETag": '"two"'}
     assert download(file_at(server.url), tmp_path, HASTY).read_bytes() == OTHER[:size]
 
 
@@ -191,7 +192,7 @@ def test_more_than_the_server_has_is_dropped(tmp_path: Path, server: Server) -> 
         {"Content-Range": f"bytes 7-{len(CONTENT) - 1}/{len(CONTENT)}"},
         {"Content-Range": ""},
     ],
-    ids=["another mark", "another start", "no start"],
+    ids=["another etag", "another start", "no start"],
 )
 def test_an_answer_that_does_not_fit_is_not_joined(
     tmp_path: Path, server: Server, headers: dict[str, str]
@@ -202,10 +203,10 @@ def test_an_answer_that_does_not_fit_is_not_joined(
     assert server.asked_for() == [None, f"bytes={HALF}-", None]
 
 
-def test_a_mark_that_a_partial_answer_leaves_out_is_no_other_mark(
+def test_an_etag_that_a_partial_answer_leaves_out_is_no_other_etag(
     tmp_path: Path, server: Server
 ) -> None:
-    server.mark = {"Last-Modified": "Sat, 01 Jan 2000 00:00:00 GMT"}
+    server.etag = {"Last-Modified": "Sat, 01 Jan 2000 00:00:00 GMT"}
     server.answers = [Answer(sent=HALF), Answer(headers={"Last-Modified": ""})]
     assert download(file_at(server.url), tmp_path, HASTY).read_bytes() == CONTENT
     assert server.heard[1]["If-Range"] == "Sat, 01 Jan 2000 00:00:00 GMT"
@@ -222,15 +223,15 @@ def test_a_server_without_ranges_starts_anew(
 
 
 @pytest.mark.parametrize(
-    "mark",
+    "etag",
     [{}, {"ETag": 'W/"weak"'}, {"Last-Modified": "now", "Date": "now"}],
     ids=["none", "weak", "of this second"],
 )
 @pytest.mark.parametrize("checked", [False, True])
-def test_without_a_mark_only_a_file_with_a_checksum_is_carried_on_with(
-    tmp_path: Path, server: Server, mark: dict[str, str], checked: bool
+def test_without_an_etag_only_a_file_with_a_checksum_is_carried_on_with(
+    tmp_path: Path, server: Server, etag: dict[str, str], checked: bool
 ) -> None:
-    server.mark = mark
+    server.etag = etag
     server.answers = [Answer(sent=HALF)]
     file = file_at(server.url, checksum=checksum_of(CONTENT) if checked else None)
     assert download(file, tmp_path, HASTY).read_bytes() == CONTENT
@@ -240,7 +241,7 @@ def test_without_a_mark_only_a_file_with_a_checksum_is_carried_on_with(
 def test_parts_that_do_not_fit_together_are_dropped_for_the_whole(
     tmp_path: Path, server: Server
 ) -> None:
-    server.mark = {}
+    server.etag = {}
     server.answers = [Answer(sent=HALF), *2 * [Answer(status=503)]]
     file = file_at(server.url, checksum=checksum_of(OTHER))
     with refused("503"):
@@ -250,13 +251,13 @@ def test_parts_that_do_not_fit_together_are_dropped_for_the_whole(
     assert server.asked_for()[-2:] == [f"bytes={HALF}-", None]
 
 
-@pytest.mark.parametrize("notes", [None, "{", "[]", '{"url": "http://other/", "mark": "x"}'])
+@pytest.mark.parametrize("etag", [None, "", "rubbish", 'http://other/archive.zip\n"one"'])
 def test_a_partial_file_of_unknown_origin_is_not_used(
-    tmp_path: Path, server: Server, notes: str | None
+    tmp_path: Path, server: Server, etag: str | None
 ) -> None:
     (tmp_path / "archive.zip.partial").write_bytes(OTHER[:HALF])
-    if notes is not None:
-        (tmp_path / "archive.zip.partial.json").write_text(notes)
+    if etag is not None:
+        (tmp_path / "archive.zip.partial.etag").write_text(etag)
     assert download(file_at(server.url), tmp_path, HASTY).read_bytes() == CONTENT
     assert server.asked_for() == [None]
 
@@ -304,7 +305,9 @@ def test_a_lasting_failure_is_not_tried_again(
     tmp_path: Path, server: Server, status: int, name: str
 ) -> None:
     server.answers = [Answer(status=status)]
-    with refused(server.url, f"the server answers {status} {name}", "correct the url", "raw_dir"):
+    with refused(
+        server.url, f"the server answers {status} {name}", "correct the dataset file", "raw_dir"
+    ):
         download(file_at(server.url), tmp_path, HASTY)
     assert len(server.heard) == 1
     assert names_in(tmp_path) == []
@@ -369,7 +372,7 @@ def test_good_progress_is_worth_further_tries(tmp_path: Path, server: Server) ->
 @pytest.mark.parametrize("sent", [0, HALF])
 def test_silence_is_not_waited_for_long(tmp_path: Path, server: Server, sent: int) -> None:
     server.answers = [Answer(sent=sent, hang=True), Answer(sent=0, hang=True)]
-    kept = sent - sent % PIECE
+    kept = sent - sent % CHUNK_BYTES
     with refused(f"nothing came for 0.2 s after {kept:,} of", "last of 2 tries"):
         download(file_at(server.url), tmp_path, Patience(tries=2, read=0.2, pause=0.01))
 
@@ -443,12 +446,12 @@ def test_what_has_arrived_outlives_a_stop_and_a_full_disk(
         with pytest.raises(type(stopped_by) if isinstance(stopped_by, OSError) else stopped_by):
             download(file_at(server.url), tmp_path, HASTY)
     assert download(file_at(server.url), tmp_path, HASTY).read_bytes() == CONTENT
-    assert server.asked_for() == [None, f"bytes={PIECE}-"]
+    assert server.asked_for() == [None, f"bytes={CHUNK_BYTES}-"]
 
 
 def test_what_a_server_has_packed_is_kept_as_it_was_sent(tmp_path: Path, server: Server) -> None:
     """Some servers say of a .tar.gz that it is packed on the way; unpacked, it is another file."""
-    server.mark = {"ETag": '"one"', "Content-Encoding": "gzip"}
+    server.etag = {"ETag": '"one"', "Content-Encoding": "gzip"}
     assert download(file_at(server.url), tmp_path, HASTY).read_bytes() == CONTENT
     assert server.heard[0]["Accept-Encoding"] == "identity"
 

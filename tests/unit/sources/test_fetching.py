@@ -13,6 +13,7 @@ import pytest
 from filelock import FileLock
 
 from builders import dataset_options, make_competition, refused, served, write_archive
+from imagepipe.config.dataset import Source
 from imagepipe.sources import fetching
 from imagepipe.sources.downloading import Patience
 
@@ -21,10 +22,10 @@ OTHER = CONTENT[::-1]
 FILES = ("train.7z", "test.7z", "trainLabels.csv", "sampleSubmission.csv")
 
 
-def fetch(dataset: dict[str, Any], raw_dir: Path | None, folder: Path) -> None:
+def fetch(source: Source, raw_dir: Path | None, folder: Path) -> None:
     """Call `fetch` with places beside `folder` for what outlives it."""
     downloads, record = folder.parent / "downloads", folder.parent / "first_use.sha256"
-    fetching.fetch(dataset, raw_dir, folder, downloads, record, Patience(tries=2, pause=0.01))
+    fetching.fetch(source, raw_dir, folder, downloads, record, Patience(tries=2, pause=0.01))
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         yield address
 
 
-def downloaded(url: str | None, **file: Any) -> dict[str, Any]:
+def downloaded(url: str | None, **file: Any) -> Source:
     return dataset_options("cifar10_tiny", files=[{"name": "archive.zip", "url": url, **file}])
 
 
@@ -115,10 +116,10 @@ def test_two_processes_do_not_download_into_one_folder(tmp_path: Path, server: s
 
 @pytest.fixture
 def kaggle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The .zip file that stands for what the command `kaggle` downloads."""
+    """The .zip file that stands for what kagglehub downloads."""
     made = make_bundle(tmp_path / "kaggle.zip")
 
-    def download_competition(competition: str, folder: Path) -> Path:
+    def download_competition(competition: str, folder: Path, _: Patience) -> Path:
         bundle = folder / f"{competition}.zip"
         bundle.write_bytes(made.read_bytes())
         return bundle

@@ -1,4 +1,4 @@
-"""The data set `sample`: its file formats, its reproducibility, and that it is worth learning."""
+"""The dataset `sample`: its file formats, its reproducibility, and that it is worth learning."""
 
 import csv
 import io
@@ -128,8 +128,8 @@ def test_unknown_class_is_refused() -> None:
         draw_image("zebra", Random(0))
 
 
-def test_pixels_and_colours_alone_do_not_tell_the_class() -> None:
-    """A nearest-centroid classifier, on pixels or on mean colours, is close to guessing."""
+def test_pixels_and_colors_alone_do_not_tell_the_class() -> None:
+    """A nearest-centroid classifier, on pixels or on mean colors, is close to guessing."""
     labels = numpy.array(list(range(len(CLASSES))) * 50)
     images = numpy.stack(
         [
@@ -138,8 +138,8 @@ def test_pixels_and_colours_alone_do_not_tell_the_class() -> None:
         ]
     ).astype(numpy.float32)
     learn = numpy.arange(len(labels)) < 300
-    colours = numpy.concatenate([images.mean(axis=(1, 2)), images.std(axis=(1, 2))], axis=1)
-    for features in (images.reshape(len(images), -1), colours):
+    colors = numpy.concatenate([images.mean(axis=(1, 2)), images.std(axis=(1, 2))], axis=1)
+    for features in (images.reshape(len(images), -1), colors):
         centroids = numpy.stack(
             [features[learn & (labels == label)].mean(axis=0) for label in range(len(CLASSES))]
         )
@@ -160,7 +160,7 @@ def test_object_stands_out_from_the_background(class_name: str) -> None:
     assert steps[10:22, 8:24].mean() > 1.1 * border
 
 
-def test_the_dataset_file_has_the_means_and_deviations_of_the_training_images() -> None:
+def test_the_dataset_file_has_the_mean_and_std_of_the_training_images() -> None:
     labels = draw_labels("train", 1000, 0)
     images = numpy.stack(
         [
@@ -169,6 +169,5 @@ def test_the_dataset_file_has_the_means_and_deviations_of_the_training_images() 
         ]
     )
     dataset = dataset_options("sample")
-    assert images.mean(axis=(0, 1, 2)) / 255 == pytest.approx(dataset["channel_means"], abs=1e-3)
-    deviations = images.std(axis=(0, 1, 2)) / 255
-    assert deviations == pytest.approx(dataset["channel_deviations"], abs=1e-3)
+    assert images.mean(axis=(0, 1, 2)) / 255 == pytest.approx(dataset.mean, abs=1e-3)
+    assert images.std(axis=(0, 1, 2)) / 255 == pytest.approx(dataset.std, abs=1e-3)

@@ -8,7 +8,6 @@ import pytest
 from builders import refused
 from imagepipe.submission.scoring import score, write_score
 
-COLUMNS = {"file": "trainLabels.csv", "id_column": "id", "label_column": "label"}
 TRUTH = "id,label\n1,cat\n2,dog\n3,frog\n4,cat\n"
 
 
@@ -30,7 +29,7 @@ def test_accuracy_is_the_part_of_the_images_that_are_right(
 ) -> None:
     (tmp_path / "submission.csv").write_text(submission)
     (tmp_path / "true.csv").write_text(truth)
-    result = score(tmp_path / "submission.csv", tmp_path / "true.csv", COLUMNS)
+    result = score(tmp_path / "submission.csv", tmp_path / "true.csv", "id", "label")
     assert result == {"accuracy": 0.75, "n": 4}
     write_score(tmp_path / "score.json", result)
     assert json.loads((tmp_path / "score.json").read_text()) == result
@@ -50,4 +49,4 @@ def test_labels_of_other_images_are_refused(
     (tmp_path / "submission.csv").write_text(submission)
     (tmp_path / "true.csv").write_text(TRUTH)
     with refused(str(tmp_path), *words):
-        score(tmp_path / "submission.csv", tmp_path / "true.csv", COLUMNS)
+        score(tmp_path / "submission.csv", tmp_path / "true.csv", "id", "label")

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from builders import SCATTERED_IDS, dataset_options, refused
+from builders import SCATTERED_IDS, refused
+from imagepipe.config.dataset import Submission
 from imagepipe.prediction.logits import Predictions
 from imagepipe.submission.submission import write_submission
 
@@ -34,7 +35,7 @@ def submitted(
     write_submission(
         models,
         None if sample is None else folder / "sample.csv",
-        dataset_options("cifar10", submission=changes)["submission"],
+        Submission(**changes),
         target,
     )
     content = target.read_bytes()

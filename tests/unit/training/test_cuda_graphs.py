@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from imagepipe.training import cuda_graphs as graphed_steps
-from imagepipe.training.cuda_graphs import GraphedSteps
+from imagepipe.training import cuda_graphs
+from imagepipe.training.cuda_graphs import CudaGraphs
 
 
 class NoStream:
@@ -22,15 +22,16 @@ class Recorder:
     def __init__(self, patch: pytest.MonkeyPatch, failure: RuntimeError | None = None) -> None:
         self.recording, self.launched, self.recordings = False, 0, 0
         self.failure = failure
-        self.steps: GraphedSteps | None = None
+        self.graphs: CudaGraphs | None = None
         recorder = self
 
         class Graph:
             def replay(self) -> None:
-                assert recorder.steps is not None
-                recorded = recorder.steps.recorded
+                assert recorder.graphs is not None
+                recorded = recorder.graphs.recorded
                 assert recorded is not None
-                recorded.result.copy_(2 * recorded.inputs[0])
+                _, inputs, result = recorded
+                result.copy_(2 * inputs[0])
 
         @contextmanager
         def record(graph: Graph, stream: NoStream) -> Iterator[None]:
@@ -40,12 +41,12 @@ class Recorder:
             finally:
                 self.recording = False
 
-        patch.setattr(graphed_steps, "stream_of_graphs", NoStream)
+        patch.setattr(cuda_graphs, "capture_stream", NoStream)
         patch.setattr(torch.cuda, "CUDAGraph", Graph)
         patch.setattr(torch.cuda, "graph", record)
         patch.setattr(torch.cuda, "stream", lambda _: nullcontext())
         patch.setattr(torch.cuda, "current_stream", NoStream)
-        self.steps = GraphedSteps()
+        self.graphs = CudaGraphs()
 
     def step(self, number: torch.Tensor) -> torch.Tensor:
         if self.recording:
@@ -56,23 +57,23 @@ class Recorder:
         self.launched += 1
         return 2 * number
 
-    def take(self, number: float, kind: str) -> float:
-        assert self.steps is not None
-        return float(self.steps.take(self.step, [torch.tensor(number)], kind))
+    def run(self, number: float, kind: str) -> float:
+        assert self.graphs is not None
+        return float(self.graphs.run(self.step, [torch.tensor(number)], kind))
 
 
 def test_from_the_third_of_a_kind_on_steps_are_a_graph_of_their_own_inputs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     recorder = Recorder(monkeypatch)
-    assert [recorder.take(number, "small") for number in range(6)] == [0, 2, 4, 6, 8, 10]
+    assert [recorder.run(number, "small") for number in range(6)] == [0, 2, 4, 6, 8, 10]
     assert (recorder.launched, recorder.recordings) == (2, 1)
 
 
 def test_another_kind_of_step_is_recorded_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     recorder = Recorder(monkeypatch)
     kinds = ["small"] * 4 + ["large"] * 4
-    assert [recorder.take(number, kinds[number]) for number in range(8)] == list(range(0, 16, 2))
+    assert [recorder.run(number, kinds[number]) for number in range(8)] == list(range(0, 16, 2))
     assert (recorder.launched, recorder.recordings) == (4, 2)
 
 
@@ -82,7 +83,7 @@ def test_what_cannot_be_recorded_is_launched_and_not_tried_again(
     recorder = Recorder(monkeypatch, RuntimeError("operation not permitted"))
     with caplog.at_level("INFO"):
         kinds = ["small"] * 4 + ["large"] * 2
-        results = [recorder.take(number, kinds[number]) for number in range(6)]
+        results = [recorder.run(number, kinds[number]) for number in range(6)]
     assert results == [0, 2, 4, 6, 8, 10]
     assert (recorder.launched, recorder.recordings) == (6, 1)
     assert "launched by itself (operation not permitted)" in caplog.text
@@ -93,6 +94,6 @@ def test_a_full_memory_is_for_those_who_know_smaller_batches(
 ) -> None:
     recorder = Recorder(monkeypatch, torch.OutOfMemoryError("CUDA out of memory"))
     for number in range(2):
-        recorder.take(number, "small")
+        recorder.run(number, "small")
     with pytest.raises(torch.OutOfMemoryError):
-        recorder.take(2, "small")
+        recorder.run(2, "small")

@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from imagepipe.training.muon import Muon, orthogonalise
+from imagepipe.training.muon import Muon, orthogonalize
 
 
-def singular_values(shape: tuple[int, int], iterations: int, dtype: torch.dtype) -> torch.Tensor:
+def singular_values(shape: tuple[int, int], ns_steps: int, dtype: torch.dtype) -> torch.Tensor:
     matrices = torch.randn(3, *shape, generator=torch.Generator().manual_seed(0))
-    return torch.linalg.svdvals(orthogonalise(matrices, iterations, dtype))
+    return torch.linalg.svdvals(orthogonalize(matrices, ns_steps, dtype))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -34,23 +34,23 @@ def test_it_is_the_newton_schulz_iteration_of_the_matrices_themselves() -> None:
         square = values @ values.mT
         values = 3.4445 * values + (-4.7750 * square + 2.0315 * square @ square) @ values
     torch.testing.assert_close(
-        orthogonalise(matrices, 3, torch.float32), values, rtol=1e-3, atol=1e-5
+        orthogonalize(matrices, 3, torch.float32), values, rtol=1e-3, atol=1e-5
     )
 
 
 def test_singular_vectors_stay() -> None:
     matrix = torch.randn(1, 8, 20, generator=torch.Generator().manual_seed(0))
     left, _, right = torch.linalg.svd(matrix, full_matrices=False)
-    inside = left.mT @ orthogonalise(matrix, 3, torch.float32) @ right.mT
+    inside = left.mT @ orthogonalize(matrix, 3, torch.float32) @ right.mT
     off_diagonal = inside - torch.diag_embed(torch.diagonal(inside, dim1=1, dim2=2))
     torch.testing.assert_close(off_diagonal, torch.zeros_like(inside), rtol=0, atol=1e-4)
 
 
 def test_matrices_that_go_together_come_out_as_those_that_go_alone() -> None:
     matrices = torch.randn(4, 6, 9, generator=torch.Generator().manual_seed(0))
-    together = orthogonalise(matrices, 3, torch.float32)
+    together = orthogonalize(matrices, 3, torch.float32)
     for index in range(4):
-        alone = orthogonalise(matrices[index : index + 1], 3, torch.float32)
+        alone = orthogonalize(matrices[index : index + 1], 3, torch.float32)
         torch.testing.assert_close(together[index : index + 1], alone, rtol=1e-4, atol=1e-5)
 
 
@@ -71,7 +71,7 @@ def test_a_step_of_filters_is_orthogonal_and_as_long_as_the_rate() -> None:
     before = parameter.detach() * (4**0.5 / parameter.detach().norm())
     muon([parameter], lr=0.1).step()
     step = (before - parameter.detach()).reshape(4, -1)
-    expected = orthogonalise(gradient.reshape(1, 4, -1), 3, torch.float32)[0]
+    expected = orthogonalize(gradient.reshape(1, 4, -1), 3, torch.float32)[0]
     torch.testing.assert_close(step, 0.1 * expected, rtol=1e-4, atol=1e-6)
     assert torch.linalg.svdvals(step / 0.1).min() > 0.5
 
@@ -96,7 +96,7 @@ def test_momentum_remembers_earlier_gradients() -> None:
     assert not torch.allclose(plain, heavy)
 
 
-def test_a_parameter_at_rest_is_left_as_it_is() -> None:
+def test_a_frozen_parameter_stays_as_it_is() -> None:
     parameter = filters()
     before = parameter.detach().clone()
     parameter.grad = filters(seed=1).detach().clone()
@@ -127,17 +127,12 @@ def test_its_state_is_all_that_another_one_needs_to_go_on() -> None:
     assert torch.equal(*parameters)
 
 
-@pytest.mark.parametrize("set_to_none", [True, False])
-def test_gradients_are_forgotten_or_set_to_zero_in_their_place(set_to_none: bool) -> None:
+def test_gradients_are_removed() -> None:
     parameter, without = filters(), filters(seed=1)
-    parameter.grad = gradient = torch.ones_like(parameter)
-    muon([parameter, without], lr=0.1).zero_grad(set_to_none)
+    parameter.grad = torch.ones_like(parameter)
+    muon([parameter, without], lr=0.1).zero_grad()
+    assert parameter.grad is None
     assert without.grad is None
-    if set_to_none:
-        assert parameter.grad is None
-    else:
-        assert parameter.grad is gradient
-        assert not gradient.any()
 
 
 @pytest.mark.parametrize("weight_decay", [0.0, 0.03])

@@ -4,9 +4,9 @@ import csv
 import hashlib
 import json
 import logging
-import math
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,35 +15,21 @@ import pytest
 import torch
 import yaml
 
-from builders import refused
+from image_builders import CLASSES, MEAN, STD, write_packed
 from imagepipe.errors import UserError
 from imagepipe.models.model_files import load_model
 from imagepipe.prediction.logits import read_predictions
 from imagepipe.prediction.predict import predict_logits
-from imagepipe.training import checkpoint, saving
-from imagepipe.training import loop as training
+from imagepipe.training import build, loop
 from imagepipe.training import runs as training_runs
-from imagepipe.training import state as training_state
-from imagepipe.training.runs import Inputs, Machine, Outputs, Run, train_run
-from training_builders import (
-    CLASSES,
-    DEVIATIONS,
-    MEANS,
-    coloured,
-    complete_recipe,
-    write_packed,
-)
+from imagepipe.training.runs import Machine, Run, TrainingInputs, TrainingOutputs, train_run
+from imagepipe.training.state import TrainingSpec
+from training_builders import Killed, colored, complete_recipe, die_after_saving, spec_of
 
 IMAGES = 40
 # Every fifth image is held out.
 SPLITS = ["valid" if row % 5 == 2 else "train" for row in range(IMAGES)]
 VALID_ROWS = [row for row in range(IMAGES) if SPLITS[row] == "valid"]
-
-
-@pytest.fixture(autouse=True)
-def checkpoints_after_every_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However short an epoch of a few images is."""
-    monkeypatch.setattr(saving, "CHECKPOINT_SHARE", math.inf)
 
 
 @pytest.fixture(autouse=True)
@@ -55,24 +41,25 @@ def threads_as_before() -> Iterator[None]:
 
 @pytest.fixture
 def packed(tmp_path: Path) -> Path:
-    """A folder with 40 images of three colours."""
-    images, labels = coloured(IMAGES)
+    """A folder with 40 images of three colors."""
+    images, labels = colored(IMAGES)
     names = [CLASSES[label] for label in labels.tolist()]
     write_packed(tmp_path / "packed", images.numpy(), names, SPLITS)
     return tmp_path / "packed"
 
 
-def run_options(**changes: Any) -> dict[str, Any]:
-    sections = {"augmentation": {"random_crop_padding": 1, "horizontal_flip": True}}
-    recipe = complete_recipe(**sections, test_time_augmentation="flip")
-    options = {"recipe": recipe, "seed": 0}
-    return options | {"channel_means": MEANS, "channel_deviations": DEVIATIONS} | changes
+SPEC = spec_of(
+    complete_recipe(
+        augmentation={"random_crop_padding": 1, "horizontal_flip": True},
+        test_time_augmentation="flip",
+    )
+)
 
 
 def run(
     packed: Path,
     target: Path,
-    options: dict[str, Any] | None = None,
+    spec: TrainingSpec = SPEC,
     *,
     code: str = "code",
     retrain: bool = False,
@@ -81,20 +68,20 @@ def run(
     train_run(
         Run(
             "mine@epochs=3",
-            Inputs(
+            TrainingInputs(
                 packed / "labelled.npy",
                 packed / "labelled.csv",
                 packed / "classes.txt",
                 None if retrain else packed / "split.csv",
             ),
-            Outputs(
+            TrainingOutputs(
                 target / "model.safetensors",
                 target / "history.csv",
                 target / "metrics.json",
                 target / "run.yaml",
                 None if retrain else target / "valid_logits.npz",
             ),
-            options or run_options(),
+            spec,
             code,
             target / "checkpoint",
             Machine("cpu", gpus=1, threads=1, checkpoint_minutes=5),
@@ -103,21 +90,12 @@ def run(
     return target
 
 
-def interrupted_run(
-    packed: Path, target: Path, monkeypatch: pytest.MonkeyPatch, **options: Any
-) -> None:
-    """Begin the same training, and die after the checkpoint of the second epoch."""
-    save = checkpoint.save
-
-    def save_and_die(folder: Path, state: dict[str, Any], fingerprint: str) -> None:
-        save(folder, state, fingerprint)
-        if len(state["history"]) == 2:
-            raise KeyboardInterrupt
-
+def interrupted_run(packed: Path, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Begin a training, and die after the checkpoint of the second epoch."""
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "save", save_and_die)
-        with pytest.raises(KeyboardInterrupt):
-            run(packed, target, **options)
+        die_after_saving(2, patch)
+        with pytest.raises(Killed):
+            run(packed, target)
     assert (target / "checkpoint" / "checkpoint.pt").is_file()
     assert not (target / "model.safetensors").exists()
 
@@ -156,13 +134,13 @@ def test_the_validation_logits_are_those_of_the_model_for_the_images_held_out(
     assert written.classes.tolist() == list(CLASSES)
     model, description = load_model(folder / "model.safetensors")
     assert (description.image_size, description.test_time_augmentation) == (8, "flip")
-    assert (description.channel_means, description.channel_deviations) == (MEANS, DEVIATIONS)
-    images, labels = coloured(IMAGES)
+    assert (description.mean, description.std) == (MEAN, STD)
+    images, labels = colored(IMAGES)
     logits = predict_logits(
         model,
         images[VALID_ROWS],
-        MEANS,
-        DEVIATIONS,
+        MEAN,
+        STD,
         batch_size=8,
         test_time_augmentation="flip",
     )
@@ -176,12 +154,20 @@ def test_the_validation_logits_are_those_of_the_model_for_the_images_held_out(
 
 
 def test_a_run_says_what_it_was(packed: Path, tmp_path: Path) -> None:
-    options = run_options()
+    recipe = {k: v for k, v in SPEC.recipe.model_dump().items() if k not in ("title", "members")}
     split = hashlib.sha256((packed / "split.csv").read_bytes()).hexdigest()[:12]
     for retrain, of_split in ((False, split), (True, None)):
-        folder = run(packed, tmp_path / str(retrain), options, retrain=retrain)
+        folder = run(packed, tmp_path / str(retrain), retrain=retrain)
         settings = yaml.safe_load((folder / "run.yaml").read_text())
-        assert settings == {"run": "mine@epochs=3", "split": of_split} | options
+        assert list(settings) == ["run", "split", "recipe", "seed", "mean", "std"]
+        assert settings == {
+            "run": "mine@epochs=3",
+            "split": of_split,
+            "recipe": recipe,
+            "seed": 0,
+            "mean": MEAN,
+            "std": STD,
+        }
 
 
 def test_others_may_read_what_the_umask_lets_them(packed: Path, tmp_path: Path) -> None:
@@ -254,14 +240,14 @@ def swap_two_labels(packed: Path) -> None:
     ("options", "data"),
     [
         ({"code": "other code"}, None),
-        ({"options": run_options(seed=1)}, None),
-        ({"options": run_options(recipe=complete_recipe(optimizer={"lr": 0.01}))}, None),
-        ({"options": run_options(channel_means=[0.1, 0.2, 0.3])}, None),
+        ({"spec": replace(SPEC, seed=1)}, None),
+        ({"spec": spec_of(complete_recipe(optimizer={"lr": 0.01}))}, None),
+        ({"spec": replace(SPEC, mean=[0.1, 0.2, 0.3])}, None),
         ({}, change_an_image),
         ({}, swap_two_labels),
         ({}, swap_two_splits),
     ],
-    ids=["code", "seed", "recipe", "channel means", "image", "label", "split"],
+    ids=["code", "seed", "recipe", "mean", "image", "label", "split"],
 )
 def test_a_run_with_something_else_starts_anew(
     options: dict[str, Any],
@@ -292,16 +278,16 @@ def test_parameters_to_freeze_that_the_network_does_not_have_are_a_user_error(
     recipe = complete_recipe(freeze=[{"parameters": "whitening", "after": 0.5}])
     message = "no parameter's name begins with 'whitening'; known: classifier, features"
     with pytest.raises(UserError, match=message):
-        run(packed, tmp_path / "run", run_options(recipe=recipe))
+        run(packed, tmp_path / "run", spec_of(recipe))
 
 
 def test_a_last_batch_of_one_image_that_ends_as_one_pixel_is_a_user_error(tmp_path: Path) -> None:
-    images, labels = coloured(10, size=4)
+    images, labels = colored(10, size=4)
     names = [CLASSES[label] for label in labels.tolist()]
     write_packed(tmp_path / "packed", images.numpy(), names, ["valid", *["train"] * 9])
     recipe = complete_recipe(batch_size=8, drop_last=False)
-    with refused("batch_size", "a single image", "set drop_last: true"):
-        run(tmp_path / "packed", tmp_path / "run", run_options(recipe=recipe))
+    with pytest.raises(UserError, match=r"batch_size: .* a single image, .* set drop_last: true$"):
+        run(tmp_path / "packed", tmp_path / "run", spec_of(recipe))
 
 
 @pytest.mark.parametrize(
@@ -321,7 +307,7 @@ def test_a_full_memory_is_answered_with_the_batch_size_that_fits(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """On a network whose activations fill the memory at 3 images a batch."""
-    create_model, tried = training_state.create_model, []
+    create_model, tried = build.create_model, []
 
     def greedy(*args: Any) -> torch.nn.Module:
         def check(_: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
@@ -333,9 +319,9 @@ def test_a_full_memory_is_answered_with_the_batch_size_that_fits(
         model.register_forward_pre_hook(check)
         return model
 
-    monkeypatch.setattr(training_state, "create_model", greedy)
+    monkeypatch.setattr(build, "create_model", greedy)
     with pytest.raises(UserError) as raised:
-        run(packed, tmp_path / "run", run_options(recipe=complete_recipe(**sizes)))
+        run(packed, tmp_path / "run", spec_of(complete_recipe(**sizes)))
     assert str(raised.value) == (
         f"the memory of cpu is full at a batch size of 8; 2 fits: set override='{{{answer}}}'"
     )
@@ -370,19 +356,19 @@ def test_what_the_recipe_can_avoid_is_a_user_error(
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(training, "take_step", fail)
+    monkeypatch.setattr(loop, "train_step", fail)
     monkeypatch.setattr(torch, "compile", lambda model, **_: model)
     with pytest.raises(UserError, match=message):
-        run(packed, tmp_path / "run", run_options(recipe=complete_recipe(**options)))
+        run(packed, tmp_path / "run", spec_of(complete_recipe(**options)))
 
 
-def test_other_errors_are_not_explained_away(
+def test_other_errors_stay_what_they_are(
     packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
-    monkeypatch.setattr(training, "take_step", fail)
+    monkeypatch.setattr(loop, "train_step", fail)
     with pytest.raises(RuntimeError, match="mat1 and mat2"):
         run(packed, tmp_path / "run")
 

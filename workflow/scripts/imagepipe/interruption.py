@@ -1,4 +1,4 @@
-"""Signals that ask a training to stop: it saves its state first."""
+"""Signals that ask a program to stop, so that it can save its state first."""
 
 import ctypes
 import os
@@ -10,10 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
-# Of prctl(2).
+# From linux/prctl.h.
 PR_SET_PDEATHSIG = 1
-
-# Of SIGUSR1, Windows has none.
+# Windows has no SIGUSR1.
 STOP_SIGNALS = [
     getattr(signals, name) for name in ("SIGTERM", "SIGINT", "SIGUSR1") if hasattr(signals, name)
 ]
@@ -21,17 +20,17 @@ STOP_SIGNALS = [
 
 @dataclass
 class StopRequest:
-    """The signal that asked to stop, or None as long as none has."""
+    """The signal that asked to stop, or None so far."""
 
     signal: signals.Signals | None = None
 
 
 @contextmanager
 def stop_requests() -> Iterator[StopRequest]:
-    """Note SIGTERM, SIGINT and SIGUSR1 while the block runs, instead of dying of them at once.
+    """Note SIGTERM, SIGINT and SIGUSR1 within the block, instead of dying of them.
 
-    The second signal of a kind does what it did before. Python gives signals to the main thread
-    alone: in another one, none is noted.
+    A second signal of the same kind has its usual effect. Outside of the main thread, which alone
+    receives signals in Python, none is noted.
     """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
@@ -43,9 +42,9 @@ def stop_requests() -> Iterator[StopRequest]:
         request.signal = signals.Signals(number)
         signals.signal(number, before[number])
 
-    for number in STOP_SIGNALS:
-        signals.signal(number, note)
     try:
+        for number in STOP_SIGNALS:
+            signals.signal(number, note)
         yield request
     finally:
         for number, handler in before.items():
@@ -53,10 +52,10 @@ def stop_requests() -> Iterator[StopRequest]:
 
 
 def die_with_parent() -> None:
-    """Have the system kill this process when the one that started it ends, however it ends.
+    """Have Linux kill this process as soon as its parent has ended, even by SIGKILL.
 
-    Linux alone can. It is for processes in a session of their own, which a kill of the group that
-    their parent is in does not reach.
+    It is for processes in a session of their own, which killing their parent's process group does
+    not reach. Other systems cannot do it.
     """
     if sys.platform != "linux":
         return

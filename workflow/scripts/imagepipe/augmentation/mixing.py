@@ -1,70 +1,66 @@
-"""Mixed images: each shares its place with its partner, and its label, too.
+"""Mixup and CutMix: each image, and its label, is mixed with a partner's.
 
-The partner of a batch's first image is its last one, and so on: the order of the images is random
+The partner of a batch's first image is its last one, and so on. The order of the images is random
 already.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from imagepipe.augmentation.transforms import Draws
+from imagepipe.augmentation.transforms import AugmentationDraws
+from imagepipe.config.recipe import Augmentation
 
 
 @dataclass(frozen=True)
-class Mixed:
-    """What the labels of images are: `share` of its own, and the rest of its partner's.
+class MixedLabels:
+    """The targets of B images: lam · label + (1 − lam) · partner's label.
 
-    labels, partner_labels: int64 [B]. share: float [B], in 0…1. The last two are None where nothing
-    is mixed.
+    labels, partner_labels: int64 [B]. lam: float32 [B] in 0…1. The last two are None without
+    mixing.
     """
 
     labels: Tensor
     partner_labels: Tensor | None = None
-    share: Tensor | None = None
+    lam: Tensor | None = None
 
-    def of(self, part: slice) -> "Mixed":
-        """Return what the labels of some of the images are."""
-        others = (self.partner_labels, self.share)
-        return Mixed(
-            self.labels[part], *(None if tensor is None else tensor[part] for tensor in others)
-        )
+    def select(self, chunk: slice) -> "MixedLabels":
+        """Return the targets of some of the images."""
+        if self.partner_labels is None or self.lam is None:
+            return MixedLabels(self.labels[chunk])
+        return MixedLabels(self.labels[chunk], self.partner_labels[chunk], self.lam[chunk])
 
 
-def mix(
-    images: Tensor, labels: Tensor, options: dict[str, Any], draws: Draws
-) -> tuple[Tensor, Mixed]:
-    """Mix a batch of float images [B, 3, H, W] by the recipe's `augmentation`: `mixup` or `cutmix`.
-
-    Without either, the images come back as they are, each with its own label alone.
-    """
-    partners, share = images.flip(0), draws.share
-    if options["mixup"]:
-        images = blended(images, partners, share)
-    elif options["cutmix"]:
-        images, share = patched(images, partners, share, draws.cutmix_row, draws.cutmix_column)
+def mix_batch(
+    images: Tensor, labels: Tensor, options: Augmentation, draws: AugmentationDraws
+) -> tuple[Tensor, MixedLabels]:
+    """Mix float images [B, 3, H, W] and labels int64 [B] by `mixup` or `cutmix`, if one is set."""
+    partners, lam = images.flip(0), draws.lam
+    if options.mixup:
+        images = mixup(images, partners, lam)
+    elif options.cutmix:
+        images, lam = cutmix(images, partners, lam, draws.cutmix_row, draws.cutmix_column)
     else:
-        return images, Mixed(labels)
-    return images, Mixed(labels, labels.flip(0), share)
+        return images, MixedLabels(labels)
+    return images, MixedLabels(labels, labels.flip(0), lam)
 
 
-def blended(images: Tensor, partners: Tensor, share: Tensor) -> Tensor:
-    """Return share · image + (1 − share) · partner (mixup: Zhang et al., arXiv 1710.09412)."""
-    return torch.lerp(partners, images, share[:, None, None, None])
+def mixup(images: Tensor, partners: Tensor, lam: Tensor) -> Tensor:
+    """Return lam · image + (1 − lam) · partner (Zhang et al., arXiv 1710.09412)."""
+    return torch.lerp(partners, images, lam[:, None, None, None])
 
 
-def patched(
-    images: Tensor, partners: Tensor, share: Tensor, row: Tensor, column: Tensor
+def cutmix(
+    images: Tensor, partners: Tensor, lam: Tensor, row: Tensor, column: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Replace a square of each image by its partner's (CutMix: Yun et al., arXiv 1905.04899).
+    """Replace a square of each image by its partner's (Yun et al., arXiv 1905.04899).
 
-    The square has the part 1 − share of the area, and its centre at row and column, in 0…1; what
-    is beyond the edge is lost. Returns the images, and the shares that are really left.
+    The square's area is 1 − lam of the image, its center is at row and column in 0…1, and the
+    image's edge clips it. Returns the images, and lam by the clipped area.
     """
     size = images.shape[-1]
-    half = (1 - share).sqrt() * size / 2
+    half = (1 - lam).sqrt() * size / 2
     pixels = torch.arange(size, device=images.device) + 0.5
     in_rows = (pixels - size * row[:, None]).abs() < half[:, None]
     in_columns = (pixels - size * column[:, None]).abs() < half[:, None]

@@ -1,4 +1,4 @@
-"""From bytes to what the network sees: channels with mean 0 and deviation 1."""
+"""From bytes to the input of a network: channels with mean 0 and standard deviation 1."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,21 +8,21 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Standardisation:
-    """x · factor − offset for each channel; both are float32 [3, 1, 1], on the images' device."""
+class Normalize:
+    """x · scale − offset for each channel; both are float32 [3, 1, 1], on the images' device."""
 
-    factor: Tensor
+    scale: Tensor
     offset: Tensor
 
     @classmethod
-    def of(
-        cls, means: Sequence[float], deviations: Sequence[float], device: torch.device
-    ) -> "Standardisation":
-        """Make it from the means and deviations of the channels in 0…1."""
-        factor = 1 / (255 * torch.tensor(deviations))[:, None, None]
-        offset = torch.tensor(means)[:, None, None] * 255 * factor
-        return cls(factor.to(device), offset.to(device))
+    def from_statistics(
+        cls, mean: Sequence[float], std: Sequence[float], device: torch.device
+    ) -> "Normalize":
+        """Make it from the mean and standard deviation of each channel in 0…1."""
+        scale = 1 / (255 * torch.tensor(std))[:, None, None]
+        offset = torch.tensor(mean)[:, None, None] * 255 * scale
+        return cls(scale.to(device), offset.to(device))
 
-    def apply(self, images: Tensor) -> Tensor:
-        """Return float images [B, 3, H, W] from images in 0…255, uint8 or float, of that shape."""
-        return images.float() * self.factor - self.offset
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return normalized float32 images of uint8 or float images [B, 3, H, W] in 0…255."""
+        return images.float() * self.scale - self.offset

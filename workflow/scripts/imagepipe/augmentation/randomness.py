@@ -1,7 +1,7 @@
-"""Named random generators, in place of one global stream.
+"""Named random generators instead of one global stream.
 
-Each is derived from the seed and from what it is for, so that a training that is resumed, or that
-does one thing more or less, draws the same numbers for everything else.
+Each one's seed depends on the training's seed and on the purpose of the numbers alone. So a resumed
+training, or one with another augmentation, draws the same numbers for everything else.
 """
 
 import hashlib
@@ -16,14 +16,14 @@ def derived_seed(seed: int, *purpose: str | int) -> int:
 
 
 def generator(seed: int, *purpose: str | int) -> torch.Generator:
-    """Return a generator on the CPU, whose numbers are the same whatever the training's device."""
+    """Return a generator on the CPU, so that the numbers are the same on every device."""
     return torch.Generator().manual_seed(derived_seed(seed, *purpose))
 
 
 def seed_layers(device: torch.device, seed: int, *purpose: str | int) -> None:
-    """Seed the generators that a network's own layers draw from, such as a dropout's.
+    """Seed the global generators, from which layers such as dropout draw.
 
-    torch.manual_seed does the same for every device there is, and takes a hundred times as long.
+    torch.manual_seed does so for all devices, and takes a hundred times as long.
     """
     number = derived_seed(seed, *purpose)
     torch.default_generator.manual_seed(number)

@@ -1,35 +1,30 @@
-"""Random changes of the training images, on whole batches and on the images' own device.
+"""Random changes of the training images, in batches on the images' device.
 
-What is random about an epoch is drawn at once for all images, before its first batch (`draw`);
-applying it (`augment`) is then the same arithmetic wherever and however often it is done.
+`draw_augmentation` draws an epoch's random numbers for all images before its first batch. `augment`
+applies them: the same arithmetic wherever and however often it is done.
 """
 
 from dataclasses import dataclass, fields
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from imagepipe.augmentation.color import (
-    adjust_brightness,
-    adjust_contrast,
-    adjust_hue,
-    adjust_saturation,
-)
-from imagepipe.augmentation.normalize import Standardisation
+from imagepipe.augmentation import color
+from imagepipe.augmentation.normalize import Normalize
 from imagepipe.augmentation.randomness import derived_seed, generator
+from imagepipe.config.recipe import Augmentation, ColorJitter, RandomResizedCrop
 
 
 @dataclass(frozen=True)
-class Draws:
+class AugmentationDraws:
     """One epoch's random numbers, each a tensor [N] with a value for each image.
 
-    The crop's side and its top left corner are in pixels of the enlarged image, the shifts and the
-    cutout's corner in pixels of the image. Brightness, contrast and saturation are factors, hue is
-    in turns of the colour wheel. `share` is the part of an image that mixing leaves of it; the
-    centre of what cutmix replaces is in 0…1 of the image.
+    crop_side, crop_top, crop_left: int64, in pixels of the enlarged image. shift_down, shift_right,
+    cutout_top, cutout_left: int64, in pixels. flipped: bool. The others are float32. brightness,
+    contrast, saturation: factors. hue: in turns of the color wheel. lam: the weight of an image
+    when it is mixed. cutmix_row, cutmix_column: the center of CutMix's square, in 0…1 of the image.
     """
 
     crop_side: Tensor
@@ -44,148 +39,148 @@ class Draws:
     hue: Tensor
     cutout_top: Tensor
     cutout_left: Tensor
-    share: Tensor
+    lam: Tensor
     cutmix_row: Tensor
     cutmix_column: Tensor
 
-    def to(self, device: torch.device) -> "Draws":
-        """Return the same draws on a device."""
-        return Draws(*(tensor.to(device) for tensor in self.tensors()))
+    def to(self, device: torch.device) -> "AugmentationDraws":
+        """Return these draws on a device."""
+        return AugmentationDraws(*(tensor.to(device) for tensor in self.tensors()))
 
-    def of(self, rows: Tensor | slice) -> "Draws":
+    def select(self, rows: Tensor | slice) -> "AugmentationDraws":
         """Return the draws of some of the images; `rows` is on the same device."""
-        return Draws(*(tensor[rows] for tensor in self.tensors()))
+        return AugmentationDraws(*(tensor[rows] for tensor in self.tensors()))
 
     def tensors(self) -> list[Tensor]:
-        """Return the tensors, in the order in which they make another one."""
+        """Return the tensors in the order of the constructor's arguments."""
         return [getattr(self, field.name) for field in fields(self)]
 
 
-def draw(options: dict[str, Any], images: int, image_size: int, seed: int, epoch: int) -> Draws:
-    """Draw an epoch's augmentation of `images` images; `options` is a recipe's `augmentation`.
+def draw_augmentation(
+    options: Augmentation, num_images: int, image_size: int, seed: int, epoch: int
+) -> AugmentationDraws:
+    """Draw the random numbers of an epoch.
 
-    Everything is uniform but for the share, which is from Beta(α, α) with the α of `mixup` or
-    `cutmix`. Alternating flips are those of epoch 0, and in odd epochs those of the other images
-    (Jordan, arXiv 2404.00498, section 3.6). The square of `random_resized_crop` is drawn as
-    torchvision.transforms.RandomResizedCrop does with ratio (1, 1): the area between the two parts,
-    its side rounded, then the corner. The factors of `color_jitter` are those of
-    torchvision.transforms.ColorJitter, and the cutout lies whole inside the image, as that of
-    torchvision.transforms.RandomErasing does.
+    All are uniform but lam, which is from Beta(α, α) with the α of `mixup` or `cutmix`. As in
+    torchvision, RandomResizedCrop with ratio (1, 1) draws the area, rounds the side and draws the
+    corner; ColorJitter draws factors; and RandomErasing keeps the whole square inside the image.
+    Odd epochs with `alternating_flip` flip the images that epoch 0 did not (Jordan, arXiv
+    2404.00498, section 3.6).
     """
 
     def uniform(purpose: str, low: float = 0.0, high: float = 1.0) -> Tensor:
-        return low + (high - low) * torch.rand(images, generator=generator(seed, purpose, epoch))
+        numbers = torch.rand(num_images, generator=generator(seed, purpose, epoch))
+        return low + (high - low) * numbers
 
     def integers(purpose: str, low: int, high: Tensor | int) -> Tensor:
         """Uniform on low … high, both included."""
         return low + (uniform(purpose) * (high - low + 1)).long()
 
-    def factor(name: str) -> Tensor:
-        strength = options["color_jitter"][name]
-        return uniform(name, max(0.0, 1 - strength), 1 + strength)
+    def factor(purpose: str, strength: float) -> Tensor:
+        return uniform(purpose, max(0.0, 1 - strength), 1 + strength)
 
-    crop = options["random_resized_crop"] or {"resize": 1, "min_area": 1.0, "max_area": 1.0}
-    area = uniform("crop area", crop["min_area"], crop["max_area"])
-    side = (crop["resize"] * area.sqrt()).round().long().clamp(1, crop["resize"])
-    flip_epoch = 0 if options["alternating_flip"] else epoch
-    flipped = torch.rand(images, generator=generator(seed, "flip", flip_epoch)) < 0.5
-    if options["alternating_flip"] and epoch % 2:
+    crop = options.random_resized_crop or RandomResizedCrop(resize=1, min_area=1.0)
+    area = uniform("crop area", crop.min_area, crop.max_area)
+    side = (crop.resize * area.sqrt()).round().long().clamp(1, crop.resize)
+    flip_epoch = 0 if options.alternating_flip else epoch
+    flipped = torch.rand(num_images, generator=generator(seed, "flip", flip_epoch)) < 0.5
+    if options.alternating_flip and epoch % 2:
         flipped = ~flipped
-    alpha = options["mixup"] or options["cutmix"]
-    shares = np.random.default_rng(derived_seed(seed, "share", epoch))
-    share = shares.beta(alpha, alpha, images) if alpha else np.ones(images)
-    centre = 1.0 if options["cutmix"] else 0.0
-    padding, hue = options["random_crop_padding"], options["color_jitter"]["hue"]
-    free = image_size - options["cutout"]
-    return Draws(
+    alpha = options.mixup or options.cutmix
+    rng = np.random.default_rng(derived_seed(seed, "share", epoch))
+    lam = rng.beta(alpha, alpha, num_images) if alpha else np.ones(num_images)
+    max_center = 1.0 if options.cutmix else 0.0
+    jitter, padding = options.color_jitter, options.random_crop_padding
+    max_cutout = image_size - options.cutout
+    return AugmentationDraws(
         crop_side=side,
-        crop_top=integers("crop top", 0, crop["resize"] - side),
-        crop_left=integers("crop left", 0, crop["resize"] - side),
+        crop_top=integers("crop top", 0, crop.resize - side),
+        crop_left=integers("crop left", 0, crop.resize - side),
         shift_down=integers("shift down", -padding, padding),
         shift_right=integers("shift right", -padding, padding),
-        flipped=flipped & options["horizontal_flip"],
-        brightness=factor("brightness"),
-        contrast=factor("contrast"),
-        saturation=factor("saturation"),
-        hue=uniform("hue", -hue, hue),
-        cutout_top=integers("cutout top", 0, free),
-        cutout_left=integers("cutout left", 0, free),
-        share=torch.from_numpy(share.astype(np.float32)),
-        cutmix_row=uniform("cutmix row", 0, centre),
-        cutmix_column=uniform("cutmix column", 0, centre),
+        flipped=flipped & options.horizontal_flip,
+        brightness=factor("brightness", jitter.brightness),
+        contrast=factor("contrast", jitter.contrast),
+        saturation=factor("saturation", jitter.saturation),
+        hue=uniform("hue", -jitter.hue, jitter.hue),
+        cutout_top=integers("cutout top", 0, max_cutout),
+        cutout_left=integers("cutout left", 0, max_cutout),
+        lam=torch.from_numpy(lam.astype(np.float32)),
+        cutmix_row=uniform("cutmix row", 0, max_center),
+        cutmix_column=uniform("cutmix column", 0, max_center),
     )
 
 
 def augment(
     images: Tensor,
-    options: dict[str, Any],
-    draws: Draws,
-    standardisation: Standardisation,
+    options: Augmentation,
+    draws: AugmentationDraws,
+    normalize: Normalize,
     scale: float = 1.0,
 ) -> Tensor:
-    """Return augmented, standardised float images [B, 3, T, T] of uint8 images [B, S, S, 3].
+    """Return augmented, normalized float32 images [B, 3, T, T] of uint8 images [B, S, S, 3].
 
-    `draws` has a value for each of the B images. `scale` is the last thing that is done: T is the
-    nearest whole number to S · scale. The result is in channels_last layout.
+    draws: those of the B images. scale: the last step resizes to T, the nearest whole number to
+    S · scale. The result is in channels_last layout.
     """
     changed = images.permute(0, 3, 1, 2)
-    if options["random_resized_crop"] is not None:
-        resize = options["random_resized_crop"]["resize"]
+    if options.random_resized_crop is not None:
+        resize = options.random_resized_crop.resize
         changed = resized_crop(
             changed.float(), resize, draws.crop_side, draws.crop_top, draws.crop_left
         )
-    if options["random_crop_padding"] or options["horizontal_flip"]:
+    if options.random_crop_padding or options.horizontal_flip:
         changed = shift_and_flip(changed, draws.shift_down, draws.shift_right, draws.flipped)
-    if any(options["color_jitter"].values()):
-        changed = 255 * jitter(changed / 255, options["color_jitter"], draws)
-    changed = standardisation.apply(changed)
-    if options["cutout"]:
-        changed = cut_out(changed, options["cutout"], draws.cutout_top, draws.cutout_left)
+    if options.color_jitter != ColorJitter():
+        changed = 255 * jitter_colors(changed / 255, options.color_jitter, draws)
+    changed = normalize(changed)
+    if options.cutout:
+        changed = cut_out(changed, options.cutout, draws.cutout_top, draws.cutout_left)
     if scale != 1:
-        changed = scaled(changed, scale)
+        size = max(1, round(changed.shape[-1] * scale))
+        changed = F.interpolate(changed, size=(size, size), mode="bilinear", antialias=True)
     return changed.contiguous(memory_format=torch.channels_last)
 
 
 def shift_and_flip(images: Tensor, down: Tensor, right: Tensor, flipped: Tensor) -> Tensor:
     """Shift images [B, C, H, W] by whole pixels, then mirror some of them left to right.
 
-    down, right: int64 [B], each less than the image's size; what is missing is mirrored from the
-    image itself. flipped: bool [B].
+    down, right: int64 [B], each less than the image's size; missing pixels are mirrored at the
+    edge. flipped: bool [B].
     """
     height, width = images.shape[-2:]
     device = images.device
-    rows = _mirrored(torch.arange(height, device=device) - down[:, None], height)
-    columns = _mirrored(torch.arange(width, device=device) - right[:, None], width)
+    rows = _reflect(torch.arange(height, device=device) - down[:, None], height)
+    columns = _reflect(torch.arange(width, device=device) - right[:, None], width)
     columns = torch.where(flipped[:, None], columns.flip(1), columns)
     batch = torch.arange(len(images), device=device)[:, None, None]
-    # The channels lie together in memory, so that each pixel is copied whole.
+    # With the channels last, each pixel is copied as a whole.
     pixels = images.permute(0, 2, 3, 1)[batch, rows[:, :, None], columns[:, None, :]]
     return pixels.permute(0, 3, 1, 2)
 
 
-def _mirrored(positions: Tensor, size: int) -> Tensor:
-    """Return positions inside 0 … size − 1; those beyond an edge are mirrored at its pixel."""
+def _reflect(positions: Tensor, size: int) -> Tensor:
+    """Mirror positions outside 0 … size − 1 at the center of the edge's pixel."""
     return (size - 1) - ((size - 1) - positions.abs()).abs()
 
 
-def jitter(images: Tensor, options: dict[str, Any], draws: Draws) -> Tensor:
-    """Change the colours of float images [B, 3, H, W] in 0…1; `options` is `color_jitter`."""
-    for name, adjust in (
-        ("brightness", adjust_brightness),
-        ("contrast", adjust_contrast),
-        ("saturation", adjust_saturation),
-        ("hue", adjust_hue),
-    ):
-        if options[name]:
-            images = adjust(images, getattr(draws, name))
+def jitter_colors(images: Tensor, options: ColorJitter, draws: AugmentationDraws) -> Tensor:
+    """Change the colors of float images [B, 3, H, W] in 0…1."""
+    if options.brightness:
+        images = color.adjust_brightness(images, draws.brightness)
+    if options.contrast:
+        images = color.adjust_contrast(images, draws.contrast)
+    if options.saturation:
+        images = color.adjust_saturation(images, draws.saturation)
+    if options.hue:
+        images = color.adjust_hue(images, draws.hue)
     return images
 
 
 def cut_out(images: Tensor, side: int, top: Tensor, left: Tensor) -> Tensor:
-    """Set a square of each image [B, C, H, W] to 0, which is the mean colour of standardised ones.
+    """Set a square of each normalized image [B, C, H, W] to 0, the mean color.
 
-    top, left: int64 [B], the square's corner. DeVries and Taylor, arXiv 1708.04552; here, as in
-    torchvision's RandomErasing, the square is never cut by the image's edge.
+    top, left: int64 [B], the square's corner. After DeVries and Taylor (arXiv 1708.04552).
     """
     height, width = images.shape[-2:]
     below = torch.arange(height, device=images.device) - top[:, None]
@@ -195,48 +190,35 @@ def cut_out(images: Tensor, side: int, top: Tensor, left: Tensor) -> Tensor:
     return images.masked_fill((in_rows[:, :, None] & in_columns[:, None, :])[:, None], 0.0)
 
 
-def scaled(images: Tensor, scale: float) -> Tensor:
-    """Resize images [B, C, S, S] by a factor, at least to one pixel."""
-    size = max(1, round(images.shape[-1] * scale))
-    return F.interpolate(images, size=(size, size), mode="bilinear", antialias=True)
-
-
 def resized_crop(images: Tensor, resize: int, side: Tensor, top: Tensor, left: Tensor) -> Tensor:
-    """Enlarge square images to `resize` pixels, cut out a square of each, and resize that back.
+    """Enlarge square images to `resize` pixels, cut a square out of each, and resize that back.
 
-    images [B, C, S, S]; side, top and left [B], in pixels of the enlarged image. Both resizings
-    are bilinear and linear in the pixels, each along one axis after the other, so each image is
-    multiplied by one S × S matrix from either side.
+    images: float [B, C, S, S]. side, top, left: int64 [B], in pixels of the enlarged image. Both
+    resizings are bilinear, one axis after the other. Thus each is a product with a matrix for the
+    rows and one for the columns, and the matrices of both can be multiplied first, to S × S.
     """
     size = images.shape[-1]
-    enlarge = _resize_matrix(resize, size, images.device)
+    enlarge = _crop_matrices(resize, size, side.new_full((1,), size), side.new_zeros(1))
     rows = _crop_matrices(size, resize, side, top) @ enlarge
     columns = _crop_matrices(size, resize, side, left) @ enlarge
     batch, channels = images.shape[:2]
-    # One multiplication for the rows of all channels: [B, S, S] @ [B, S, C·S].
+    # One product for the rows of all channels: [B, S, S] @ [B, S, C·S].
     cropped = rows @ images.permute(0, 2, 1, 3).reshape(batch, size, channels * size)
     cropped = cropped.reshape(batch, size * channels, size) @ columns.transpose(1, 2)
     return cropped.reshape(batch, size, channels, size).permute(0, 2, 1, 3)
 
 
-def _resize_matrix(target: int, source: int, device: torch.device) -> Tensor:
-    """Return the matrix [target, source] of a bilinear resizing along one axis."""
-    whole = torch.full((1,), source, device=device)
-    return _crop_matrices(target, source, whole, torch.zeros_like(whole))[0]
-
-
 def _crop_matrices(target: int, source: int, side: Tensor, start: Tensor) -> Tensor:
     """Return matrices [B, target, source] that resize `side` pixels from `start` on to `target`.
 
-    A pixel of the result is the weighted mean of those around its centre, with weights that fall
-    off linearly to zero at a distance of one pixel of the coarser grid. It is the triangle filter
-    of Pillow, and of torch.nn.functional.interpolate with antialias=True.
+    A pixel of the result is a weighted mean of the pixels around its center. The weights fall off
+    linearly, to 0 at the distance of one pixel of the coarser grid: the triangle filter of Pillow
+    and of torch.nn.functional.interpolate with antialias=True.
     """
     device = side.device
     step = side[:, None, None] / target
-    centre = (torch.arange(target, device=device)[None, :, None] + 0.5) * step
+    center = (torch.arange(target, device=device)[None, :, None] + 0.5) * step
     position = torch.arange(source, device=device)[None, None, :] - start[:, None, None] + 0.5
-    weight = (1 - (position - centre).abs() / step.clamp(min=1.0)).clamp(min=0.0)
-    inside = (position > 0) & (position < side[:, None, None])
-    weight = weight * inside
+    weight = (1 - (position - center).abs() / step.clamp(min=1.0)).clamp(min=0.0)
+    weight = weight * ((position > 0) & (position < side[:, None, None]))
     return weight / weight.sum(dim=2, keepdim=True)

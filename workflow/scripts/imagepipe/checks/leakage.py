@@ -10,10 +10,10 @@ logger = logging.getLogger(__name__)
 
 
 def refuse_test_images(duplicates: Path, *, allowed: bool) -> None:
-    """Raise `UserError` if labelled images are in the test set, too, unless that is `allowed`.
+    """Raise `UserError` if labelled images are also in the test set, or warn if that is `allowed`.
 
-    `duplicates` is what `duplicates.write_duplicates` wrote; where it is allowed, a warning is
-    logged. A model's answers on images that it was trained on say nothing of how good it is.
+    `duplicates` was written by `write_duplicates`. The accuracy on images that the model was
+    trained on says nothing about other images.
     """
     groups = [group for group in read_duplicates(duplicates) if group.cross_into_test]
     if not groups:

@@ -1,7 +1,7 @@
-"""The names of the networks of torchvision and timm, found without importing either.
+"""The names of the networks in torchvision and timm, found without importing either.
 
-Both libraries register their networks by a decorator, `register_model`. To read their source text
-takes milliseconds; to import them takes seconds, which every call of the workflow would wait for.
+Both libraries register networks by a decorator, `register_model`. Reading their source text takes
+milliseconds. Importing them takes seconds, for which every call of the workflow would wait.
 """
 
 import re
@@ -14,8 +14,8 @@ from imagepipe.errors import nearest
 
 LIBRARIES = ("torchvision", "timm")
 
-# The decorator, with a name or without, maybe others, and the function that it decorates. It begins
-# with a literal text, for which `re` searches fast.
+# The decorator, with or without a name, maybe more decorators, and the function. `re` searches fast
+# for the literal text at the beginning.
 REGISTERED = re.compile(
     r"""\n@register_model\b (?:\( (?:name=)? (?:["'](\w+)["'])? \))? .*\n
     (?:@.*\n)* def\ (\w+)""",
@@ -32,23 +32,23 @@ def is_installed(library: str) -> bool:
 def known_architectures(library: str) -> frozenset[str]:
     """Return the names of the networks that a library registers.
 
-    They are none if it is not installed, or registers them in a way that is not known here.
+    There are none if it is not installed, or registers networks in a way unknown to us.
     """
     spec = find_spec(library)
-    places = (spec.submodule_search_locations if spec else None) or []
+    folders = (spec.submodule_search_locations if spec else None) or []
     names: set[str] = set()
-    for path in (path for place in places for path in Path(place, "models").glob("*.py")):
-        found = REGISTERED.finditer(path.read_text(encoding="utf-8", errors="replace"))
-        names |= {match[1] or match[2] for match in found}
+    for path in (path for folder in folders for path in Path(folder, "models").glob("*.py")):
+        matches = REGISTERED.finditer(path.read_text(encoding="utf-8", errors="replace"))
+        names |= {match[1] or match[2] for match in matches}
     return frozenset(names)
 
 
 def not_installed(library: str) -> str:
-    """Say that a library is not installed, and what to do."""
+    """Return the message for a library that is not installed."""
     return f"{library} is not installed; install it by `pip install {library}`"
 
 
 def unknown_architecture(library: str, architecture: str, known: Iterable[str]) -> str:
-    """Say that a library has no network of a name, and what to do."""
+    """Return the message for a network that a library does not have."""
     guess = nearest(architecture, sorted(known))
     return f"{library} has no {architecture!r}{guess}; see {library}'s list of models"

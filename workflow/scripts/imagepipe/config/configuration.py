@@ -83,7 +83,7 @@ def refuse_old_keys(options: Mapping[str, Any], moved: Mapping[str, str], source
     """Raise `UserError` for a key that earlier versions had; `moved` says what to write instead."""
     for key in options:
         if key in moved:
-            raise UserError(f"{source}: the key {key!r} has gone: {moved[key]}")
+            raise UserError(f"{source}: the key {key!r} has gone; {moved[key]}")
 
 
 def refuse_without_raw_dir(dataset: Dataset, name: str) -> None:

@@ -7,6 +7,9 @@ from pydantic import Field
 from imagepipe.config.options import Options
 
 FileName = Annotated[str, Field(pattern=r"^[^/\\]+$")]
+Checksum = Annotated[
+    str, Field(pattern=r"^(md5:[0-9a-f]{32}|sha1:[0-9a-f]{40}|sha256:[0-9a-f]{64})$")
+]
 Mean = Annotated[float, Field(ge=0, le=1)]
 Std = Annotated[float, Field(gt=0, le=1)]
 
@@ -14,44 +17,37 @@ Std = Annotated[float, Field(gt=0, le=1)]
 class SourceFile(Options):
     """A file that the source offers."""
 
-    name: FileName = Field(description="The file's name.")
-    url: str | None = Field(None, description="Its http or https address.")
-    checksum: str | None = Field(
-        None,
-        pattern=r"^(md5:[0-9a-f]{32}|sha1:[0-9a-f]{40}|sha256:[0-9a-f]{64})$",
-        description='"md5:", "sha1:" or "sha256:" and the hexadecimal hash. Enforced on downloads; '
-        "a difference in raw_dir is a warning. Without one, a download is compared with the hash "
-        "of the first, in data/DATASET/first_use.sha256.",
-    )
-    bytes: int | None = Field(None, ge=0, description="Its size, checked as the checksum is.")
+    name: FileName
+    """The file's name."""
+    url: str | None = None
+    """Its http or https address."""
+    checksum: Checksum | None = None
+    """Either "md5:", "sha1:" or "sha256:" and the hexadecimal hash. Enforced on downloads; a
+    difference in raw_dir is a warning. Without one, a download is compared with the hash of the
+    first, in data/DATASET/first_use.sha256."""
+    bytes: Annotated[int | None, Field(ge=0)] = None
+    """Its size, checked as the checksum is."""
 
 
 class Source(Options):
     """What fetching needs to know of a dataset: its files, and where they come from."""
 
-    source: Literal["generated", "url", "kaggle", "raw_dir", "folder"] = Field(
-        description="Where its files come from if raw_dir is null: generated (drawn by this "
-        "project), url (each file from its own url), kaggle (downloaded with the user's account), "
-        "raw_dir (from the user only), or folder (from the user only, as image files in "
-        "train_folder and test_folder beside the tables).",
-    )
-    competition: str | None = Field(
-        None,
-        pattern="^[A-Za-z0-9][A-Za-z0-9_-]*$",
-        description="With source kaggle, the competition's name in the address of its page.",
-    )
-    files: list[SourceFile] = Field(
-        min_length=1, description="The source's files. Archives (.7z, .zip, .tar.gz) are unpacked."
-    )
-    bundle: str | None = Field(
-        None, description="The name of one .zip file in raw_dir that may hold all of the files."
-    )
-    train_folder: str = Field(
-        "train",
-        description="Images whose nearest named folder in the archive is this one are the labelled "
-        "images; the archive's own name counts as the outermost folder.",
-    )
-    test_folder: str = Field("test", description="The same for the test images.")
+    source: Literal["generated", "url", "kaggle", "raw_dir", "folder"]
+    """Where its files come from if raw_dir is null: generated (drawn by this project), url
+    (each file from its own url), kaggle (downloaded with the user's account), raw_dir (from the
+    user only), or folder (from the user only, as image files in train_folder and test_folder
+    beside the tables)."""
+    competition: Annotated[str | None, Field(pattern="^[A-Za-z0-9][A-Za-z0-9_-]*$")] = None
+    """With source kaggle, the competition's name in the address of its page."""
+    files: Annotated[list[SourceFile], Field(min_length=1)]
+    """The source's files. Archives (.7z, .zip, .tar.gz) are unpacked."""
+    bundle: str | None = None
+    """The name of one .zip file in raw_dir that may hold all of the files."""
+    train_folder: str = "train"
+    """Images whose nearest named folder in the archive is this one are the labelled images; the
+    archive's own name counts as the outermost folder."""
+    test_folder: str = "test"
+    """The same for the test images."""
 
 
 class Contents(Options):
@@ -69,59 +65,49 @@ class Contents(Options):
 class Labels(Options):
     """The CSV file with the labels of the training images, and its two columns."""
 
-    file: FileName = Field(description="Its name, among the files or in an archive.")
-    id_column: str = Field(
-        "id", description="The column of the image's file name, with or without its extension."
-    )
-    label_column: str = Field("label", description="The column of the class's name.")
+    file: FileName
+    """Its name, among the files or in an archive."""
+    id_column: str = "id"
+    """The column of the image's file name, with or without its extension."""
+    label_column: str = "label"
+    """The column of the class's name."""
 
 
 class Submission(Options):
     """The form of the submission."""
 
-    format: Literal["label", "probability"] = Field(
-        "label",
-        description="label: a column with the class's name. probability: a column for each class.",
-    )
-    id_column: str = Field(
-        "id", description="The header of the ids where there is no sample submission."
-    )
-    label_column: str = Field(
-        "label", description="The header of the labels where there is no sample submission."
-    )
+    format: Literal["label", "probability"] = "label"
+    """label: a column with the class's name. probability: a column for each class."""
+    id_column: str = "id"
+    """The header of the ids where there is no sample submission."""
+    label_column: str = "label"
+    """The header of the labels where there is no sample submission."""
 
 
 class Dataset(Source):
     """Where a competition's files come from, and how they are to be read."""
 
-    title: str = Field(description="The dataset's name for people.")
-    homepage: str | None = Field(None, description="The page that describes the dataset.")
-    archive_format: Literal["images", "cifar_python"] = Field(
-        "images",
-        description="images: archives of image files. cifar_python: the Toronto archive's pickled "
-        "batches, which become numbered images and a table of labels.",
-    )
-    image_extension: Literal["png", "jpg", "jpeg"] = Field(
-        "png", description="The extension of the image files, without the dot."
-    )
-    image_size: int = Field(32, ge=1, description="Height and width of every image, in pixels.")
-    labels: Labels = Field(description="The labels of the training images.")
-    sample_submission: FileName | None = Field(
-        None,
-        description="The competition's sample submission, whose header, ids and order ours takes. "
-        "Without one, the ids are those of the test images in numeric order.",
-    )
-    true_labels: FileName | None = Field(
-        None, description="A CSV file with the test images' true labels, if they are known."
-    )
-    submission: Submission = Field(Submission(), description="The form of the submission.")
-    mean: list[Mean] = Field(
-        min_length=3,
-        max_length=3,
-        description="Mean of each channel (red, green, blue) over the training images, in 0...1.",
-    )
-    std: list[Std] = Field(
-        min_length=3,
-        max_length=3,
-        description="Standard deviation of each channel over the training images, in 0...1.",
-    )
+    title: str
+    """The dataset's name for people."""
+    homepage: str | None = None
+    """The page that describes the dataset."""
+    archive_format: Literal["images", "cifar_python"] = "images"
+    """images: archives of image files. cifar_python: the Toronto archive's pickled batches,
+    which become numbered images and a table of labels."""
+    image_extension: Literal["png", "jpg", "jpeg"] = "png"
+    """The extension of the image files, without the dot."""
+    image_size: Annotated[int, Field(ge=1)] = 32
+    """Height and width of every image, in pixels."""
+    labels: Labels
+    """The labels of the training images."""
+    sample_submission: FileName | None = None
+    """The competition's sample submission, whose header, ids and order ours takes. Without one,
+    the ids are those of the test images in numeric order."""
+    true_labels: FileName | None = None
+    """A CSV file with the test images' true labels, if they are known."""
+    submission: Submission = Submission()
+    """The form of the submission."""
+    mean: Annotated[list[Mean], Field(min_length=3, max_length=3)]
+    """Mean of each channel (red, green, blue) over the training images, in 0...1."""
+    std: Annotated[list[Std], Field(min_length=3, max_length=3)]
+    """Standard deviation of each channel over the training images, in 0...1."""

@@ -1,17 +1,17 @@
-"""The closing line of a job's log, which says why the job failed or where it was stopped."""
+"""The closing line of a job's log: why the job failed, or where it was stopped."""
 
 from collections.abc import Iterable
 from pathlib import Path
 
-# A job leaves its closing line to the process that runs all jobs where this environment variable is
-# set: that one shows it as the last line of all.
+# Where this environment variable is set, a job leaves its closing line to the process that runs all
+# jobs, which shows it as the very last line.
 LEFT_TO_PARENT = "IMAGEPIPE_LAST_WORDS_LEFT_TO_PARENT"
 
 BEGINNINGS = ("error: ", "stopped by ")
 
 
 def closing_line(log: Path) -> str | None:
-    """Return the last line of a log, if it is the closing one of a job that did not succeed."""
+    """Return the last line of a log, if the job failed or was stopped."""
     if not log.is_file():
         return None
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -19,9 +19,6 @@ def closing_line(log: Path) -> str | None:
 
 
 def last_words(logs: Iterable[Path], since: float = 0) -> list[str]:
-    """Return the closing line of each job that failed or was stopped after a point in time.
-
-    `since` is in seconds of the clock. A log that does not end in such a line gives none.
-    """
+    """Return the closing lines of the logs that were written after `since` (seconds, Unix time)."""
     recent = (log for log in sorted(logs) if log.is_file() and log.stat().st_mtime >= since)
     return [line for log in recent if (line := closing_line(log)) is not None]

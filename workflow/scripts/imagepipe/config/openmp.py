@@ -2,17 +2,17 @@
 
 import os
 
-# Of libgomp, which PyTorch computes with on Linux. Its own number is so large that a thread which
-# has lost its core to another program makes the others spin for a whole slice of the system's time.
+# For libgomp, which PyTorch uses on Linux. With its default, when one thread loses its core to
+# another program, the others spin until the system gives the core back.
 SPINS = "1000"
 
 
 def wait_briefly() -> None:
-    """Have the threads of the processes that this one starts spin only briefly for each other.
+    """Let the threads of child processes spin only briefly while they wait for each other.
 
-    On two cores with one other busy process, a training is several times as fast, and on quiet ones
-    a few percent slower (`benchmarks/busy_machine.py`); the results are the same bits. Nothing is
-    changed where the user has said how to wait. It must be called before PyTorch is imported.
+    On two cores with one other busy process, a training becomes several times as fast; on an idle
+    machine, a few percent slower (`benchmarks/busy_machine.py`). The results are the same bits.
+    Environment variables that the user has set stay. Call this before PyTorch is imported.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", SPINS)

@@ -68,7 +68,7 @@ class Options(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            first = min(error.errors(), key=lambda e: len(e["loc"]))
+            first = min(error.errors(), key=lambda e: (len(e["loc"]), e["type"] == "missing"))
             keys, explanation = explained(cls, first)
             where = ".".join(str(key + 1) if isinstance(key, int) else key for key in keys)
             raise UserError(f"{source}: {where + ': ' if where else ''}{explanation}") from None

@@ -1,4 +1,4 @@
-"""Runs: their names, which say what differs from a recipe, which are there, and their noise."""
+"""Runs: their names, the validated ones, and the standard error of their accuracy."""
 
 import hashlib
 import json
@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-# What a recipe says of a run beside how it is trained.
+# Keys of a recipe without effect on a single training.
 NOT_OF_A_RUN = ("title", "members")
 LONGEST_CHANGES = 80
 HASH_DIGITS = 8
@@ -18,16 +18,16 @@ _FOLDER = re.compile(r"seed([0-9]+)")
 
 
 def run_name(recipe_name: str, recipe: Mapping[str, Any], changed: Mapping[str, Any]) -> str:
-    """Return the name of the run that trains by the recipe `changed`, which was `recipe` before.
+    """Return the name of the run that trains with `changed`, a changed `recipe`.
 
-    It is the recipe's, with each change behind an @, such as fast@optimizer.lr=0.1@epochs=5. Equal
-    settings have one name, and different ones two: where the changes are long, the last of them are
+    It is the recipe's name and the changes, such as fast@optimizer.lr=0.1@epochs=5. Equal settings
+    have equal names, and different settings different names: of many changes, the last ones become
     a hash.
     """
     found = {k: v for k, v in changes(recipe, changed).items() if k not in NOT_OF_A_RUN}
     if not found:
         return recipe_name
-    # Not behind commas: Snakemake cannot give a job of a cluster a wildcard that has one.
+    # No commas: Snakemake cannot pass them to a cluster's job in a wildcard.
     texts = [f"@{key}={_text(value)}" for key, value in found.items()]
     if len("".join(texts)) <= LONGEST_CHANGES:
         return "".join([recipe_name, *texts])
@@ -38,25 +38,25 @@ def run_name(recipe_name: str, recipe: Mapping[str, Any], changed: Mapping[str, 
 
 
 def own_recipe_name(stem: str, recipe: Mapping[str, Any]) -> str:
-    """Return the name of a user's own recipe: their file may say something else tomorrow."""
+    """Return the name of a user's own recipe, with a hash, as the file may change."""
     settings = {key: value for key, value in recipe.items() if key not in NOT_OF_A_RUN}
     return f"{_ODD.sub('-', stem)}-{short_hash(settings)}"
 
 
 def short_hash(value: object) -> str:
-    """Return a few hexadecimal digits that are the same for equal values of JSON's types."""
+    """Return a hash of a value of JSON's types, in hexadecimal digits."""
     text = json.dumps(value, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:HASH_DIGITS]
 
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values of `after` that differ, by their dotted keys, in the order of `after`."""
+    """Return the values of `after` that differ, by dotted keys, in the order of `after`."""
     old = dict(leaves(before))
     return {key: value for key, value in leaves(after) if old.get(key, old) != value}
 
 
 def leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the dotted key and the value of each setting that is no mapping itself."""
+    """Yield the dotted key and the value of each setting, from nested sections as well."""
     for key, value in settings.items():
         if isinstance(value, Mapping) and value:
             yield from leaves(value, f"{prefix}{key}.")
@@ -65,7 +65,7 @@ def leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
 
 
 def _text(value: Any) -> str:
-    """Return a value as a part of a file's name; two values of one key have two texts."""
+    """Return text for a file name that differs between the values of a key."""
     if isinstance(value, float):
         return repr(value).removesuffix(".0")
     if value is None or isinstance(value, bool | int):
@@ -78,7 +78,7 @@ def _text(value: Any) -> str:
 
 
 def validated_runs(results: Path) -> list[tuple[str, int]]:
-    """Return the name and the seed of each run of which validated results lie in a folder."""
+    """Return name and seed of each run that has validated results in a folder."""
     found = []
     for path in results.glob("*/seed*/train/run.yaml"):
         seed = _FOLDER.fullmatch(path.parts[-3])
@@ -88,8 +88,5 @@ def validated_runs(results: Path) -> list[tuple[str, int]]:
 
 
 def standard_error(accuracy: float, images: int) -> float:
-    """Return the standard error of an accuracy in 0…1 that was measured on some images.
-
-    It is that of the mean of `images` independent draws which are right or wrong, √(p(1 − p)/n).
-    """
+    """Return √(p(1 − p)/n), the standard error of an accuracy p in 0…1 on n images."""
     return math.sqrt(accuracy * (1 - accuracy) / images)

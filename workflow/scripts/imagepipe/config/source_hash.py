@@ -11,13 +11,17 @@ from functools import cache
 from pathlib import Path
 
 PACKAGE = "imagepipe"
-# They decide what a user is shown while a job runs, and whether it may, never what it writes.
+# They decide what a user is shown while a job runs, and whether it may, never what it writes: the
+# options that they read are a param of their own, and complete.
 WITHOUT_EFFECT_ON_RESULTS = frozenset(
     f"{PACKAGE}.{name}"
     for name in (
         "checks.leakage",
         "config.architectures",
+        "config.hints",
         "config.last_words",
+        "config.options",
+        "config.recipe",
         "config.recipe_checks",
         "config.source_hash",
         "errors",
@@ -67,9 +71,15 @@ def modules_of(script: Path, package_folder: Path) -> frozenset[str]:
 
 
 def code_hash(script: Path, package_folder: Path) -> str:
-    """Return a hash of a script and of every library module that can change what it writes."""
+    """Return a hash of a script and of every library module that can change what it writes.
+
+    A template that lies beside a module and is named after it, such as data_report.html.j2 beside
+    data_report.py, is a part of the module.
+    """
     result = hashlib.sha256(script.read_bytes())
     for name in sorted(modules_of(script, package_folder) - WITHOUT_EFFECT_ON_RESULTS):
-        result.update(f"\0{name}\0".encode())
-        result.update(file_of(name, package_folder).read_bytes())
+        file = file_of(name, package_folder)
+        for part in (file, *sorted(file.parent.glob(f"{file.stem}.*.j2"))):
+            result.update(f"\0{name}\0".encode())
+            result.update(part.read_bytes())
     return result.hexdigest()[:16]

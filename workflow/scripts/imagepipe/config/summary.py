@@ -1,4 +1,4 @@
-"""The last words of a run: what was made, how good it is, and where it lies."""
+"""The summary at the end of a call: results, and where they are."""
 
 import json
 import os
@@ -19,18 +19,18 @@ def summary(
     *,
     is_published: bool = True,
 ) -> str:
-    """Return a few lines about the results that there are so far.
+    """Return a few lines about the results so far.
 
-    `run_folders` are those of the seeds, the first of which was validated; `top` is the submission
-    at the top of the working directory, which is of this run if it `is_published`: all runs of a
-    dataset share that place, and the score's. What is older than that from which it should have
-    been made belongs to an earlier call, and is not mentioned. Paths are told as from the folder
-    `called_from`. `seconds` is how long the call took, if it has made anything.
+    `run_folders` are those of the seeds; the first seed was also validated. `top` is the submission
+    at the top of the working directory; it and the score are this run's if `is_published`, as all
+    runs of a dataset share them. A file that is older than what it is made from belongs to an
+    earlier call, and is left out. Paths are relative to the folder `called_from`. `seconds` is the
+    duration of the call, if it made anything.
     """
     metrics = run_folders[0] / "train" / "metrics.json"
     score = results / "score.json"
     model = run_folders[0] / "final" / "model.safetensors"
-    # Two ways that do not wait for each other: the validation, and the submission.
+    # The validation and the submission do not depend on each other.
     submission = [model, score, top] if is_published else [model]
     made = in_order([metrics, results / "runs.csv"]) + in_order(submission)
     took = "" if seconds is None else f", in {duration(seconds)}"
@@ -41,7 +41,7 @@ def summary(
     if score in made:
         scored = json.loads(score.read_text(encoding="utf-8"))
         lines.append(f"  test accuracy   {scored['accuracy']:.4f}  on {scored['n']:,} images")
-    places = {
+    paths = {
         "submission": top,
         "final model": model,
         "all runs": results / "runs.csv",
@@ -51,14 +51,14 @@ def summary(
     beside = f", and {others} more beside {run_folders[0].name}" if others else ""
     lines += [
         f"  {name:<14}  {openable(path, called_from)}{beside if path == model else ''}"
-        for name, path in places.items()
+        for name, path in paths.items()
         if path in made
     ]
     return "\n".join(lines)
 
 
 def in_order(paths: list[Path]) -> list[Path]:
-    """Return the files that are there, up to the first that is older than one before it."""
+    """Return the existing files, up to the first that is older than one before it."""
     found: list[Path] = []
     newest = 0
     for path in filter(Path.is_file, paths):
@@ -71,14 +71,14 @@ def in_order(paths: list[Path]) -> list[Path]:
 
 
 def openable(path: Path, called_from: Path) -> str:
-    """Return a path by which it can be opened from another folder: as short as is readable."""
+    """Return a path as seen from another folder, absolute if it is two or more folders up."""
     relative = os.path.relpath(path, called_from)
-    far = os.path.join("..", "..")  # noqa: PTH118 - a beginning, not a path
-    return str(path.absolute()) if relative.startswith(far) else relative
+    is_far = relative.startswith(f"..{os.sep}..")
+    return str(path.absolute()) if is_far else relative
 
 
 def _validation(metrics: dict[str, Any], several: bool) -> str:
-    # Results of an earlier version of this code do not say on how many.
+    # Missing in the results of an earlier version.
     accuracy, images = metrics["valid_accuracy"], metrics.get("valid_images")
     parts = [f"{accuracy:.4f}"]
     if images:
@@ -95,7 +95,7 @@ def _validation(metrics: dict[str, Any], several: bool) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a length of time in units that suit it."""
+    """Return a duration as text, such as "2 min 5 s"."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

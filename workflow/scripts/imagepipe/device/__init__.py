@@ -1,1 +1,1 @@
-"""Where, and in which precision, networks compute."""
+"""Where networks compute, in which precision, and in how much memory."""

@@ -1,9 +1,11 @@
-"""Whether a CPU computes faster in bf16 than in fp32: measured once for each, and kept."""
+"""Whether a CPU computes faster in bf16 than in fp32: measured once, then cached."""
 
 import json
 import os
 import platform
+import re
 import time
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
@@ -12,63 +14,36 @@ from torch import nn
 
 from imagepipe.files import write_text
 
-# bf16 must be so many times as fast. Where it is right it is twice as fast or more, and where it is
-# wrong half as fast: what lies between is noise, for which nobody should give digits away.
-LEAST_SPEEDUP = 1.2
+# A CPU is either at least twice as fast in bf16, or half as fast. Anything between is noise, for
+# which nobody should give up digits.
+MIN_SPEEDUP = 1.2
 ROUNDS = 4
 BATCH, CHANNELS, PIXELS, FEATURES = 16, 128, 16, 768
 
 
 def faster_precision() -> tuple[str, str]:
-    """Return bf16 or fp32, whichever this CPU computes faster in, and why.
+    """Return bf16 or fp32, whichever this CPU is faster in, and the reason for the log.
 
-    The first call on a machine, and with a version of PyTorch, measures it. The answer is kept in
-    the user's cache, so that all later trainings compute as the first one, and give its bits.
+    The first call with this CPU and version of PyTorch measures it, in a fraction of a second. The
+    user's cache keeps the answer, so that all later trainings give the same bits.
     """
-    try:
-        file = cache_file()
-    except RuntimeError:
-        return _chosen(
-            round(bf16_speedup(), 2), "measured, and not kept, as there is no home for a cache"
-        )
-    speedup = read_speedup(file)
+    file = cache_file()
+    speedup = read_speedup(file) if file else None
+    origin = f"measured, and kept in {file}"
     if speedup is None:
         speedup = round(bf16_speedup(), 2)
         try:
-            speedup = kept(speedup, file)
-        except OSError:
-            return _chosen(speedup, f"measured, and not kept, as {file} cannot be written")
-    return _chosen(speedup, f"measured, and kept in {file}")
-
-
-def kept(speedup: float, file: Path) -> float:
-    """Keep what was measured, or return what a training that began together with this one has kept.
-
-    Raises `OSError` if the file cannot be written.
-    """
-    if file.exists() and read_speedup(file) is None:
-        file.unlink()  # damaged
-    mine = file.with_suffix(f".{os.getpid()}")
-    write_text(mine, json.dumps({"machine": machine(), "bf16_speedup": speedup}) + "\n")
-    try:
-        # The first one counts.
-        os.link(mine, file)
-    except FileExistsError:
-        pass
-    finally:
-        mine.unlink()
-    return read_speedup(file) or speedup
-
-
-def _chosen(speedup: float, how: str) -> tuple[str, str]:
-    precision = "bf16" if speedup >= LEAST_SPEEDUP else "fp32"
-    return precision, f"bf16 is {speedup:.2f} times as fast as fp32 here, {how}"
+            speedup = keep(speedup, file)
+        except OSError as error:
+            origin = f"measured, and not kept ({error})"
+    precision = "bf16" if speedup >= MIN_SPEEDUP else "fp32"
+    return precision, f"bf16 is {speedup:.2f} times as fast as fp32 here, {origin}"
 
 
 def bf16_speedup() -> float:
-    """Return how many times as fast as fp32 bf16 is, for a convolution and a product.
+    """Return the speed of bf16 relative to fp32: a convolution and a linear layer, with gradients.
 
-    Both forward and backward, by as many threads as PyTorch has now, in a fraction of a second.
+    Both use PyTorch's current number of threads.
     """
     convolution = nn.Conv2d(CHANNELS, CHANNELS, kernel_size=3, padding=1)
     convolution.to(memory_format=torch.channels_last)
@@ -77,47 +52,58 @@ def bf16_speedup() -> float:
     linear = nn.Linear(FEATURES, FEATURES)
     rows = torch.randn(FEATURES, FEATURES, requires_grad=True)
 
-    def seconds(enabled: bool) -> float:
+    def seconds(bf16: bool) -> float:
         start = time.perf_counter()
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
-            results = convolution(images), linear(rows)
-        torch.autograd.backward([result.float().sum() for result in results])
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
+            outputs = convolution(images), linear(rows)
+        torch.autograd.backward([output.float().sum() for output in outputs])
         return time.perf_counter() - start
 
-    # In turn, so that a machine whose pace changes does not decide it; the first is to warm up.
-    pairs = [(seconds(False), seconds(True)) for _ in range(1 + ROUNDS)][1:]
-    return min(fp32 for fp32, _ in pairs) / min(bf16 for _, bf16 in pairs)
+    # In turn, so that changes of the clock rate affect both alike. The first round warms up.
+    rounds = [(seconds(bf16=False), seconds(bf16=True)) for _ in range(1 + ROUNDS)][1:]
+    return min(fp32 for fp32, _ in rounds) / min(bf16 for _, bf16 in rounds)
 
 
-def machine() -> str:
-    """Return what the answer depends on: the processor, what it can do, and PyTorch's version."""
-    return f"{processor()}, PyTorch {torch.__version__}"
-
-
-def processor() -> str:
-    """Return the model of the processor, with the numbers that tell apart models of one name."""
+def cache_file() -> Path | None:
+    """Return the file for this CPU and version of PyTorch, or None for a user without a home."""
     try:
-        first, _, _ = Path("/proc/cpuinfo").read_text(encoding="utf-8").partition("\n\n")
-    except OSError:
-        return f"{platform.processor()} ({platform.machine()})"
-    fields = (line.partition(":") for line in first.splitlines())
-    found = {name.strip(): value.strip() for name, _, value in fields}
-    numbers = "/".join(found.get(name, "") for name in ("cpu family", "model", "stepping"))
-    able = sorted(name for name, is_able in torch.cpu.get_capabilities().items() if is_able is True)
-    digits = sha256(" ".join(able).encode()).hexdigest()[:8]
-    return f"{found.get('model name', platform.machine())} ({numbers}, {digits})"
-
-
-def cache_file() -> Path:
-    """Return the file in which this machine's answer is kept."""
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "imagepipe" / f"bf16-{sha256(machine().encode()).hexdigest()[:16]}.json"
+        folder = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError:
+        return None
+    return Path(folder, "imagepipe", f"bf16-{sha256(machine().encode()).hexdigest()[:16]}.json")
 
 
 def read_speedup(file: Path) -> float | None:
-    """Return what was measured earlier, or None if nothing was, or the file says something else."""
+    """Return the cached speedup, or None if there is none or the file is damaged."""
     try:
         speedup = json.loads(file.read_text(encoding="utf-8"))["bf16_speedup"]
     except (OSError, ValueError, LookupError, TypeError):
         return None
     return float(speedup) if isinstance(speedup, int | float) and speedup > 0 else None
+
+
+def keep(speedup: float, file: Path | None) -> float:
+    """Cache a speedup and return it, or the one that a training in parallel has cached first."""
+    if file is None:
+        raise FileNotFoundError("there is no home folder")
+    if read_speedup(file) is None:
+        file.unlink(missing_ok=True)  # It is damaged.
+    own = file.with_suffix(f".{os.getpid()}")
+    write_text(own, json.dumps({"machine": machine(), "bf16_speedup": speedup}) + "\n")
+    try:
+        with suppress(FileExistsError):
+            os.link(own, file)
+    finally:
+        own.unlink()
+    return read_speedup(file) or speedup
+
+
+def machine() -> str:
+    """Return what the speedup depends on: the CPU's model and features, and PyTorch's version."""
+    try:
+        cpu, _, _ = Path("/proc/cpuinfo").read_text(encoding="utf-8").partition("\n\n")
+    except OSError:
+        cpu = f"model name: {platform.processor()}"
+    model = re.findall(r"^(?:cpu family|model|model name|stepping)\s*:\s*(.*)$", cpu, re.M)
+    features = [name for name, has in torch.cpu.get_capabilities().items() if has is True]
+    return " ".join([*model, *sorted(features), "PyTorch", torch.__version__])

@@ -1,4 +1,4 @@
-"""Choosing where, and in which precision, the network computes."""
+"""The device of a job, and the arithmetic there."""
 
 import os
 from collections.abc import Iterator
@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from imagepipe.config.recipe import Precision
 from imagepipe.device.cpu_precision import faster_precision
 from imagepipe.device.gpu_claims import claimed_gpu
 from imagepipe.errors import UserError
@@ -17,11 +18,10 @@ BITS_16 = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 @contextmanager
 def chosen_device(name: str, gpus: int) -> Iterator[torch.device]:
-    """Give the device for `auto` (CUDA, then MPS, then the CPU), `cpu`, `cuda` or `mps`.
+    """Give the device for `auto` (CUDA, else MPS, else the CPU), `cpu`, `cuda` or `mps`.
 
-    `gpus` is the number that the job may use; 0 gives the CPU, whatever the name. On a machine with
-    several CUDA GPUs it is one that no other job has, until the block ends. Raises `UserError` if a
-    device that was asked for by its name is not there.
+    gpus: the number of GPUs that the job may use; 0 gives the CPU. Of several CUDA GPUs it is one
+    that no other job uses, until the block ends. Raises `UserError` if the named device is missing.
     """
     available = {
         "cuda": torch.cuda.is_available(),
@@ -39,40 +39,35 @@ def chosen_device(name: str, gpus: int) -> Iterator[torch.device]:
     if name != "cuda":
         yield torch.device(name)
         return
-    uuids = [
-        str(torch.cuda.get_device_properties(index).uuid)
-        for index in range(torch.cuda.device_count())
-    ]
+    count = torch.cuda.device_count()
+    uuids = [str(torch.cuda.get_device_properties(index).uuid) for index in range(count)]
     with claimed_gpu(uuids) as index:
         torch.cuda.set_device(index)
         yield torch.device("cuda", index)
 
 
-def check_gpus(device: torch.device, wanted: int, allowed: int) -> None:
-    """Raise `UserError` if fewer GPUs than the processes of a node want are here, or allowed."""
-    if device.type == "cpu" or wanted == 1:
-        return
-    here = torch.cuda.device_count() if device.type == "cuda" else 1
-    if min(here, allowed) < wanted:
+def check_gpus(device: torch.device, wanted: int) -> None:
+    """Raise `UserError` if a job's processes on this machine want more GPUs than PyTorch sees."""
+    visible = torch.cuda.device_count() if device.type == "cuda" else 1
+    if device.type != "cpu" and visible < wanted:
         raise UserError(
-            f"gpus_per_run: is {wanted}, but there are {here} GPUs here, of which --resources gpu "
-            f"allows {min(here, allowed)}; set gpus_per_run={min(here, allowed)}"
+            f"gpu: the job wants {wanted} GPUs on each machine, and PyTorch sees {visible} here; "
+            "set a smaller number: --set-resources train:gpu=N retrain:gpu=N"
         )
 
 
 def device_name(device: torch.device) -> str:
-    """Return what a person calls the device, such as "cpu" or "cuda (NVIDIA H100)"."""
+    """Return the device's name for people, such as "cpu" or "cuda (NVIDIA H100)"."""
     if device.type == "cuda":
         return f"cuda ({torch.cuda.get_device_name(device)})"
     return device.type
 
 
-def choose_precision(name: str, device: torch.device) -> tuple[str, str]:
-    """Return fp32, bf16 or fp16, and why; for `auto`, bf16 where the hardware is faster in it.
+def choose_precision(name: Precision, device: torch.device) -> tuple[str, str]:
+    """Return fp32, bf16 or fp16, and the reason for the log; `auto` is bf16 where that is faster.
 
-    On processors without AMX or AVX-512-BF16, bf16 is emulated and slower than fp32; of the others,
-    some are and some are not. Raises `UserError` for fp16 on a CPU, where most of PyTorch's fp16 is
-    far slower than fp32.
+    CPUs without AMX or AVX-512-BF16 emulate bf16, slower than fp32; of the others, some are slower,
+    too. Raises `UserError` for fp16 on a CPU, where it is far slower than fp32.
     """
     if name == "fp16" and device.type == "cpu":
         raise UserError("precision: fp16 is for GPUs; on the CPU, set override='{precision: auto}'")
@@ -84,17 +79,17 @@ def choose_precision(name: str, device: torch.device) -> tuple[str, str]:
         return "fp32", "the GPU does not compute in bf16; precision: fp16 may be faster"
     if device.type == "cpu":
         capabilities = torch.cpu.get_capabilities()
-        if any(capabilities.get(feature) for feature in ("amx_bf16", "avx512_bf16")):
+        if capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"):
             return faster_precision()
         return "fp32", "the processor has neither AMX nor AVX-512-BF16"
     return "fp32", "it is the safe choice on this device"
 
 
 def set_arithmetic(device: torch.device, *, tf32: bool, deterministic: bool) -> None:
-    """Say how a CUDA GPU computes: in TF32 where fp32 is asked for, and by kernels that repeat.
+    """Set how a CUDA GPU computes: fp32 as TF32 or not, and by deterministic kernels or not.
 
-    With `deterministic`, an operation that has no deterministic kernel raises a RuntimeError.
-    Without, cuDNN tries its kernels and takes the fastest. Other devices have neither choice.
+    With `deterministic`, an operation without a deterministic kernel raises a RuntimeError. Without
+    it, cuDNN tries its kernels and takes the fastest. Other devices have neither choice.
     """
     if device.type != "cuda":
         return
@@ -102,7 +97,7 @@ def set_arithmetic(device: torch.device, *, tf32: bool, deterministic: bool) -> 
     torch.backends.cudnn.allow_tf32 = tf32
     torch.backends.cudnn.benchmark = not deterministic
     torch.use_deterministic_algorithms(deterministic)
-    # It is there to show mistakes, and costs time.
+    # Filling uninitialized memory reveals mistakes, and costs time.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     if deterministic:
         # https://docs.nvidia.com/cuda/cublas/#results-reproducibility
@@ -110,25 +105,24 @@ def set_arithmetic(device: torch.device, *, tf32: bool, deterministic: bool) -> 
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """Return the context in which the network computes in `precision` (its weights stay fp32)."""
+    """Return the context in which a network with fp32 weights computes in `precision`."""
     return torch.autocast(device.type, dtype=BITS_16.get(precision), enabled=precision in BITS_16)
 
 
 def free_memory(device: torch.device) -> int:
-    """Return how many bytes could still be allocated on a GPU."""
+    """Return the number of bytes that a GPU could still allocate."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
 
 
-def whole_or_mapped(images: np.ndarray, device: torch.device) -> Tensor:
-    """Return images as a tensor on a GPU, or a tensor that shares their memory, on the CPU.
+def on_device_or_mapped(images: np.ndarray, device: torch.device) -> Tensor:
+    """Return images on a GPU if they take at most half of its free memory, else where they are.
 
-    A GPU gets them whole if they take at most half of its free memory. Otherwise, and on the CPU,
-    a memory map stays one: the system holds what is read of it as long as there is room, once for
-    all jobs.
+    A tensor on the CPU shares the array's memory. A memory map stays one: the system caches what is
+    read of it, once for all jobs, as long as there is room.
     """
-    shared = torch.from_numpy(images)
+    tensor = torch.from_numpy(images)
     if device.type == "cpu" or images.nbytes > free_memory(device) / 2:
-        return shared
-    return shared.to(device)
+        return tensor
+    return tensor.to(device)

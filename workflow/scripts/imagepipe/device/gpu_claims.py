@@ -1,4 +1,4 @@
-"""Which GPU is whose: jobs that run side by side on one machine each take one of their own."""
+"""Jobs side by side on one machine each claim a GPU of their own."""
 
 import getpass
 import logging
@@ -15,11 +15,11 @@ logger = logging.getLogger(__name__)
 
 @contextmanager
 def claimed_gpu(uuids: Sequence[str]) -> Iterator[int]:
-    """Give the index of a GPU that no other job has claimed, and claim it until the block ends.
+    """Claim a GPU that no other job has claimed, and give its index, until the block ends.
 
-    `uuids` are those of the GPUs that this process may see (CUDA_VISIBLE_DEVICES), so that a GPU is
-    the same one whatever index it has in another process. The claim is a lock on a file, which the
-    system drops when the process ends, however it ends. If every GPU is claimed, one is shared.
+    uuids: those of the GPUs that this process sees (CUDA_VISIBLE_DEVICES); indices differ between
+    processes. A claim is a file lock, which the system releases however the process ends. If all
+    GPUs are claimed, one is shared.
     """
     user = os.getuid() if hasattr(os, "getuid") else getpass.getuser()
     folder = Path(tempfile.gettempdir()) / f"imagepipe-gpus-{user}"
@@ -36,5 +36,5 @@ def claimed_gpu(uuids: Sequence[str]) -> Iterator[int]:
             lock.release()
         return
     index = os.getpid() % len(uuids)
-    logger.warning("every GPU is in use by another job; share number %d", index)
+    logger.warning("every GPU is in use by another job; sharing GPU %d", index)
     yield index

@@ -1,40 +1,42 @@
-"""Memory: a CPU's is kept for what comes next; and if a batch does not fit, which one does."""
+"""Memory: keeping a CPU's between steps, and finding a batch size that fits."""
 
 import ctypes
 from collections.abc import Callable
 
 import torch
 
-# PyTorch's own words, for a GPU and for the CPU.
-FULL = ("out of memory", "can't allocate memory")
+# In PyTorch's messages for GPUs, and for the CPU.
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory")
 
-# Of glibc's malloc.h, and the most that mallopt(3) takes for each.
-M_TRIM_THRESHOLD, MOST_KEPT = -1, 2**31 - 1
-M_MMAP_THRESHOLD, LARGEST_KEPT = -3, 2**25
+# From glibc's malloc.h, with the largest value that mallopt(3) takes for each.
+M_TRIM_THRESHOLD, MAX_TRIM_THRESHOLD = -1, 2**31 - 1
+M_MMAP_THRESHOLD, MAX_MMAP_THRESHOLD = -3, 2**25
 
 
 def keep_freed_memory() -> None:
-    """Have glibc keep what this process frees, and hand it out again: blocks up to 32 MiB.
+    """Have glibc reuse freed blocks of up to 32 MiB; other C libraries stay as they are.
 
-    By default most of what a step frees goes back to the system, which fills it with zeros, page by
-    page, when the next step asks for as much. With large batches on a CPU it is an eighth of a
-    training's time, and a sixth of a prediction's. Another C library is left as it is.
+    By default, most of what a step frees goes back to the system, which clears it page by page for
+    the next step. With large batches on a CPU, that takes an eighth of a training's time, and a
+    sixth of a prediction's.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
-        mallopt(M_TRIM_THRESHOLD, MOST_KEPT)
-        mallopt(M_MMAP_THRESHOLD, LARGEST_KEPT)
+        mallopt(M_TRIM_THRESHOLD, MAX_TRIM_THRESHOLD)
+        mallopt(M_MMAP_THRESHOLD, MAX_MMAP_THRESHOLD)
 
 
 def memory_is_full(error: Exception) -> bool:
-    """Say whether PyTorch raised an error because it could not get the memory that it wanted."""
-    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in FULL)
+    """Say whether an error of PyTorch means that the device's memory is full."""
+    return isinstance(error, torch.OutOfMemoryError) or any(
+        words in str(error) for words in OUT_OF_MEMORY
+    )
 
 
 def largest_that_fits(attempt: Callable[[int], object], batch_size: int) -> int | None:
-    """Return the first of batch_size/2, batch_size/4, … with which `attempt` has enough memory.
+    """Return the first of batch_size/2, batch_size/4, … for which `attempt` has enough memory.
 
-    Call it when nothing refers to the tensors of the attempt that failed: not in its `except`.
+    Do not call it in an `except` block, where the error still holds the failed attempt's tensors.
     """
     while batch_size > 1:
         batch_size //= 2
@@ -50,7 +52,10 @@ def largest_that_fits(attempt: Callable[[int], object], batch_size: int) -> int 
 
 
 def full_memory_message(device: str, key: str, batch_size: int, fits: int | None) -> str:
-    """Return the line that tells a user of a full memory, and what to set instead."""
+    """Return the error message for a full memory.
+
+    key: what the user sets, with {} for the batch size. fits: the batch size that fits, if any.
+    """
     problem = f"the memory of {device} is full at a batch size of {batch_size}"
     if fits is None:
         return f"{problem}, and at every smaller one; use another device, or a smaller model"

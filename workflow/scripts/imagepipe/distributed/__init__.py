@@ -1,1 +1,1 @@
-"""What the processes of one training share."""
+"""What the processes of one training exchange."""

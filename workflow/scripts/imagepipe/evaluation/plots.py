@@ -1,4 +1,4 @@
-"""Figures for the report."""
+"""Plots for the report."""
 
 from pathlib import Path
 
@@ -12,9 +12,9 @@ from matplotlib import pyplot as plt
 
 
 def plot_history(history: Path, target: Path, title: str) -> None:
-    """Draw the loss and the accuracies of a training over its epochs, as an SVG file."""
+    """Plot the loss and the accuracies of a training over its epochs, as an SVG file."""
     frame = pd.read_csv(history)
-    # The same figure for the same history: neither the date nor random names inside the file.
+    # The same bytes for the same history: no date and no random names in the file.
     plt.rcParams["svg.hashsalt"] = "imagepipe"
     figure, (loss, accuracy) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
     figure.suptitle(title)

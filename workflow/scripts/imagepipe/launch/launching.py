@@ -1,146 +1,148 @@
-"""One training by several processes, on one node or on several, started by PyTorch's launcher.
+"""One training in several processes, on one node or several, started by PyTorch's torchrun.
 
-The job that Snakemake runs starts `launcher_process` once on every node, which starts the node's
-`training_process`es; a file tells them what to do, and another one, of each that fails, why.
+torchrun starts `training_process` as often as asked for. A file tells the processes what to do, and
+each one that fails leaves a file that says why.
 """
 
 import json
 import logging
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
+
+from pydantic import TypeAdapter
 
 from imagepipe.errors import Stopped, UserError
-from imagepipe.files import write_text
-from imagepipe.interruption import stop_requests
-from imagepipe.training.runs import Inputs, Machine, Outputs, Run, train_run
+from imagepipe.interruption import STOP_SIGNALS, die_with_parent, stop_requests
+from imagepipe.training.runs import Machine, Run, train_run
 
 logger = logging.getLogger(__name__)
 
-SECONDS_BETWEEN_LOOKS = 0.1
-LAST_LINES = 20
+RUN_FILE = TypeAdapter(Run)
+SECONDS_BETWEEN_POLLS = 0.1
+SECONDS_TO_SAVE = 60
+LAST_CHARACTERS = 5_000
+# torchrun's report of a process that was ended by a signal.
+KILLED = re.compile(r"rank +: (\d+) .*\n +exitcode +: -(\d+) ")
+# Finds a free port of the node on which it runs.
+PRINT_ENDPOINT = """
+import socket
+with socket.create_server(("", 0)) as server:
+    print(f"{socket.gethostname()}:{server.getsockname()[1]}")
+"""
 
 
 @dataclass(frozen=True)
-class Failure:
-    """Why a process of a training has ended.
+class WorkerFailure:
+    """Why a process has ended; `signal` is the number of the one that asked it to stop.
 
-    kind: "user", "stopped", "lost" (another process does not answer), "ended" (from outside) or
-    "mistake" (ours). `signal` is the number of the one that asked to stop.
+    kind: "user", "stopped", "lost" (another process does not answer) or "mistake" (ours).
     """
 
-    rank: int
     kind: str
     message: str
     signal: int = 0
 
-    def write(self, folder: Path) -> None:
-        write_text(folder / f"failure{self.rank}.{self.kind}.json", json.dumps(asdict(self)))
-
 
 def run_training(run: Run) -> None:
-    """Train one model, in this process or in as many as `run.machine` says (see `train_run`).
+    """Train one model in as many processes as `run.machine` says (see `train_run`).
 
-    Several processes need `run.checkpoint_folder` to be on a file system that all nodes share;
-    several nodes need to be those of a Slurm job. Raises what `train_run` raises, and `UserError`
-    if a process is ended from outside.
+    Several processes need `run.checkpoint_folder` on a file system that all nodes share; several
+    nodes need a Slurm job. Raises what `train_run` raises, and `UserError` if a process is killed.
     """
     machine = run.machine
-    if machine.nodes * machine.processes_per_node == 1:
+    if machine.num_processes == 1:
         train_run(run)
         return
     folder = run.checkpoint_folder / "processes"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    write_text(folder / "run.json", json.dumps(asdict(run), default=str))
-    command = [sys.executable, "-m", "imagepipe.launch.launcher_process", str(folder)]
+    errors = folder / "errors"
     try:
-        run_command(_on_nodes(machine) + command, folder)
+        (folder / "run.json").write_bytes(RUN_FILE.dump_json(run))
+        code, stopped_by = run_command(torchrun_command(machine, folder), errors)
+        if code:
+            contents = [json.loads(path.read_bytes()) for path in sorted(folder.glob("failure*"))]
+            failures = [WorkerFailure(**content) for content in contents]
+            report = errors.read_text(errors="replace")[-LAST_CHARACTERS:]
+            raise cause(failures, stopped_by, report, machine.num_processes)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-        if run.checkpoint_folder.is_dir() and not any(run.checkpoint_folder.iterdir()):
-            run.checkpoint_folder.rmdir()
+        with suppress(OSError):
+            run.checkpoint_folder.rmdir()  # only if it is empty
 
 
-def read_run(folder: Path) -> Run:
-    """Return the run that `run_training` has left for the processes."""
-    content = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    return Run(
-        content["name"],
-        Inputs(**_as_paths(content["inputs"])),
-        Outputs(**_as_paths(content["outputs"])),
-        content["options"],
-        content["code"],
-        Path(content["checkpoint_folder"]),
-        Machine(**content["machine"]),
-    )
+def torchrun_command(machine: Machine, folder: Path) -> list[str]:
+    """Return the command that starts `training_process` on all nodes."""
+    srun, rendezvous = [], ["--standalone"]
+    if machine.nodes > 1:
+        srun = srun_command(machine, machine.nodes)
+        ask = [*srun_command(machine, 1), sys.executable, "-c", PRINT_ENDPOINT]
+        endpoint = subprocess.run(ask, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+        rendezvous = ["--rdzv-backend=c10d", f"--rdzv-endpoint={endpoint}", "--rdzv-id=imagepipe"]
+    return [
+        *(*srun, sys.executable, "-m", "torch.distributed.run", *rendezvous),
+        f"--nnodes={machine.nodes}",
+        f"--nproc-per-node={machine.processes_per_node}",
+        f"--signals-to-handle={','.join(number.name for number in STOP_SIGNALS)}",
+        f"--shutdown-timeout={SECONDS_TO_SAVE}",
+        f"--log-dir={folder}",
+        *("-m", "imagepipe.launch.training_process", str(folder)),
+    ]
 
 
-def _as_paths(texts: dict[str, str | None]) -> dict[str, Any]:
-    return {name: None if text is None else Path(text) for name, text in texts.items()}
-
-
-def _on_nodes(machine: Machine) -> list[str]:
-    """Return what goes before a command so that it runs once on every node of the job."""
-    nodes = machine.nodes
-    if nodes == 1:
-        return []
+def srun_command(machine: Machine, nodes: int) -> list[str]:
+    """Return what precedes a command that is to run once on each of `nodes` nodes of the job."""
     if "SLURM_JOB_ID" not in os.environ:
         raise UserError(
-            f"nodes_per_run: is {nodes}, but this is no Slurm job; set nodes_per_run=1, or "
-            "--workflow-profile to that of a Slurm cluster"
+            f"resources: nodes is {machine.nodes}, but this is no Slurm job; set --set-resources "
+            "train:nodes=1 retrain:nodes=1, or --workflow-profile to that of a Slurm cluster"
         )
     counts = [f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1"]
-    # Snakemake's executor removes from the environment what the job was given.
-    counts.append(f"--cpus-per-task={machine.threads}")
-    return ["srun", "--kill-on-bad-exit=1", *counts]
+    # Snakemake's executor removes the job's number of CPUs from the environment.
+    return ["srun", "--kill-on-bad-exit=1", *counts, f"--cpus-per-task={machine.threads}"]
 
 
-def run_command(command: list[str], folder: Path) -> None:
-    """Run a command to its end, its lines going to the log; raise what became of it.
+def run_command(command: list[str], errors: Path) -> tuple[int, signal.Signals | None]:
+    """Run a command to its end; its output goes to the log, its standard error to a file.
 
-    The first signal that asks to stop is passed on to it; a second one kills it.
+    Returns the exit code, and the signal that asked to stop, if one has come: the first one is
+    passed on to the command, a second one kills it.
     """
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    errors: list[str] = []
-    with stop_requests() as stop:
+    with stop_requests() as stop, errors.open("wb") as errors_stream:
         process = subprocess.Popen(
             command,
-            env=environment,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=errors_stream,
             text=True,
             errors="replace",
-            # A signal reaches it once, by us, and not by the terminal, too.
+            # Signals are to reach it once, from us, and not from the terminal as well.
             start_new_session=True,
+            preexec_fn=die_with_parent,
         )
-        assert process.stdout is not None
-        assert process.stderr is not None
-        readers = [
-            threading.Thread(target=_log_lines, args=(process.stdout,), daemon=True),
-            threading.Thread(target=_keep_last_lines, args=(process.stderr, errors), daemon=True),
-        ]
-        for reader in readers:
-            reader.start()
+        reader = threading.Thread(target=_log_lines, args=(process.stdout,), daemon=True)
+        reader.start()
         try:
             while process.poll() is None and stop.signal is None:
-                time.sleep(SECONDS_BETWEEN_LOOKS)
+                time.sleep(SECONDS_BETWEEN_POLLS)
             if stop.signal is not None:
                 process.send_signal(stop.signal)
             process.wait()
         finally:
             process.kill()
-        for reader in readers:
-            reader.join()
-    if process.returncode != 0:
-        raise explanation(read_failures(folder), stop.signal, "\n".join(errors))
+        reader.join()
+    return process.returncode, stop.signal
 
 
 def _log_lines(stream: IO[str]) -> None:
@@ -148,54 +150,36 @@ def _log_lines(stream: IO[str]) -> None:
         logger.info(line.rstrip("\n"))
 
 
-def _keep_last_lines(stream: IO[str], lines: list[str]) -> None:
-    for line in stream:
-        lines.append(line.rstrip("\n"))
-        del lines[:-LAST_LINES]
-
-
-def read_failures(folder: Path) -> list[Failure]:
-    """Return what the processes have left, by their numbers."""
-    contents = (json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("failure*"))
-    return sorted((Failure(**content) for content in contents), key=lambda failure: failure.rank)
-
-
-def explanation(
-    failures: list[Failure], asked: signal.Signals | None, errors: str
+def cause(
+    failures: Sequence[WorkerFailure],
+    stopped_by: signal.Signals | None,
+    report: str,
+    num_processes: int,
 ) -> UserError | Stopped | RuntimeError:
-    """Return the exception that says best why the processes have ended.
+    """Return the exception that says why the processes have ended, not what followed from that.
 
-    `asked` is the signal that was passed on to them, `errors` the last lines that they wrote to
-    standard error.
+    `stopped_by` is the signal that was passed on to them, `report` what torchrun wrote.
     """
     first = {failure.kind: failure for failure in reversed(failures)}
+    killed = KILLED.search(report)
     if "user" in first:
         return UserError(first["user"].message)
-    if asked is not None and "stopped" not in first:
-        # Before the training had begun, or when it was already ending.
-        return Stopped(f"stopped by {asked.name}; the same command carries on", asked)
-    if asked is None and "ended" in first:
-        return UserError(first["ended"].message)
+    if stopped_by is not None and "stopped" not in first:
+        # Before the training had begun, or when it was ending.
+        return Stopped(f"stopped by {stopped_by.name}; the same command carries on", stopped_by)
+    if stopped_by is None and killed:
+        name = signal.Signals(int(killed[2])).name
+        return UserError(
+            f"process {killed[1]} of {num_processes} was ended by {name}, as when the memory is "
+            "full; the same command carries on from the last checkpoint"
+        )
     if "stopped" in first:
         return Stopped(first["stopped"].message, first["stopped"].signal)
     if "mistake" in first:
-        return RuntimeError(f"process {first['mistake'].rank}: {first['mistake'].message}")
+        return RuntimeError(first["mistake"].message)
     if "lost" in first:
         return UserError(
             "the processes of the training have lost each other, as when a node goes down; the "
             "same command carries on from the last checkpoint"
         )
-    return RuntimeError(f"the processes did not start: {errors}")
-
-
-def ended(rank: int, count: int, exit_code: int) -> Failure:
-    """Return what to say of a process that has ended without a word of its own."""
-    how = f"with exit code {exit_code}"
-    if exit_code < 0:
-        how = f"by {signal.Signals(-exit_code).name}"
-    return Failure(
-        rank,
-        "ended",
-        f"process {rank} of {count} was ended {how}, as when the memory is full; the same command "
-        "carries on from the last checkpoint",
-    )
+    return RuntimeError(f"the processes did not start: {report}")

@@ -1,61 +1,57 @@
-"""Networks of torchvision and timm by name, fitted to small images."""
+"""Networks of torchvision and timm, adapted to small images."""
 
 import importlib
-import itertools
-from types import ModuleType
 
 import torch
 from torch import Tensor, nn
 
 from imagepipe.config.architectures import not_installed, unknown_architecture
-from imagepipe.errors import UserError
+from imagepipe.config.recipe import Timm, Torchvision
+from imagepipe.errors import UserError, one_line
 
 
-def create_library_model(library: str, architecture: str, num_classes: int) -> nn.Module:
-    """Return a network of `torchvision` or `timm`, with new random weights and a fitted stem.
+def create_library_model(options: Torchvision | Timm, num_classes: int) -> nn.Module:
+    """Return a network of torchvision or timm with random weights and an adapted stem.
 
     Raises `UserError` if the library is not installed or has no such architecture.
     """
-    module = _import(library)
+    library, architecture = options.name, options.architecture
+    try:
+        # Imported only here: it takes seconds.
+        module = importlib.import_module(library)
+    except ModuleNotFoundError:
+        raise UserError(f"recipe: model.name: {not_installed(library)}") from None
     if library == "timm":
-        known = module.list_models()
+        known, create = module.list_models(), module.create_model
     else:
-        known = module.models.list_models(module=module.models)
+        known, create = module.models.list_models(module=module.models), module.models.get_model
     if architecture not in known:
         raise UserError(
             f"recipe: model.architecture: {unknown_architecture(library, architecture, known)}"
         )
-    if library == "timm":
-        model: nn.Module = module.create_model(architecture, num_classes=num_classes)
-    else:
-        model = module.models.get_model(architecture, weights=None, num_classes=num_classes)
-    fit_stem(model)
+    model: nn.Module = create(architecture, num_classes=num_classes)
+    adapt_stem(model)
     return model
 
 
-def _import(library: str) -> ModuleType:
-    try:
-        return importlib.import_module(library)
-    except ModuleNotFoundError:
-        raise UserError(f"recipe: model.name: {not_installed(library)}") from None
+def adapt_stem(model: nn.Module) -> None:
+    """Stop a network for large images from shrinking small ones in its first layers.
 
-
-def fit_stem(model: nn.Module) -> None:
-    """Let a network that is made for large images keep the size of small ones at its beginning.
-
-    A first convolution that takes steps of more than a pixel becomes one of 3×3 with steps of one,
-    and a max pooling before the second convolution is left out, as He et al. (arXiv 1512.03385,
-    section 4.2) have it for CIFAR-10. Other networks stay as they are.
+    A first convolution with a stride becomes a 3×3 one without, and max poolings before the second
+    convolution are removed, as He et al. do for CIFAR-10 (arXiv 1512.03385, section 4.2). Networks
+    whose first convolution has no stride stay as they are.
     """
-    named = list(model.named_modules())
-    convolutions = [name for name, module in named if isinstance(module, nn.Conv2d)]
+    modules = list(model.named_modules())
+    convolutions = [name for name, module in modules if isinstance(module, nn.Conv2d)]
     first = model.get_submodule(convolutions[0]) if convolutions else None
     if not isinstance(first, nn.Conv2d) or first.stride == (1, 1):
         return
-    for name, module in itertools.takewhile(lambda item: item[0] not in convolutions[1:], named):
+    for name, module in modules:
+        if name in convolutions[1:]:
+            break
         if isinstance(module, nn.MaxPool2d):
             model.set_submodule(name, nn.Identity())
-    fitted = nn.Conv2d(
+    replacement = nn.Conv2d(
         first.in_channels,
         first.out_channels,
         kernel_size=3,
@@ -63,22 +59,22 @@ def fit_stem(model: nn.Module) -> None:
         groups=first.groups,
         bias=first.bias is not None,
     )
-    model.set_submodule(convolutions[0], fitted)
+    model.set_submodule(convolutions[0], replacement)
 
 
-def check_library_model(library: str, architecture: str, classes: int, image_size: int) -> None:
-    """Raise `UserError` if a network does not map images of that size to logits."""
-    model = create_library_model(library, architecture, classes)
+def check_library_model(options: Torchvision | Timm, num_classes: int, image_size: int) -> None:
+    """Raise `UserError` if a network does not map images of this size to logits."""
+    model = create_library_model(options, num_classes)
     try:
         logits = model(torch.zeros(2, 3, image_size, image_size))
     except (RuntimeError, AssertionError, ValueError) as error:
-        detail = " ".join(str(error).split())[:200]
+        detail = one_line(str(error))[:200]
         raise UserError(
-            f"recipe: model.architecture: {architecture} does not take images of {image_size} "
-            f"pixels ({detail}); take another one"
+            f"recipe: model.architecture: {options.architecture} does not take images of "
+            f"{image_size} pixels ({detail}); choose another one"
         ) from None
-    if not isinstance(logits, Tensor) or logits.shape != (2, classes):
+    if not isinstance(logits, Tensor) or logits.shape != (2, num_classes):
         raise UserError(
-            f"recipe: model.architecture: {architecture} gives more than logits in training; take "
-            "another one"
+            f"recipe: model.architecture: {options.architecture} gives more than logits in "
+            "training; choose another one"
         )

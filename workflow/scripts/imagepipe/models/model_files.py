@@ -1,62 +1,74 @@
-"""Trained models on disk: the weights, and beside them all that is needed to use them."""
+"""Trained models on disk: the weights, and all that is needed to use them."""
 
 import json
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
+from pydantic import Field
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
 
-from imagepipe.errors import UserError
+from imagepipe.config.options import Options
+from imagepipe.config.recipe import Model, TestTimeAugmentation
+from imagepipe.errors import UserError, one_line
 from imagepipe.files import atomic_write
-from imagepipe.models.networks import create_model
+from imagepipe.models.create import create_model
 
-# One key only: safetensors writes several in a random order, and the file is to be the same bytes.
+# A single key: safetensors writes several in random order, and the bytes must not vary.
 METADATA_KEY = "imagepipe"
+# What json, PyTorch and the file system raise for a file that is not a model.
+BAD_CONTENT = (OSError, KeyError, TypeError, ValueError, RuntimeError)
+
+PerChannel = Annotated[list[float], Field(min_length=3, max_length=3)]
 
 
-@dataclass(frozen=True)
-class ModelDescription:
-    """What a model file says of itself, beside the weights.
+class ModelDescription(Options):
+    """What a model file says about its weights.
 
-    `model` is the recipe's section of that name, `classes` the names in the order of the logits,
-    and the means and deviations are those of the channels in 0…1 with which images are
-    standardised.
+    classes: their names in the order of the logits. image_size: in pixels. mean, std: those of each
+    channel in 0…1, by which images are normalized.
     """
 
-    model: dict[str, Any]
+    model: Model
     classes: list[str]
-    image_size: int
-    channel_means: list[float]
-    channel_deviations: list[float]
-    test_time_augmentation: str
+    image_size: int = Field(ge=1)
+    mean: PerChannel
+    std: PerChannel
+    test_time_augmentation: TestTimeAugmentation
 
 
 def save_model(path: Path, model: nn.Module, description: ModelDescription) -> None:
-    """Write a model as .safetensors; the same weights give the same bytes."""
+    """Write a model as .safetensors. The same weights give the same bytes."""
     weights = {
         name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()
     }
-    metadata = {METADATA_KEY: json.dumps(asdict(description), sort_keys=True)}
+    metadata = {METADATA_KEY: json.dumps(description.model_dump(), sort_keys=True)}
     with atomic_write(path) as temporary:
-        # Not by `save_file`: that makes a file which nobody else may read, whatever the umask.
+        # `save_file` would make a file that only its owner can read, whatever the umask.
         temporary.write_bytes(save(weights, metadata))
 
 
 def load_model(path: Path) -> tuple[nn.Module, ModelDescription]:
-    """Read a model, on the CPU and in evaluation mode. Raises `UserError` if it is not ours."""
+    """Read a model, on the CPU and in evaluation mode.
+
+    Raises `UserError` if the file is not a model of this workflow, or its library is not installed.
+    """
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            description = ModelDescription(**json.loads(metadata[METADATA_KEY]))
+            values = json.loads((file.metadata() or {})[METADATA_KEY])
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        description = ModelDescription.checked(values, "metadata")
+    except (UserError, SafetensorError, *BAD_CONTENT) as error:
+        raise _not_a_model(path, error) from None
+    try:
         model = create_model(description.model, len(description.classes))
         model.load_state_dict(weights)
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        detail = " ".join(str(error).split())[:200]
-        raise UserError(
-            f"{path}: is not a model of this workflow ({detail}); train again"
-        ) from None
+    except BAD_CONTENT as error:
+        raise _not_a_model(path, error) from None
     return model.eval(), description
+
+
+def _not_a_model(path: Path, error: Exception) -> UserError:
+    detail = one_line(str(error))[:200]
+    return UserError(f"{path}: is not a model of this workflow ({detail}); train again")

@@ -4,34 +4,34 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from imagepipe.models.winograd import Conv3x3
+from imagepipe.config import recipe
+from imagepipe.models.layers import Conv3x3
 
 
 class WideResNet(nn.Module):
     """A 3×3 convolution to 16 channels, and three groups of (depth − 4) / 6 residual blocks.
 
     The groups have 16, 32 and 64 times `widening_factor` channels, and the last two halve the
-    image; then come a batch normalisation, a ReLU, the mean over the image, and a linear layer.
-    WRN-28-10 has 36.5 million parameters for 10 classes (table 5 of the paper).
+    image. Then come batch normalization, ReLU, global average pooling and a linear layer.
+    WRN-28-10 has 36.5 million parameters with 10 classes (table 5 of the paper).
     """
 
-    def __init__(self, num_classes: int, depth: int, widening_factor: int) -> None:
+    def __init__(self, options: recipe.WideResNet, num_classes: int) -> None:
         super().__init__()
         self.stem = nn.Conv2d(3, 16, kernel_size=3, padding=1, bias=False)
         blocks: list[nn.Module] = []
-        in_channels = 16
+        channels = 16
         for group in range(3):
-            out_channels = 16 * 2**group * widening_factor
-            for block in range((depth - 4) // 6):
-                stride = 2 if group > 0 and block == 0 else 1
-                blocks.append(WideBlock(in_channels, out_channels, stride))
-                in_channels = out_channels
+            width = 16 * 2**group * options.widening_factor
+            for block in range((options.depth - 4) // 6):
+                blocks.append(WideBlock(channels, width, 2 if group > 0 and block == 0 else 1))
+                channels = width
         self.blocks = nn.Sequential(*blocks)
-        self.norm = nn.BatchNorm2d(in_channels)
-        self.classifier = nn.Linear(in_channels, num_classes)
+        self.norm = nn.BatchNorm2d(channels)
+        self.classifier = nn.Linear(channels, num_classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
-                # He et al., arXiv 1502.01852, as in the authors' own program.
+                # He et al. (arXiv 1502.01852), as in the authors' program.
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:
@@ -41,9 +41,9 @@ class WideResNet(nn.Module):
 
 
 class WideBlock(nn.Module):
-    """Twice a batch normalisation, a ReLU and a 3×3 convolution, and a shortcut around them.
+    """Two times batch normalization, ReLU and a 3×3 convolution, with a shortcut around them.
 
-    Where the shape changes, the shortcut is a 1×1 convolution of what the first ReLU gives.
+    Where the shape changes, the shortcut is a 1×1 convolution of the first ReLU's output.
     """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
@@ -60,6 +60,6 @@ class WideBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         activated = F.relu(self.norm1(x))
-        beside = x if self.shortcut is None else self.shortcut(activated)
+        shortcut = x if self.shortcut is None else self.shortcut(activated)
         y = self.conv2(F.relu(self.norm2(self.conv1(activated))))
-        return torch.add(y, beside)
+        return torch.add(y, shortcut)

@@ -1,9 +1,9 @@
-"""3×3 convolutions in float32 on a CPU, with a quarter of the multiplications where that pays.
+"""3×3 convolutions in float32 on a CPU with as few as a quarter of the multiplications.
 
-Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (arXiv 1509.09308): tiles of
-m × m results take (m + 2)² products per pair of channels instead of 9 · m². Relative to the norm of
-the result, the rounding error is at most 4·10⁻⁶, and 10⁻⁶ for a direct convolution. It was measured
-with MKL's products, on an Intel Xeon, and is left alone where PyTorch has another library.
+Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (arXiv 1509.09308): a tile of
+m × m outputs takes (m + 2)² products per pair of channels instead of 9 · m². Relative to the norm
+of the output, the rounding error is at most 4·10⁻⁶, against 10⁻⁶ for a direct convolution. Speed
+and error were measured with MKL on an Intel Xeon; without MKL, PyTorch's own convolution is used.
 """
 
 import math
@@ -11,202 +11,156 @@ from functools import cache
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-# Below so many channels, moving the tiles costs more than multiplications are spared.
-LEAST_CHANNELS = 128
-# With fewer tiles in a batch, transforming the weights costs more.
-LEAST_TILES = 32
-# Sides of tiles, and the points at which the polynomials behind them are evaluated; one more is at
-# infinity. Larger tiles would cost digits.
+# With fewer channels, moving the tiles costs more than is saved.
+MIN_CHANNELS = 128
+# With fewer tiles in a batch, transforming the weights costs more than is saved.
+MIN_TILES = 32
+# MKL's batched product is slow for sums over fewer rows.
+MIN_ROWS = 256
+# For each tile size m, the points of polynomial evaluation, besides infinity. Larger tiles would
+# lose digits.
 POINTS = {2: (0, 1, -1), 3: (0, 1, -1, 2), 4: (0, 1, -1, 2, -2)}
-# MKL's batched product is slow where the sum is over fewer.
-LEAST_ROWS = 256
 
 
-class Conv3x3(nn.Conv2d):
-    """A torch.nn.Conv2d of 3×3 filters and padding 1, that is faster on a CPU in float32."""
+def is_faster(x: Tensor, weight: Tensor, height: int, width: int) -> bool:
+    """Say whether Winograd's algorithm is faster for images [N, C, H, W], filters [K, C, 3, 3].
 
-    def __init__(
-        self, in_channels: int, out_channels: int, *, stride: int = 1, bias: bool = True
-    ) -> None:
-        super().__init__(
-            in_channels, out_channels, kernel_size=3, stride=stride, padding=1, bias=bias
-        )
-
-    def forward(self, input: Tensor) -> Tensor:
-        height, width = input.shape[2:]
-        if self.stride != (1, 1) or not pays(input, self.weight, height, width):
-            return super().forward(input)
-        result: Tensor = Winograd.apply(input, self.weight, height, width)
-        return result if self.bias is None else result + self.bias[:, None, None]
-
-    def pooled(self, input: Tensor) -> Tensor:
-        """Return the largest of each 2×2 results, of a convolution with stride 1 and no bias.
-
-        Such a pooling leaves out the last row and column of an image with an odd size. On a CPU
-        they are not computed.
-        """
-        height, width = (size - size % 2 for size in input.shape[2:])
-        if pays(input, self.weight, height, width):
-            result: Tensor = Winograd.apply(input, self.weight, height, width)
-        elif input.device.type == "cpu" and input.shape[2] % 2 and input.shape[3] % 2:
-            result = F.conv2d(F.pad(input, (1, 0, 1, 0)), self.weight)
-        else:
-            result = self.forward(input)
-        return F.max_pool2d(result, 2)
-
-
-def pays(x: Tensor, weight: Tensor, height: int, width: int) -> bool:
-    """Say whether a convolution of images [N, C, H, W] with filters [K, C, 3, 3] is faster so.
-
-    Of the results, height · width are wanted.
+    height, width: the size of the output that is wanted.
     """
     if x.device.type != "cpu" or x.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
         return False
     if not torch.backends.mkl.is_available():  # type: ignore[no-untyped-call]
         return False
-    if torch.compiler.is_compiling() or min(weight.shape[:2]) < LEAST_CHANNELS:
+    if torch.compiler.is_compiling() or min(weight.shape[:2]) < MIN_CHANNELS:
         return False
-    side = tile_side(height, width)
-    return len(x) * math.ceil(height / side) * math.ceil(width / side) >= LEAST_TILES
+    _, rows, columns = tiling(height, width)
+    return len(x) * rows * columns >= MIN_TILES
 
 
-def tile_side(height: int, width: int) -> int:
-    """Return the side of the tiles that cover an image with the fewest products."""
-
-    def products(side: int) -> int:
-        return (side + 2) ** 2 * math.ceil(height / side) * math.ceil(width / side)
-
-    return min(POINTS, key=products)
+def tiling(height: int, width: int) -> tuple[int, int, int]:
+    """Return the tiles that cover an output with the fewest products: size, rows and columns."""
+    tilings = [(size, math.ceil(height / size), math.ceil(width / size)) for size in POINTS]
+    return min(tilings, key=lambda tiles: (tiles[0] + 2) ** 2 * tiles[1] * tiles[2])
 
 
 @cache
-def transforms(side: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the matrices of tiles: of their results, filters and inputs.
+def transforms(size: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the transforms of outputs, filters and inputs for tiles of m = `size`.
 
-    They are float32 [side², (side + 2)²], [(side + 2)², 9] and [(side + 2)², (side + 2)²]; a tile's
-    pixels are one axis, row by row. In the paper's words, Aᵀ ⊗ Aᵀ, G ⊗ G and Bᵀ ⊗ Bᵀ.
+    The paper's Aᵀ ⊗ Aᵀ, G ⊗ G and Bᵀ ⊗ Bᵀ: float32 [m², (m + 2)²], [(m + 2)², 9] and
+    [(m + 2)², (m + 2)²]. The pixels of a tile are one axis, row by row.
     """
-    points = POINTS[side]
+    points = POINTS[size]
 
     def powers(count: int) -> Tensor:
         rows = [[float(point) ** power for power in range(count)] for point in points]
         return torch.tensor([*rows, [0.0] * (count - 1) + [1.0]], dtype=torch.float64)
 
-    # So that the inputs are multiplied by whole numbers.
+    # This scale makes the input transform a matrix of whole numbers.
     gaps = [math.prod(p - q for q in points if q != p) for p in points] + [1]
     scale = torch.tensor(gaps, dtype=torch.float64)[:, None]
-    results, filters = powers(side).T, powers(3) / scale
-    inputs = torch.linalg.inv(powers(side + 2)).T * scale
-    of_results, of_filters, of_inputs = (
-        torch.kron(matrix, matrix).float() for matrix in (results, filters, inputs)
-    )
-    return of_results, of_filters, of_inputs
+    one_axis = powers(size).T, powers(3) / scale, torch.linalg.inv(powers(size + 2)).T * scale
+    outputs, filters, inputs = (torch.kron(matrix, matrix).float() for matrix in one_axis)
+    return outputs, filters, inputs
 
 
-class Winograd(torch.autograd.Function):
-    """A 3×3 convolution with padding 1 of float32 images, and its gradients.
+class WinogradConvolution(torch.autograd.Function):
+    """A 3×3 convolution with padding 1 of float32 images [N, C, H, W], filters [K, C, 3, 3].
 
-    Images are [N, C, H, W] and filters [K, C, 3, 3]; both are best in channels_last layout, in
-    which the results are. Of these, the first `height` rows and `width` columns are computed, which
-    are all, or all but the last.
+    It computes the first `height` rows and `width` columns of the output: all, or all but the last.
+    Inputs are best in channels_last layout. The output is in that layout.
     """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, height: int, width: int) -> Tensor:
-        side = tile_side(height, width)
-        down, across = math.ceil(height / side), math.ceil(width / side)
-        tiles = transformed_tiles(x.permute(0, 2, 3, 1), side, down, across)
+        size, rows, columns = tiling(height, width)
+        tiles = transform_input(x.permute(0, 2, 3, 1), size, rows, columns)
         if any(ctx.needs_input_grad):
             ctx.save_for_backward(tiles, weight)
             ctx.shape = x.shape
-        products = torch.bmm(tiles, transformed_filters(weight, side).mT)
-        results = torch.mm(transforms(side)[0], products.flatten(1))
-        results = results.view(side, side, len(x), down, across, len(weight))
-        image = results.permute(2, 3, 0, 4, 1, 5).reshape(
-            len(x), down * side, across * side, len(weight)
-        )
-        return image[:, :height, :width].contiguous().permute(0, 3, 1, 2)
+        products = torch.bmm(tiles, transform_filters(weight, size).mT)
+        output = torch.mm(transforms(size)[0], products.flatten(1))
+        output = output.view(size, size, len(x), rows, columns, len(weight))
+        output = output.permute(2, 3, 0, 4, 1, 5)
+        output = output.reshape(len(x), rows * size, columns * size, len(weight))
+        return output[:, :height, :width].contiguous().permute(0, 3, 1, 2)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         tiles, weight = ctx.saved_tensors
-        images, height, width = len(gradient), *gradient.shape[2:]
-        side = tile_side(height, width)
-        down, across = math.ceil(height / side), math.ceil(width / side)
-        of_results, of_filters, of_inputs = transforms(side)
+        images, height, width = len(grad), *grad.shape[2:]
+        size, rows, columns = tiling(height, width)
+        outputs, filters, inputs = transforms(size)
 
-        outside = (0, 0, 0, across * side - width, 0, down * side - height)
-        parts = F.pad(gradient.permute(0, 2, 3, 1), outside)
-        parts = parts.view(images, down, side, across, side, len(weight))
-        parts = parts.permute(2, 4, 0, 1, 3, 5).reshape(side**2, -1)
-        products = torch.mm(of_results.T, parts).view(len(of_inputs), -1, len(weight))
-        of_x = of_weight = None
+        padding = (0, 0, 0, columns * size - width, 0, rows * size - height)
+        grad = F.pad(grad.permute(0, 2, 3, 1), padding)
+        grad = grad.view(images, rows, size, columns, size, len(weight))
+        grad = grad.permute(2, 4, 0, 1, 3, 5).reshape(size**2, -1)
+        grad_products = torch.mm(outputs.T, grad).view(len(inputs), -1, len(weight))
+        grad_x = grad_weight = None
         if ctx.needs_input_grad[0]:
-            of_tiles = torch.bmm(products, transformed_filters(weight, side))
-            of_tiles = torch.mm(of_inputs.T, of_tiles.flatten(1))
-            of_tiles = of_tiles.view(side + 2, side + 2, images, down, across, -1)
-            of_x = added_tiles(of_tiles, *ctx.shape[2:]).permute(0, 3, 1, 2)
+            grad_tiles = torch.bmm(grad_products, transform_filters(weight, size))
+            grad_tiles = torch.mm(inputs.T, grad_tiles.flatten(1))
+            grad_tiles = grad_tiles.view(size + 2, size + 2, images, rows, columns, -1)
+            grad_x = overlap_add(grad_tiles, *ctx.shape[2:]).permute(0, 3, 1, 2)
         if ctx.needs_input_grad[1]:
-            of_filter_tiles = of_filters.T @ products_over_rows(products, tiles).flatten(1)
-            of_weight = of_filter_tiles.view(3, 3, *weight.shape[:2]).permute(2, 3, 0, 1)
-        return of_x, of_weight, None, None
+            grad_filters = filters.T @ transposed_product(grad_products, tiles).flatten(1)
+            grad_weight = grad_filters.view(3, 3, *weight.shape[:2]).permute(2, 3, 0, 1)
+        return grad_x, grad_weight, None, None
 
 
-def transformed_tiles(x: Tensor, side: int, down: int, across: int) -> Tensor:
-    """Return the transformed tiles [(side + 2)², N · down · across, C] of images [N, H, W, C].
-
-    The tiles cover the image, but for at most one row and column beyond their results.
-    """
+def transform_input(x: Tensor, size: int, rows: int, columns: int) -> Tensor:
+    """Return the transformed tiles [(size + 2)², N · rows · columns, C] of images [N, H, W, C]."""
     images, height, width, channels = x.shape
-    padded = F.pad(x, (0, 0, 1, across * side + 1 - width, 1, down * side + 1 - height))
+    padded = F.pad(x, (0, 0, 1, columns * size + 1 - width, 1, rows * size + 1 - height))
     image, row, column, _ = padded.stride()
-    # Each tile has two rows and two columns in common with the next one.
+    # Neighboring tiles overlap by two rows or two columns.
     tiles = padded.as_strided(
-        (side + 2, side + 2, images, down, across, channels),
-        (row, column, image, side * row, side * column, 1),
+        (size + 2, size + 2, images, rows, columns, channels),
+        (row, column, image, size * row, size * column, 1),
     )
-    numbers = tiles.reshape((side + 2) ** 2, -1)
-    return torch.mm(transforms(side)[2], numbers).view(len(numbers), -1, channels)
+    flat = tiles.reshape((size + 2) ** 2, -1)
+    return torch.mm(transforms(size)[2], flat).view(len(flat), -1, channels)
 
 
-def transformed_filters(weight: Tensor, side: int) -> Tensor:
-    """Return the transformed filters [(side + 2)², K, C] of filters [K, C, 3, 3]."""
-    numbers = weight.permute(2, 3, 0, 1).reshape(9, -1)
-    return torch.mm(transforms(side)[1], numbers).view(-1, *weight.shape[:2])
+def transform_filters(weight: Tensor, size: int) -> Tensor:
+    """Return the transformed filters [(size + 2)², K, C] of filters [K, C, 3, 3]."""
+    flat = weight.permute(2, 3, 0, 1).reshape(9, -1)
+    return torch.mm(transforms(size)[1], flat).view(-1, *weight.shape[:2])
 
 
-def added_tiles(tiles: Tensor, height: int, width: int) -> Tensor:
-    """Return images [N, height, width, C] to which tiles add up where they lie over each other.
+def overlap_add(tiles: Tensor, height: int, width: int) -> Tensor:
+    """Return images [N, height, width, C], the sum of overlapping tiles.
 
-    tiles: [side + 2, side + 2, N, down, across, C], of which the first begin one pixel outside.
+    tiles: [size + 2, size + 2, N, rows, columns, C]; the first one starts a pixel outside.
     """
-    side = len(tiles) - 2
-    images, down, across, channels = tiles.shape[2:]
-    result = tiles.new_empty(images, down * side + 2, across * side + 2, channels)
+    size = len(tiles) - 2
+    images, rows, columns, channels = tiles.shape[2:]
+    result = tiles.new_empty(images, rows * size + 2, columns * size + 2, channels)
     result[:, -2:] = 0
     result[:, :-2, -2:] = 0
     image, row, column, _ = result.stride()
-    strides = (image, side * row, row, side * column, column, 1)
+    strides = (image, size * row, row, size * column, column, 1)
     tiles = tiles.permute(2, 3, 0, 4, 1, 5)
 
-    def under(rows: int, columns: int, start: int) -> Tensor:
-        return result.as_strided((images, down, rows, across, columns, channels), strides, start)
+    def blocks(height: int, width: int, offset: int) -> Tensor:
+        return result.as_strided((images, rows, height, columns, width, channels), strides, offset)
 
-    under(side, side, 0).copy_(tiles[:, :, :side, :, :side])
-    under(2, side, side * row).add_(tiles[:, :, side:, :, :side])
-    under(side, 2, side * column).add_(tiles[:, :, :side, :, side:])
-    under(2, 2, side * (row + column)).add_(tiles[:, :, side:, :, side:])
+    blocks(size, size, 0).copy_(tiles[:, :, :size, :, :size])
+    blocks(2, size, size * row).add_(tiles[:, :, size:, :, :size])
+    blocks(size, 2, size * column).add_(tiles[:, :, :size, :, size:])
+    blocks(2, 2, size * (row + column)).add_(tiles[:, :, size:, :, size:])
     return result[:, 1 : height + 1, 1 : width + 1].contiguous()
 
 
-def products_over_rows(left: Tensor, right: Tensor) -> Tensor:
+def transposed_product(left: Tensor, right: Tensor) -> Tensor:
     """Return leftᵀ · right, [B, K, C], of matrices [B, rows, K] and [B, rows, C]."""
-    if left.shape[1] >= LEAST_ROWS:
+    if left.shape[1] >= MIN_ROWS:
         return torch.bmm(left.mT, right)
     result = left.new_empty(len(left), left.shape[2], right.shape[2])
-    for first, second, product in zip(left, right, result, strict=True):
-        torch.mm(first.T, second, out=product)
+    for one, other, product in zip(left, right, result, strict=True):
+        torch.mm(one.T, other, out=product)
     return result

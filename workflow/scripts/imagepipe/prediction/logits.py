@@ -23,10 +23,10 @@ class Predictions:
 def write_predictions(
     path: Path, predictions: Predictions, labels: np.ndarray | None = None
 ) -> None:
-    """Write an .npz file with ids, logits and classes, and labels int64 [N] if they are known.
+    """Write an .npz file of ids, logits and classes, and labels int64 [N] if they are known.
 
-    It is checked first that every id has one row of finite logits. The same content gives the same
-    bytes.
+    The same content gives the same bytes. Raises `UserError` if a logit is not finite, and
+    ValueError if an id has not exactly one row.
     """
     ids, logits = predictions.ids, predictions.logits
     if logits.shape != (len(ids), len(predictions.classes)) or len(set(ids)) != len(ids):
@@ -48,7 +48,7 @@ def write_predictions(
 
 
 def read_predictions(path: Path) -> Predictions:
-    """Read what `write_predictions` wrote."""
+    """Read a file that `write_predictions` wrote, without unpickling anything."""
     try:
         with path.open("rb") as stream, NpzFile(stream, allow_pickle=False) as file:
             return Predictions(file["ids"], file["logits"], file["classes"])

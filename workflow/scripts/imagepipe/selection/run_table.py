@@ -1,11 +1,10 @@
-"""The table of all runs of a dataset: what differs between them, and how good they are."""
+"""The table of a dataset's runs: the settings that differ between them, and their results."""
 
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -14,8 +13,8 @@ from imagepipe.files import spreadsheet_safe, write_rows
 
 logger = logging.getLogger(__name__)
 
-# How the figures are written, in this order, behind what differs.
-FIGURES = {
+# The columns of results, and their formats.
+RESULTS = {
     "valid_accuracy": "{:.4f}",
     "standard_error": "{:.4f}",
     "valid_images": "{}",
@@ -28,68 +27,56 @@ FIGURES = {
     "precision": "{}",
 }
 IDENTITY = ("run", "seed")
-# What comes of reading a file in which something else is written.
-NOT_AS_WRITTEN = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+# Raised where a file's content is not what a training writes.
+DAMAGED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, yaml.YAMLError)
 
 
-@dataclass(frozen=True)
-class ValidatedRun:
-    """A run: its settings by their dotted keys, and its figures, `FIGURES` among them."""
+def write_run_table(folders: Sequence[Path], target: Path) -> None:
+    """Write a row for each run, the highest validation accuracy first.
 
-    settings: dict[str, Any]
-    figures: dict[str, Any]
-
-
-def write_run_table(folders: Sequence[Path], table: Path) -> None:
-    """Write a row for each run, the most accurate on its validation images first.
-
-    Each of the `folders` has metrics.json and run.yaml of a run, as `training_runs.train_run`
-    writes them; one that is gone is left out. The columns are run and seed, the settings that are
-    not the same in all runs, by their dotted keys, and `FIGURES`. A run whose files are not as they
-    were written is left out, with a warning: it is not to stand in the way of another one.
+    Each of the `folders` has the metrics.json and run.yaml of a run; one without them is left out.
+    The columns are run and seed, the settings that are not the same in all runs, by their dotted
+    keys, and `RESULTS`. A run with a damaged file is left out, with a warning.
     """
     runs = [run for folder in folders if (run := read_run(folder)) is not None]
-    runs.sort(key=lambda run: run.figures["valid_accuracy"], reverse=True)
-    keys = dict.fromkeys(key for run in runs for key in run.settings if key not in IDENTITY)
-    differing = [key for key in keys if len({_shown(run.settings.get(key)) for run in runs}) > 1]
-    names = [_column(key) for key in differing]
-    rows = (
-        [spreadsheet_safe(_shown(run.settings.get(key))) for key in (*IDENTITY, *differing)]
-        + [form.format(run.figures[name]) for name, form in FIGURES.items()]
-        for run in runs
-    )
-    write_rows(table, [*IDENTITY, *names, *FIGURES], rows)
+    rows = [row for _, row in sorted(runs, key=itemgetter(0), reverse=True)]
+    settings = dict.fromkeys(key for row in rows for key in row)
+    differing = [
+        key
+        for key in settings
+        if key not in (*IDENTITY, *RESULTS) and len({row.get(key, "") for row in rows}) > 1
+    ]
+    columns = [*IDENTITY, *differing, *RESULTS]
+    write_rows(target, columns, ([row.get(key, "") for key in columns] for row in rows))
 
 
-def read_run(folder: Path) -> ValidatedRun | None:
-    """Return the run whose files lie in a folder, or None if one of them is gone or damaged."""
+def read_run(folder: Path) -> tuple[float, dict[str, str]] | None:
+    """Return a run's validation accuracy and its row, or None if a file is missing or damaged."""
     try:
         settings = yaml.safe_load((folder / "run.yaml").read_text(encoding="utf-8"))
-        figures = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-        noise = standard_error(figures["valid_accuracy"], figures["valid_images"])
-        run = ValidatedRun(dict(leaves(settings)), figures | {"standard_error": noise})
-        for name, form in FIGURES.items():
-            form.format(run.figures[name])
+        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        accuracy = float(metrics["valid_accuracy"])
+        metrics["standard_error"] = standard_error(accuracy, metrics["valid_images"])
+        row = {column_name(key): as_text(value) for key, value in leaves(settings)}
+        return accuracy, row | {key: form.format(metrics[key]) for key, form in RESULTS.items()}
     except FileNotFoundError:
         return None
-    except (*NOT_AS_WRITTEN, yaml.YAMLError) as error:
+    except DAMAGED as error:
         detail = " ".join(str(error).split())
         logger.warning(
-            "%s: is left out of the table of runs, as its run.yaml and metrics.json are not as a "
-            "training writes them (%s)",
+            "%s: left out of the table of runs: its run.yaml or metrics.json is damaged (%s)",
             *(folder, detail),
         )
         return None
-    return run
 
 
-def _column(key: str) -> str:
-    """Return the name of a setting's column: without "recipe.", unless a figure is called so."""
+def column_name(key: str) -> str:
+    """Return the name of a setting's column: without "recipe.", unless a result has that name."""
     short = key.removeprefix("recipe.")
-    return key if short in FIGURES else short
+    return key if short in RESULTS else short
 
 
-def _shown(value: Any) -> str:
-    if isinstance(value, Mapping | list):
-        return json.dumps(value)
-    return "" if value is None else str(value)
+def as_text(value: object) -> str:
+    """Return a setting as text that no spreadsheet takes for a formula."""
+    text = json.dumps(value) if isinstance(value, Mapping | list) else str(value)
+    return "" if value is None else spreadsheet_safe(text)

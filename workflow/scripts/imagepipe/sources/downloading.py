@@ -1,43 +1,42 @@
-"""Downloading a file: a broken one is carried on with, and no bad one is handed on.
+"""Downloads that resume after a failure, and hand on no bad file.
 
-A file grows as "NAME.partial". Beside it, "NAME.partial.json" holds its address and the mark (the
-server's ETag or Last-Modified) by which the server tells whether the rest is still of the same
-file. Both stay when the download fails or the job is killed, until a later call has the whole.
+A file grows as NAME.partial. NAME.partial.etag beside it holds the file's origin and the server's
+ETag (or Last-Modified), by which the server tells whether it still has the same file. Both stay
+when a download fails or the job is killed, and the next call resumes from there.
 """
 
-import json
 import logging
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import NoReturn
 from urllib.parse import urlsplit
 
 import requests
 import urllib3
 
+from imagepipe.config.dataset import SourceFile
 from imagepipe.errors import UserError
 from imagepipe.files import file_hash, write_text
 from imagepipe.progress import counter
 
 logger = logging.getLogger(__name__)
 
-PIECE = 1 << 14
-# A try that has brought as much is followed by as many further ones as if it had been the first.
+CHUNK_BYTES = 1 << 14
+# An attempt that brings this much resets the count of failures.
 GOOD_PROGRESS = 1 << 20
-
-WORTH_A_RETRY = (408, 429, *range(500, 600))
 
 
 @dataclass(frozen=True)
 class Patience:
-    """How often a download is tried, and how long it waits, in seconds.
+    """Number of attempts, and times in seconds.
 
-    `connect` is for the connection, `read` between two pieces of data, `pause` before the second
-    try. Each further pause is twice as long, and none longer than `longest_pause`, even where the
-    server asks for more.
+    `connect` limits the wait for a connection, `read` the wait for the next bytes. `pause` is the
+    time before the second attempt; it doubles each time. `longest_pause` limits it, and the pause
+    that a server asks for.
     """
 
     tries: int = 5
@@ -50,290 +49,238 @@ class Patience:
 PATIENCE = Patience()
 
 
-class Broken(Exception):  # noqa: N818 - another try may succeed
-    """A try has failed; the message says how. `lasting`: so would the next one."""
+class DownloadError(Exception):
+    """An attempt failed, and so will the next if `is_lasting`. The server asks for a `wait` (s)."""
 
-    def __init__(self, message: str, lasting: bool = False, wait: float = 0) -> None:
+    def __init__(self, message: str, is_lasting: bool = False, wait: float = 0) -> None:
         super().__init__(message)
-        self.lasting = lasting
-        self.wait = wait
+        self.is_lasting, self.wait = is_lasting, wait
 
 
-@dataclass
-class Partial:
-    """What has arrived of a file, in this call or an earlier one.
+def download(file: SourceFile, folder: Path, patience: Patience = PATIENCE) -> Path:
+    """Download a file from its url to `folder`, check it, and return its path there.
 
-    `joined` tells that it is put together of what several answers have brought.
+    Raises `UserError` if the url is not http or https, if the file cannot be had, and if its size
+    or checksum is not the dataset file's (nothing is kept then).
     """
-
-    path: Path
-    url: str
-    joined: bool = False
-
-    @property
-    def notes(self) -> Path:
-        return self.path.with_name(f"{self.path.name}.json")
-
-    def size(self) -> int:
-        return self.path.stat().st_size if self.path.is_file() else 0
-
-    def mark(self) -> str | None:
-        """Return the server's mark of the file, if it has given one."""
-        mark: str | None = self._read_notes().get("mark")
-        return mark
-
-    def drop_unless_usable(self, checked: bool) -> None:
-        """Drop what could be of another file: of another address, or without mark or checksum."""
-        if self._read_notes().get("url") != self.url or not (self.mark() or checked):
-            self.drop()
-
-    def begin(self, mark: str | None) -> None:
-        """Start anew, with what the server now says of the file."""
-        self.path.write_bytes(b"")
-        self.joined = False
-        write_text(self.notes, json.dumps({"url": self.url, "mark": mark}))
-
-    def drop(self) -> None:
-        self.path.unlink(missing_ok=True)
-        self.notes.unlink(missing_ok=True)
-        self.joined = False
-
-    def _read_notes(self) -> dict[str, Any]:
-        try:
-            notes = json.loads(self.notes.read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):
-            return {}
-        return notes if isinstance(notes, dict) else {}
-
-
-def download(file: dict[str, Any], folder: Path, patience: Patience = PATIENCE) -> Path:
-    """Download a file of a dataset into `folder`, and return its path there, when it is checked.
-
-    It carries on with what an earlier call has left there. Raises `UserError` if the file has no
-    http or https address or cannot be had, and if it has another size or checksum than the dataset
-    file says; then nothing of it is kept.
-    """
-    name, url = file["name"], file["url"]
-    if url is None:
-        raise UserError(f"{name}: the dataset file names no url; add one, or set raw_dir")
+    url = file.url or ""
     if urlsplit(url).scheme.lower() not in ("http", "https"):
-        raise UserError(
-            f"{name}: its url {url} is neither http nor https; correct it in the dataset file, "
-            "or set raw_dir"
-        )
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = Partial(folder / f"{name}.partial", url)
-    with requests.Session() as session:
-        receive_all(session, file, partial, patience)
-        problem = difference(partial.path, file)
-        if problem and partial.joined:
-            logger.warning("%s: %s, put together of several parts; start anew", url, problem)
-            partial.drop()
-            receive_all(session, file, partial, patience)
-            problem = difference(partial.path, file)
-    if problem:
-        raise refusal(partial, problem)
-    partial.notes.unlink()
-    return partial.path
+        problem = f"its url {url} is neither http nor https" if url else "it has no url"
+        raise UserError(f"{file.name}: {problem}; correct the dataset file, or set raw_dir")
+    path = Download(file, url, lambda: url, folder, patience).run()
+    etag_file(path).unlink()
+    return path
 
 
-def difference(path: Path, file: dict[str, Any]) -> str | None:
+def etag_file(partial: Path) -> Path:
+    """Return the path of the file with a partial file's origin and ETag."""
+    return partial.with_name(f"{partial.name}.etag")
+
+
+def remove(partial: Path) -> None:
+    """Remove a partial file and its ETag."""
+    for path in (partial, etag_file(partial)):
+        path.unlink(missing_ok=True)
+
+
+def difference(path: Path, file: SourceFile) -> str | None:
     """Say how a file differs from the size and checksum in the dataset file, if it does."""
     size = path.stat().st_size
-    if file["bytes"] not in (None, size):
-        return f"has {size:,} bytes where {file['bytes']:,} are expected"
-    if file["checksum"] is not None:
-        algorithm, expected = file["checksum"].split(":")
-        found = file_hash(path, algorithm)
-        if found != expected:
-            return f"has the {algorithm} {found} where {expected} is expected"
+    if file.bytes not in (None, size):
+        return f"has {size:,} bytes where {file.bytes:,} are expected"
+    algorithm, _, expected = (file.checksum or "").partition(":")
+    if algorithm and (found := file_hash(path, algorithm)) != expected:
+        return f"has the {algorithm} {found} where {expected} is expected"
     return None
 
 
-def refusal(partial: Partial, problem: str) -> UserError:
-    """Drop a download that is not what the dataset file says, and return the error to raise."""
-    partial.drop()
-    return UserError(
-        f"{partial.url}: {problem}; nothing was kept: try again later, or correct the dataset file"
-    )
+@dataclass(frozen=True)
+class Download:
+    """A file, and where to get it.
 
+    `origin` identifies it in messages and across calls. `find_url` returns its address before each
+    attempt, or raises `DownloadError`.
+    """
 
-def receive_all(
-    session: requests.Session, file: dict[str, Any], partial: Partial, patience: Patience
-) -> None:
-    """Get the rest of a file, in as many tries as it takes and `patience` allows."""
-    failures = 0
-    while True:
-        before = partial.size()
-        try:
-            receive(session, file, partial, patience)
-            return
-        except Broken as broken:
-            failures = 1 if partial.size() - before >= GOOD_PROGRESS else failures + 1
-            by_hand = f"get {file['name']} yourself and set raw_dir to its folder"
-            if broken.lasting:
-                raise UserError(
-                    f"{partial.url}: {broken}; correct the url in the dataset file, or {by_hand}"
-                ) from None
-            if failures >= patience.tries:
-                usable = partial.size() and (partial.mark() or file["checksum"])
-                again = "call again to carry on from there" if usable else "call again later"
-                raise UserError(
-                    f"{partial.url}: {broken}, in the last of {patience.tries} tries; "
-                    f"{again}, or {by_hand}"
-                ) from None
-            pause = min(
-                max(broken.wait, patience.pause * 2 ** (failures - 1)), patience.longest_pause
-            )
-            logger.warning(
-                "%s: %s; try %d of %d in %g s",
-                file["name"],
-                broken,
-                failures + 1,
-                patience.tries,
-                pause,
-            )
-            time.sleep(pause)
+    file: SourceFile
+    origin: str
+    find_url: Callable[[], str]
+    folder: Path
+    patience: Patience
 
+    def run(self) -> Path:
+        """Download the file, resume an earlier call's download, and return the path.
 
-def receive(
-    session: requests.Session, file: dict[str, Any], partial: Partial, patience: Patience
-) -> None:
-    """Try once to get the rest of a file. Raises `Broken` if that fails."""
-    partial.drop_unless_usable(checked=file["checksum"] is not None)
-    have, mark = partial.size(), partial.mark()
-    # The file as it is, not packed on the way: sizes and ranges count its own bytes.
-    headers = {"Accept-Encoding": "identity"}
-    if have:
-        headers["Range"] = f"bytes={have}-"
-        if mark:
-            headers["If-Range"] = mark
-    with answer_to(session, partial.url, headers, patience) as response:
-        if response.status_code == 416 and have:
-            if size_in(response.headers) == have:
-                partial.joined = True
-                return
-            partial.drop()
-            raise Broken("the file has changed on the server")
-        refuse_failure(response)
-        now = mark_in(response.headers)
-        if response.status_code == 206:
-            changed = mark is not None and now is not None and now != mark
-            if changed or start_in(response.headers) != have:
-                partial.drop()
-                raise Broken("the file has changed on the server")
-        elif have:
-            logger.warning("%s: the server starts anew", file["name"])
-            have = 0
+        Raises `UserError` if the file cannot be had, or is not as the dataset file says.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        failures, tries = 0, self.patience.tries
+        with requests.Session() as session:
+            while True:
+                before = self._size()
+                try:
+                    self._attempt(session)
+                    return self._path
+                except DownloadError as error:
+                    failures = 1 if self._size() - before >= GOOD_PROGRESS else failures + 1
+                    if error.is_lasting or failures >= tries:
+                        self._give_up(error)
+                    pause = max(error.wait, self.patience.pause * 2 ** (failures - 1))
+                    pause = min(pause, self.patience.longest_pause)
+                    words = "%s: %s; try %d of %d in %g s"
+                    logger.warning(words, self.file.name, error, failures + 1, tries, pause)
+                    time.sleep(pause)
+
+    def _give_up(self, error: DownloadError) -> NoReturn:
+        problem, advice = f"{error}", "correct the dataset file"
+        if not error.is_lasting:
+            problem += f", in the last of {self.patience.tries} tries"
+            can_resume = self._etag() or (self._size() and self.file.checksum)
+            advice = f"call again {'to carry on from there' if can_resume else 'later'}"
+        by_hand = f"get {self.file.name} yourself and set raw_dir to its folder"
+        raise UserError(f"{self.origin}: {problem}; {advice}, or {by_hand}") from None
+
+    def _attempt(self, session: requests.Session) -> None:
+        """Receive the rest of the file, and check the whole."""
+        etag = self._etag()
+        if not (etag or self.file.checksum):
+            remove(self._path)  # nothing would tell whether the rest belongs to it
+        have = self._size()
+        # Not compressed for the transfer: sizes and ranges count the file's own bytes.
+        headers = {"Accept-Encoding": "identity"}
         if have:
-            partial.joined = True
-        else:
-            partial.begin(now)
-        total = size_in(response.headers)
-        if total is not None and file["bytes"] not in (None, total):
-            problem = f"has {total:,} bytes where {file['bytes']:,} are expected"
-            raise refusal(partial, problem)
-        append(response, file, partial, total, patience)
+            headers |= {"Range": f"bytes={have}-"} | ({"If-Range": etag} if etag else {})
+        url, timeout = self.find_url(), (self.patience.connect, self.patience.read)
+        with connection_errors(url, self.patience):
+            response = session.get(url, headers=headers, stream=True, timeout=timeout)
+        with response:
+            found = etag_in(response.headers)
+            start, total = start_and_total(response.headers)
+            match response.status_code:
+                case 416 if have and have == total:
+                    pass  # the whole had arrived
+                case 206 if start == have and etag in (None, found or etag):
+                    self._append(response, have, total)
+                case 206 | 416:
+                    remove(self._path)
+                    raise DownloadError("the file has changed on the server")
+                case 200:
+                    if have:
+                        logger.warning("%s: the server starts anew", self.file.name)
+                        have = 0
+                    self._path.write_bytes(b"")
+                    write_text(etag_file(self._path), f"{self.origin}\n{found or ''}")
+                    self._append(response, have, total)
+                case _:
+                    raise failure(response, "the server")
+        problem = difference(self._path, self.file)
+        if problem and have:
+            remove(self._path)
+            raise DownloadError(f"{problem}, after it was resumed")
+        if problem:
+            self._refuse(problem)
+
+    def _append(self, response: requests.Response, have: int, total: int | None) -> None:
+        """Append the body of a response to the `have` bytes that have arrived."""
+        expected = self.file.bytes or total
+        if total not in (None, expected):
+            self._refuse(f"has {total:,} bytes where {expected:,} are expected")
+        title = f"download {self.file.name}"
+        place = f"of {expected:,} bytes" if expected else "bytes"
+        with (
+            counter(total=expected, description=title, unit="bytes", initial=have) as bar,
+            self._path.open("ab") as output,
+        ):
+            try:
+                for chunk in response.raw.stream(CHUNK_BYTES, decode_content=False):
+                    output.write(chunk)
+                    have += len(chunk)
+                    bar.advance(len(chunk))
+                    if expected and have > expected:
+                        self._refuse(f"has more than the {expected:,} bytes that are expected")
+            except urllib3.exceptions.ReadTimeoutError:
+                silence = f"nothing came for {self.patience.read:g} s"
+                raise DownloadError(f"{silence} after {have:,} {place}") from None
+            except (urllib3.exceptions.HTTPError, ConnectionError):
+                raise DownloadError(f"cut after {have:,} {place}") from None
+        if expected and have < expected:
+            raise DownloadError(f"cut after {have:,} {place}")
+
+    def _refuse(self, problem: str) -> NoReturn:
+        """Remove a file that is not the dataset file's, and raise `UserError`."""
+        remove(self._path)
+        advice = "nothing was kept: try again later, or correct the dataset file"
+        raise UserError(f"{self.origin}: {problem}; {advice}")
+
+    @property
+    def _path(self) -> Path:
+        return self.folder / f"{self.file.name}.partial"
+
+    def _size(self) -> int:
+        return self._path.stat().st_size if self._path.is_file() else 0
+
+    def _etag(self) -> str | None:
+        """Return the ETag of the partial file. Remove a file of another or of unknown origin."""
+        path = etag_file(self._path)
+        text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+        origin, _, etag = text.partition("\n")
+        if origin != self.origin:
+            remove(self._path)
+            return None
+        return etag or None
 
 
-def answer_to(
-    session: requests.Session, url: str, headers: Mapping[str, str], patience: Patience
-) -> requests.Response:
-    """Ask for a file, and return the answer, whose body has not been read."""
+@contextmanager
+def connection_errors(url: str, patience: Patience) -> Iterator[None]:
+    """Raise `DownloadError` if a request in the block gets no response."""
     host = urlsplit(url).netloc.rpartition("@")[2]
-    timeout = (patience.connect, patience.read)
     try:
-        return session.get(url, headers=headers, stream=True, timeout=timeout)
-    except requests.exceptions.ConnectTimeout:
-        raise Broken(f"no connection to {host} within {patience.connect:g} s") from None
-    except requests.Timeout:
-        raise Broken(f"no answer from {host} within {patience.read:g} s") from None
-    except requests.exceptions.SSLError as error:
-        raise Broken(f"no secure connection to {host} ({reason(error)})", lasting=True) from None
+        yield
+    except requests.ReadTimeout:
+        raise DownloadError(f"no answer from {host} within {patience.read:g} s") from None
     except requests.ConnectionError as error:
-        raise Broken(f"no connection to {host} ({reason(error)})") from None
-    except requests.RequestException as error:
-        # Among them a redirection to what is neither http nor https.
-        raise Broken(f"cannot be asked for ({reason(error)})", lasting=True) from None
+        is_lasting = isinstance(error, requests.exceptions.SSLError)
+        raise DownloadError(f"no connection to {host} ({reason(error)})", is_lasting) from None
+    except requests.RequestException as error:  # such as a redirect to another protocol
+        raise DownloadError(f"cannot be asked for ({reason(error)})", is_lasting=True) from None
 
 
-def refuse_failure(response: requests.Response) -> None:
-    """Raise `Broken` if an answer has no file."""
-    status = response.status_code
-    if status in (200, 206):
-        return
+def reason(error: BaseException) -> str:
+    """Return the operating system's words for a failed connection, or else the library's.
+
+    The query of an address is left out: it may hold a signature.
+    """
+    inner: BaseException | None = error
+    while inner is not None:
+        error, inner = inner, inner.__cause__ or inner.__context__
+    words = getattr(error, "strerror", None) or str(error)
+    return " ".join(re.sub(r"\?\S+", "?…", words).split())
+
+
+def failure(response: requests.Response, server: str) -> DownloadError:
+    """Return the error for a response that is not the file."""
     try:
         wait = urllib3.Retry().get_retry_after(response.raw) or 0
     except urllib3.exceptions.InvalidHeader:
         wait = 0
-    words = f"{status} {response.reason}" if response.reason else str(status)
-    raise Broken(f"the server answers {words}", status not in WORTH_A_RETRY, wait)
+    status = response.status_code
+    is_lasting = status not in (408, 429) and status < 500
+    return DownloadError(f"{server} answers {status} {response.reason}".strip(), is_lasting, wait)
 
 
-def append(
-    response: requests.Response,
-    file: dict[str, Any],
-    partial: Partial,
-    total: int | None,
-    patience: Patience,
-) -> None:
-    """Write the body of an answer behind what has arrived. Raises `Broken` if it is cut."""
-    expected = file["bytes"] if total is None else total
-    have = partial.size()
-
-    def place() -> str:
-        return f"after {have:,} of {expected:,} bytes" if expected else f"after {have:,} bytes"
-
-    with (
-        counter(
-            total=expected, description=f"download {file['name']}", unit="bytes", initial=have
-        ) as bar,
-        partial.path.open("ab") as output,
-    ):
-        try:
-            for piece in response.raw.stream(PIECE, decode_content=False):
-                output.write(piece)
-                have += len(piece)
-                bar.advance(len(piece))
-                if expected is not None and have > expected:
-                    problem = f"has more than the {expected:,} bytes that are expected"
-                    raise refusal(partial, problem)
-        except urllib3.exceptions.ReadTimeoutError:
-            raise Broken(f"nothing came for {patience.read:g} s {place()}") from None
-        except (urllib3.exceptions.HTTPError, ConnectionError):
-            raise Broken(f"cut {place()}") from None
-    if expected is not None and have < expected:
-        raise Broken(f"cut {place()}")
-
-
-def mark_in(headers: Mapping[str, str]) -> str | None:
-    """Return the mark by which a server tells whether a file is still the same, byte for byte."""
-    tag = headers.get("ETag")
-    if tag and not tag.startswith("W/"):
-        return tag
-    # What was changed within this second can change once more within it.
+def etag_in(headers: Mapping[str, str]) -> str | None:
+    """Return a value that the server changes with every change of the file, if it has one."""
+    etag = headers.get("ETag")
+    if etag and not etag.startswith("W/"):
+        return etag
+    # A file that was changed within this second may change again within it.
     modified = headers.get("Last-Modified")
-    return modified if modified and modified != headers.get("Date") else None
+    return modified if modified != headers.get("Date") else None
 
 
-def start_in(headers: Mapping[str, str]) -> int | None:
-    """Return the number of the first byte in a partial answer."""
-    found = re.match(r"bytes (\d+)-", headers.get("Content-Range", ""))
-    return int(found[1]) if found else None
-
-
-def size_in(headers: Mapping[str, str]) -> int | None:
-    """Return the size of the whole file, as far as the headers tell."""
-    if "Content-Range" in headers:
-        found = re.fullmatch(r"bytes .*/(\d+)", headers["Content-Range"].strip())
-    else:
-        found = re.fullmatch(r"(\d+)", headers.get("Content-Length", "").strip())
-    return int(found[1]) if found else None
-
-
-def reason(error: BaseException) -> str:
-    """Return what the operating system says of a failed connection, or else the library."""
-    inner: BaseException | None = error
-    while inner is not None:
-        error, inner = inner, inner.__cause__ or inner.__context__
-    return " ".join((getattr(error, "strerror", None) or str(error)).split())
+def start_and_total(headers: Mapping[str, str]) -> tuple[int | None, int | None]:
+    """Return the offset of a response's first byte and the size of the whole file, if told."""
+    whole = f"bytes 0-0/{headers.get('Content-Length', '').strip()}"
+    found = re.match(r"bytes (?:(\d+)-\d+|\*)/(\d*)", headers.get("Content-Range", whole).strip())
+    start, total = found.groups() if found else ("", "")
+    return int(start) if start else None, int(total) if total else None

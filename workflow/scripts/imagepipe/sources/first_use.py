@@ -1,4 +1,4 @@
-"""Hashes of downloads that have no checksum: recorded at the first use, compared at the next."""
+"""Hashes of downloads without a checksum: recorded at the first use, compared at each later one."""
 
 import re
 from collections.abc import Mapping
@@ -9,10 +9,10 @@ from imagepipe.files import file_hash, write_text
 
 
 def check_first_use(paths: Mapping[str, Path], record: Path) -> None:
-    """Compare the SHA-256 of files with those in `record`, and add those that are not there yet.
+    """Compare the SHA-256 of files, by their names, with those in `record`, and add new ones.
 
-    `paths` are by the files' names. The record has a line for each file, as `sha256sum` writes
-    them. Raises `UserError` if a hash differs, and if the record cannot be read.
+    The record has the format of `sha256sum`. Raises `UserError` if a hash differs, and if the
+    record is damaged.
     """
     hashes = read_hashes(record)
     found = {name: file_hash(path) for name, path in paths.items()}
@@ -20,8 +20,8 @@ def check_first_use(paths: Mapping[str, Path], record: Path) -> None:
         first = hashes.get(name, value)
         if first != value:
             raise UserError(
-                f"{record}: {name} had the SHA-256 {first[:12]}… when it was first used, and what "
-                f"has come now has {value[:12]}…; nothing was kept: if the new one is meant, "
+                f"{record}: {name} had the SHA-256 {first[:12]}… when it was first used, and the "
+                f"new download has {value[:12]}…; nothing was kept: if the new one is right, "
                 "remove its line there and call again"
             )
     if not found.keys() <= hashes.keys():
@@ -30,18 +30,16 @@ def check_first_use(paths: Mapping[str, Path], record: Path) -> None:
 
 def read_hashes(record: Path) -> dict[str, str]:
     """Return {file name: SHA-256} of a record, empty if there is none yet."""
-    if not record.exists():
-        return {}
     hashes: dict[str, str] = {}
-    lines = record.read_text(encoding="utf-8", errors="replace").splitlines()
-    for number, line in enumerate(lines, start=1):
+    text = record.read_text(encoding="utf-8", errors="replace") if record.exists() else ""
+    for row, line in enumerate(text.splitlines(), start=1):
         if not line.strip():
             continue
         match = re.fullmatch(r"([0-9a-f]{64})  (.+)", line)
         if match is None or match[2] in hashes:
             raise UserError(
-                f"{record}: row {number}: is not a SHA-256 and the name of one more file; correct "
-                "it, or remove the file, and what comes next counts as first used"
+                f"{record}: row {row}: is not a SHA-256 and the name of one more file; correct it, "
+                "or remove the file to record the next download's hashes"
             )
         hashes[match[2]] = match[1]
     return hashes

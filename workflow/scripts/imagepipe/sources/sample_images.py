@@ -1,8 +1,8 @@
-"""The data set `sample`: small drawings of the CIFAR-10 classes in Kaggle's file formats.
+"""The dataset `sample`: small drawings of the CIFAR-10 classes in Kaggle's file formats.
 
-Everything is drawn here, offline and from a seed, so that the whole workflow can be run and
-tested without an account or a download. Only the shape shows the class: colours, background,
-pose, clutter and noise are drawn at random in the same way for all classes.
+They are drawn from a seed, so that the workflow can be run and tested without an account and
+without a download. Only the shape tells the class: colors, background, pose, clutter and noise are
+random in the same way for all classes.
 """
 
 import math
@@ -19,64 +19,63 @@ from PIL import Image, ImageDraw, ImageOps
 
 from imagepipe.progress import progress
 
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 Point = tuple[float, float]
 Pen = ImageDraw.ImageDraw
 
 IMAGE_SIZE = 32
-# Drawn four times too large and averaged down, because Pillow draws without antialiasing.
+# Drawn four times as large and averaged, because Pillow draws without antialiasing.
 CANVAS_SIZE = 4 * IMAGE_SIZE
-# Archive members carry this time (2001-01-01 00:00 UTC) and not the clock's, so that the same
-# seed gives the same bytes.
+# Of the archives' members, 2001-01-01 00:00 UTC, so that the same seed gives the same bytes.
 MEMBER_TIME = 978307200
 
 
 class Paint(NamedTuple):
-    """The colours of one drawing; they are drawn in the same way for all classes."""
+    """The colors of a drawing."""
 
-    body: Colour
-    shade: Colour  # the body's colour, darker: for the parts farther away
-    second: Colour  # wings, windows, manes, cargo
-    dark: Colour
-    light: Colour
+    body: Color
+    shade: Color  # a darker one, for parts that are farther away
+    second: Color  # of wings, windows, manes and cargo
+    dark: Color
+    light: Color
 
 
-def mix(first: Colour, second: Colour, share: float) -> Colour:
-    """Return the colour that lies `share` (0..1) of the way from `first` to `second`."""
-    red, green, blue = (round(a + share * (b - a)) for a, b in zip(first, second, strict=True))
+def blend(first: Color, second: Color, weight: float) -> Color:
+    """Return the mean of two colors; `weight` in 0…1 is that of the second."""
+    red, green, blue = (round(a + weight * (b - a)) for a, b in zip(first, second, strict=True))
     return (red, green, blue)
 
 
-def random_colour(random: Random) -> Colour:
-    """Return a random colour, between grey and rather bright."""
-    colour = (random.randint(5, 250), random.randint(5, 250), random.randint(5, 250))
-    grey = sum(colour) // 3
-    return mix(colour, (grey, grey, grey), random.uniform(0.2, 0.8))
+def random_color(random: Random) -> Color:
+    """Return a random color of low to high saturation."""
+    color = (random.randint(5, 250), random.randint(5, 250), random.randint(5, 250))
+    gray = sum(color) // 3
+    return blend(color, (gray, gray, gray), random.uniform(0.2, 0.8))
 
 
-def contrasting_colour(random: Random, others: Sequence[Colour]) -> Colour:
-    """Return a random colour whose channels differ by 90 in all from each of a few others."""
+def contrasting_color(random: Random, others: Sequence[Color]) -> Color:
+    """Return a random color that differs from each other one by 90 in the sum of channels."""
     while True:
-        colour = random_colour(random)
-        gaps = [sum(abs(a - b) for a, b in zip(colour, o, strict=True)) for o in others]
+        color = random_color(random)
+        gaps = [sum(abs(a - b) for a, b in zip(color, o, strict=True)) for o in others]
         if min(gaps) >= 90:
-            return colour
+            return color
 
 
-def ellipse(pen: Pen, x: float, y: float, width: float, height: float, fill: Colour) -> None:
-    """Fill the ellipse of this width and height around (x, y)."""
+def ellipse(pen: Pen, x: float, y: float, width: float, height: float, fill: Color) -> None:
+    """Fill an ellipse around (x, y)."""
     pen.ellipse((x - width / 2, y - height / 2, x + width / 2, y + height / 2), fill=fill)
 
 
-def stroke(pen: Pen, points: Sequence[Point], width: float, fill: Colour) -> None:
-    """Draw a line with round joints and round ends through the points."""
+def stroke(pen: Pen, points: Sequence[Point], width: float, fill: Color) -> None:
+    """Draw a line with round joints and ends."""
     pen.line(points, fill=fill, width=round(width), joint="curve")
     for x, y in (points[0], points[-1]):
         ellipse(pen, x, y, width, width, fill)
 
 
-# One function per class. Each draws on a transparent canvas of 128 x 128, about 110 wide around
-# its centre and facing right; `draw_image` mirrors, turns, shrinks and moves the result.
+# One function for each class. It draws on a transparent canvas of 128×128, about 110 wide and
+# facing right; `draw_image` mirrors, rotates, shrinks and moves the result.
 
 
 def draw_airplane(pen: Pen, random: Random, paint: Paint) -> None:
@@ -96,9 +95,9 @@ def draw_airplane(pen: Pen, random: Random, paint: Paint) -> None:
     ellipse(pen, 54 + length / 2, 62, 10, 6, paint.dark)
 
 
-def draw_wheels(pen: Pen, places: Iterable[float], y: float, size: float, paint: Paint) -> None:
-    """Draw a wheel around each x of the places."""
-    for x in places:
+def draw_wheels(pen: Pen, xs: Iterable[float], y: float, size: float, paint: Paint) -> None:
+    """Draw wheels side by side."""
+    for x in xs:
         ellipse(pen, x, y, size, size, paint.dark)
         ellipse(pen, x, y, size * 0.4, size * 0.4, paint.light)
 
@@ -130,8 +129,8 @@ def draw_truck(pen: Pen, random: Random, paint: Paint) -> None:
     front = [(cab, floor), (cab, roof), (right - 12, roof), (right, roof + 22), (right, floor)]
     pen.polygon(front, paint.body)
     pen.rectangle((cab + 7, roof + 6, right - 13, roof + 19), paint.light)
-    places = (left + 16, right - 17, left + 39)[: random.randint(2, 3)]
-    draw_wheels(pen, places, floor, random.uniform(20, 26), paint)
+    xs = (left + 16, right - 17, left + 39)[: random.randint(2, 3)]
+    draw_wheels(pen, xs, floor, random.uniform(20, 26), paint)
 
 
 def draw_bird(pen: Pen, random: Random, paint: Paint) -> None:
@@ -162,7 +161,7 @@ def draw_trunk(pen: Pen, random: Random, paint: Paint, legs: float, girth: float
 
 
 def draw_pet(pen: Pen, random: Random, paint: Paint, tail: float) -> tuple[float, float, float]:
-    """Draw a trunk with a tail of this width, or nothing; return the place and size of the head."""
+    """Draw a trunk and a tail, or nothing; return x, y and size of the head."""
     if random.random() < 0.4:
         return 64, 66, random.uniform(60, 76)
     back = draw_trunk(pen, random, paint, random.uniform(22, 32), random.uniform(24, 32))
@@ -266,52 +265,47 @@ def draw_ship(pen: Pen, random: Random, paint: Paint) -> None:
 
 
 DRAW: dict[str, Callable[[Pen, Random, Paint], None]] = {
-    "airplane": draw_airplane,
-    "automobile": draw_automobile,
-    "bird": draw_bird,
-    "cat": draw_cat,
-    "deer": draw_deer,
-    "dog": draw_dog,
-    "frog": draw_frog,
-    "horse": draw_horse,
-    "ship": draw_ship,
-    "truck": draw_truck,
+    function.__name__.removeprefix("draw_"): function
+    for function in (
+        *(draw_airplane, draw_automobile, draw_bird, draw_cat, draw_deer),
+        *(draw_dog, draw_frog, draw_horse, draw_ship, draw_truck),
+    )
 }
-CLASSES: tuple[str, ...] = tuple(sorted(DRAW))
+CLASSES = tuple(DRAW)
 
 
-def draw_clutter(pen: Pen, random: Random, colour: Colour, largest: float) -> None:
-    """Draw an ellipse, a rectangle or a bar somewhere, at most `largest` wide and high."""
+def draw_clutter(pen: Pen, random: Random, color: Color, largest: float) -> None:
+    """Draw an ellipse, a rectangle or a bar, at most `largest` wide and high."""
     x, y = random.uniform(0, CANVAS_SIZE), random.uniform(0, CANVAS_SIZE)
     width, height = random.uniform(6, largest), random.uniform(6, largest)
     shape = random.choice(("ellipse", "rectangle", "bar"))
     if shape == "ellipse":
-        ellipse(pen, x, y, width, height, colour)
+        ellipse(pen, x, y, width, height, color)
     elif shape == "rectangle":
-        pen.rectangle((x, y, x + width, y + height), colour)
+        pen.rectangle((x, y, x + width, y + height), color)
     else:
-        stroke(pen, [(x, y), (x + width, y + random.choice((-1, 1)) * height)], 7, colour)
+        stroke(pen, [(x, y), (x + width, y + random.choice((-1, 1)) * height)], 7, color)
 
 
 def draw_image(class_name: str, random: Random) -> Image.Image:
-    """Draw one picture of a class (32 x 32, RGB), varied by `random` alone.
+    """Draw an image of a class, 32×32 RGB, varied by `random` alone.
 
-    Raises KeyError where the class is not one of `CLASSES`.
+    Raises `KeyError` if the class is not one of `CLASSES`.
     """
     draw_class = DRAW[class_name]
-    upper = random_colour(random)
-    lower = mix(upper, random_colour(random), random.choice((0.2, 0.8)))
-    body = contrasting_colour(random, (upper, lower))
-    second = contrasting_colour(random, (upper, lower, body))
-    dark, light = mix((10, 10, 10), body, 0.2), mix((245, 245, 245), second, 0.2)
-    paint = Paint(body, mix(body, dark, 0.3), second, dark, light)
+    upper = random_color(random)
+    lower = blend(upper, random_color(random), random.choice((0.2, 0.8)))
+    body = contrasting_color(random, (upper, lower))
+    second = contrasting_color(random, (upper, lower, body))
+    dark, light = blend((10, 10, 10), body, 0.2), blend((245, 245, 245), second, 0.2)
+    paint = Paint(body, blend(body, dark, 0.3), second, dark, light)
 
     canvas = Image.new("RGB", (CANVAS_SIZE, CANVAS_SIZE), upper)
     pen = ImageDraw.Draw(canvas)
     horizon = [(0, random.uniform(40, 115)), (CANVAS_SIZE, random.uniform(40, 115))]
     pen.polygon([*horizon, (CANVAS_SIZE, CANVAS_SIZE), (0, CANVAS_SIZE)], lower)
     for _ in range(random.randint(2, 7)):
-        draw_clutter(pen, random, mix(upper, random_colour(random), 0.4), 50)
+        draw_clutter(pen, random, blend(upper, random_color(random), 0.4), 50)
 
     layer = Image.new("RGBA", canvas.size)
     draw_class(ImageDraw.Draw(layer), random, paint)
@@ -321,12 +315,12 @@ def draw_image(class_name: str, random: Random) -> Image.Image:
     size = round(CANVAS_SIZE * random.uniform(0.6, 0.95))
     layer = layer.resize((size, size), Image.Resampling.BILINEAR)
     room = CANVAS_SIZE - size
-    place = (random.randint(-8, room + 8), random.randint(-8, room + 8))
-    canvas.paste(layer, place, layer)
+    offset = (random.randint(-8, room + 8), random.randint(-8, room + 8))
+    canvas.paste(layer, offset, layer)
 
-    # Things in front of the object, so that no single detail is enough to tell its class.
+    # Clutter in front of the object, so that no single detail tells its class.
     for _ in range(random.randrange(4)):
-        draw_clutter(pen, random, random_colour(random), 32)
+        draw_clutter(pen, random, random_color(random), 32)
 
     pixels = numpy.asarray(canvas.reduce(CANVAS_SIZE // IMAGE_SIZE), dtype=numpy.float32)
     noise = numpy.frombuffer(random.randbytes(pixels.size), dtype=numpy.uint8)
@@ -338,8 +332,8 @@ def draw_image(class_name: str, random: Random) -> Image.Image:
 def draw_labels(split: str, number: int, seed: int) -> list[str]:
     """Return the classes of the images 1 to `number` of a split.
 
-    Each ten images in turn show the ten classes, in random order: the classes are balanced
-    whatever the number, and an image's class does not depend on it.
+    Each block of ten images has the ten classes in random order: they are balanced, and an image's
+    class does not depend on `number`.
     """
     labels: list[str] = []
     for block in range(math.ceil(number / len(CLASSES))):
@@ -348,21 +342,21 @@ def draw_labels(split: str, number: int, seed: int) -> list[str]:
     return labels[:number]
 
 
-def write_labels(path: Path, labels: Iterable[str]) -> None:
-    """Write labels as `id,label` with ids from 1."""
+def write_label_file(path: Path, labels: Iterable[str]) -> None:
+    """Write labels as `id,label`, with ids from 1."""
     lines = ["id,label", *(f"{number},{label}" for number, label in enumerate(labels, start=1))]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
 
 
 def write_archive(path: Path, split: str, labels: Sequence[str], seed: int) -> None:
-    """Draw one image per label and write them all to a .7z archive as SPLIT/ID.png."""
-    # PNG files hardly shrink further, and are stored as they are.
+    """Draw an image for each label, as SPLIT/ID.png in a .7z archive."""
+    # PNG files hardly shrink further.
     filters = [{"id": py7zr.FILTER_COPY}]
     with (
         tempfile.TemporaryDirectory() as temporary,
         py7zr.SevenZipFile(path, "w", filters=filters) as archive,
     ):
-        # py7zr takes times and modes from files, and the clock's time for bytes in memory.
+        # py7zr takes time and mode from a file; for bytes in memory it would take the clock's.
         image_file = Path(temporary, "image.png")
         bar = progress(labels, total=len(labels), description=f"draw {split}", unit="images")
         for number, label in enumerate(bar, start=1):
@@ -375,16 +369,16 @@ def write_archive(path: Path, split: str, labels: Sequence[str], seed: int) -> N
 def write_sample(
     folder: Path, train_images: int = 1000, test_images: int = 500, seed: int = 0
 ) -> None:
-    """Write the data set `sample` into an existing folder.
+    """Write the dataset `sample` to an existing folder.
 
-    It writes what Kaggle's competition hands out (`train.7z`, `test.7z`, `trainLabels.csv`,
-    `sampleSubmission.csv`) and, kept apart, the test images' true labels (`testLabels.csv`).
-    Same arguments, same bytes; an image depends on the seed, its split and its id alone.
+    It has the files of Kaggle's competition (`train.7z`, `test.7z`, `trainLabels.csv`,
+    `sampleSubmission.csv`), and the test images' true labels (`testLabels.csv`). The same arguments
+    give the same bytes; an image depends only on the seed, its split and its id.
     """
     train_labels = draw_labels("train", train_images, seed)
     test_labels = draw_labels("test", test_images, seed)
     write_archive(folder / "train.7z", "train", train_labels, seed)
     write_archive(folder / "test.7z", "test", test_labels, seed)
-    write_labels(folder / "trainLabels.csv", train_labels)
-    write_labels(folder / "testLabels.csv", test_labels)
-    write_labels(folder / "sampleSubmission.csv", ["cat"] * test_images)
+    write_label_file(folder / "trainLabels.csv", train_labels)
+    write_label_file(folder / "testLabels.csv", test_labels)
+    write_label_file(folder / "sampleSubmission.csv", ["cat"] * test_images)

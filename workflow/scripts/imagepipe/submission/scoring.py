@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 from imagepipe.dataset.labels import read_labels
 from imagepipe.dataset.submission_form import read_header
@@ -11,16 +10,17 @@ from imagepipe.files import read_rows, write_text
 
 
 def score(
-    submission: Path, true_labels: Path, labels: dict[str, Any], image_extension: str = "png"
+    submission: Path,
+    true_labels: Path,
+    id_column: str,
+    label_column: str,
+    image_extension: str = "png",
 ) -> dict[str, float | int]:
-    """Return top-1 accuracy in 0…1 and the number n of images that it was measured on.
+    """Return the top-1 accuracy in 0…1, and the number n of images.
 
-    `labels` is a dataset file's section of that name, whose columns the true labels have as well.
-    Raises `UserError` if the two files are not of the same images.
+    The columns are those of `true_labels`. Raises `UserError` if the files have different images.
     """
-    rows = read_labels(
-        true_labels, labels["id_column"], labels["label_column"], image_extension
-    )
+    rows = read_labels(true_labels, id_column, label_column, image_extension)
     truth = {image_id: label for image_id, (_, label) in rows.items()}
     header = read_header(submission)
     correct = 0
@@ -29,8 +29,8 @@ def score(
         image_id = written_id.removesuffix(f".{image_extension}")
         if image_id not in truth or image_id in ids:
             raise UserError(
-                f"{submission}: row {row}: the id {image_id!r} is not in {true_labels}, or comes "
-                "twice; get the true labels of this test set"
+                f"{submission}: row {row}: the id {image_id!r} is not in {true_labels}, or is "
+                "there twice; get the true labels of this test set"
             )
         ids.add(image_id)
         if len(values) > 1:  # a column of probabilities for each class

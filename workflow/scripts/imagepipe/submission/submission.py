@@ -4,10 +4,10 @@ import csv
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from imagepipe.config.dataset import Submission
 from imagepipe.dataset.submission_form import Form, read_form
 from imagepipe.files import write_text
 from imagepipe.prediction.logits import Predictions
@@ -16,27 +16,26 @@ from imagepipe.prediction.logits import Predictions
 def write_submission(
     predictions: Sequence[Predictions],
     sample: Path | None,
-    options: dict[str, Any],
+    options: Submission,
     target: Path,
     image_extension: str = "png",
 ) -> None:
     """Average the models' probabilities, and write the submission to `target`.
 
-    `options` is a dataset file's `submission` section. The text is checked against the sample
-    submission before anything is written. Raises `UserError` if the test images are not those of
-    the sample submission.
+    The text is checked against the sample submission first. Raises `UserError` if the test images
+    are not those of the sample submission.
     """
     ids, classes, probabilities = average(predictions)
     form = read_form(sample, options, ids, classes, image_extension)
-    text = submission_text(form, ids, classes, probabilities, options["format"])
-    check_submission(text, form, classes, options["format"])
+    text = submission_text(form, ids, classes, probabilities, options.format)
+    check_submission(text, form, classes, options.format)
     write_text(target, text)
 
 
 def average(
     predictions: Sequence[Predictions],
 ) -> tuple[tuple[str, ...], tuple[str, ...], np.ndarray]:
-    """Return ids, classes and the mean of the models' probabilities, float64 [N, classes]."""
+    """Return ids, classes and the models' mean probabilities, float64 [N, classes]."""
     first = predictions[0]
     total = np.zeros(first.logits.shape, dtype=np.float64)
     for one in predictions:
@@ -47,7 +46,7 @@ def average(
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
-    """Return probabilities float64 [N, classes] of logits [N, classes]."""
+    """Return probabilities, float64 [N, classes], of logits [N, classes]."""
     exponentials = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
     return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))
 
@@ -55,7 +54,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 def submission_text(
     form: Form, ids: Sequence[str], classes: Sequence[str], probabilities: np.ndarray, format: str
 ) -> str:
-    """Return the submission as CSV text, with the rows and columns in the order of the form."""
+    """Return the submission as CSV text, its rows and columns in the order of the form."""
     row_of = {image_id: row for row, image_id in enumerate(ids)}
     output = io.StringIO()
     writer = csv.writer(output, lineterminator="\n")
@@ -67,15 +66,13 @@ def submission_text(
             writer.writerow([written_id, *(f"{value:.9f}" for value in values)])
     else:
         best = probabilities.argmax(axis=1)
-        writer.writerows(
-            (written_id, classes[best[row_of[image_id]]])
-            for written_id, image_id in form.ids.items()
-        )
+        for written_id, image_id in form.ids.items():
+            writer.writerow([written_id, classes[best[row_of[image_id]]]])
     return output.getvalue()
 
 
 def check_submission(text: str, form: Form, classes: Sequence[str], format: str) -> None:
-    """Raise `ValueError` if a submission's text has not the header, ids and values of its form."""
+    """Raise `ValueError` if header, ids or values of a submission are not those of the form."""
     header, *rows = csv.reader(io.StringIO(text))
     if tuple(header) != form.header:
         raise ValueError(f"the header is {header}, not {form.header}")

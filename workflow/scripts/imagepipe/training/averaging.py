@@ -1,6 +1,6 @@
-"""Averages of a network's weights over its training, which generalise better than the last ones.
+"""Averages of a network's weights over its training, which generalize better than the last ones.
 
-Weights and the statistics of batch normalisation are averaged alike, so that they belong together.
+The statistics of batch normalization are averaged along with the weights they belong to.
 """
 
 from typing import Any
@@ -8,59 +8,62 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from imagepipe.config.recipe import EMA, Lookahead
+
 
 class WeightAverage:
-    """A running average of a network's weights, brought up to date every few steps.
+    """A running average of a network's weights, updated every few steps.
 
-    ema (Polyak averaging, as in TensorFlow's ExponentialMovingAverage with its num_updates): at
-    each update the average keeps the part `decay` of itself, and less in the beginning. The network
-    trains on undisturbed; the average is what is validated and kept.
+    ema (Polyak averaging, as TensorFlow's ExponentialMovingAverage with num_updates): at each
+    update the average keeps the fraction `decay` of itself, and less at the beginning. It does not
+    touch the training; the average is validated and kept.
 
-    lookahead (Zhang et al., arXiv 1907.08610, with the growing part of airbench): the network
-    itself is set back to the average, which keeps the part decay^every · (part of the training that
-    is done)³ of itself.
+    lookahead (Zhang et al., arXiv 1907.08610, with the growing fraction of airbench): the average
+    keeps the fraction decay^every · (fraction of the training that is done)³ of itself, and the
+    network continues from the average.
     """
 
-    def __init__(self, model: nn.Module, options: dict[str, Any]) -> None:
+    def __init__(self, model: nn.Module, options: EMA | Lookahead) -> None:
         self.options = options
-        self.tensors = {name: tensor.clone() for name, tensor in _averaged(model).items()}
+        self.tensors = {name: tensor.clone() for name, tensor in _averaged_tensors(model).items()}
         self.updates = 0
 
     @torch.no_grad()
-    def after_step(self, model: nn.Module, step: int, total: int) -> None:
-        """Bring the average up to date after a step, counted from 0, if it is one of the few."""
-        if (step + 1) % self.options["every"]:
+    def after_step(self, model: nn.Module, global_step: int, total_steps: int) -> None:
+        """Update the average after a step, counted from 0, if its turn has come."""
+        options = self.options
+        if (global_step + 1) % options.every:
             return
         self.updates += 1
-        current = _averaged(model)
-        if self.options["name"] == "ema":
-            kept = min(self.options["decay"], (1 + self.updates) / (10 + self.updates))
+        if isinstance(options, EMA):
+            kept = min(options.decay, (1 + self.updates) / (10 + self.updates))
         else:
-            done = (step + 1) / total
-            kept = self.options["decay"] ** self.options["every"] * done**3
+            done = (global_step + 1) / total_steps
+            kept = options.decay**options.every * done**3
+        current = _averaged_tensors(model)
         averages = list(self.tensors.values())
-        networks = [current[name] for name in self.tensors]
-        torch._foreach_lerp_(averages, networks, 1 - kept)
-        if self.options["name"] == "lookahead":
-            torch._foreach_copy_(networks, averages)
+        weights = [current[name] for name in self.tensors]
+        torch._foreach_lerp_(averages, weights, 1 - kept)
+        if isinstance(options, Lookahead):
+            torch._foreach_copy_(weights, averages)
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         return {"tensors": self.tensors, "updates": self.updates}
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         for name, tensor in state["tensors"].items():
             self.tensors[name].copy_(tensor)
         self.updates = state["updates"]
 
     @torch.no_grad()
-    def put_into(self, model: nn.Module) -> None:
+    def copy_to(self, model: nn.Module) -> None:
         """Set a network's weights and statistics to the average."""
-        for name, tensor in _averaged(model).items():
+        for name, tensor in _averaged_tensors(model).items():
             tensor.copy_(self.tensors[name])
 
 
-def _averaged(model: nn.Module) -> dict[str, Tensor]:
-    """Return the weights and statistics, by name, without the counters of batch normalisation."""
+def _averaged_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Return weights and statistics by name, without batch normalization's counters."""
     return {
         name: tensor.detach()
         for name, tensor in model.state_dict().items()

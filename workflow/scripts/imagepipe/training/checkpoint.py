@@ -1,4 +1,4 @@
-"""The state of an unfinished training, kept in a folder that outlives a failed job."""
+"""The state of an unfinished training, in a folder that outlives a failed job."""
 
 import hashlib
 import io
@@ -6,73 +6,62 @@ import logging
 import os
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 import torch
 
+from imagepipe.files import atomic_write
+
 logger = logging.getLogger(__name__)
 
+# Tensors, numbers, text, and lists and dictionaries of them.
+CheckpointState = dict[str, Any]
+
 FILE_NAME = "checkpoint.pt"
-DIGEST_BYTES = hashlib.sha256().digest_size
+HASH_BYTES = hashlib.sha256().digest_size
 
 
-def save(folder: Path, state: dict[str, Any], fingerprint: str) -> None:
-    """Write a checkpoint, so that a kill at any moment leaves the old one or the new one whole.
+def save(folder: Path, state: CheckpointState, fingerprint: str) -> None:
+    """Write a checkpoint; a kill at any moment leaves either the old one or the new one whole.
 
-    `state` holds tensors, numbers, text, and lists and dictionaries of them. The file begins with
-    the SHA-256 of what follows, as PyTorch does not check what it reads. Raises `OSError`, such as
-    that of a full disk, and leaves the old checkpoint alone then.
+    The file ends with the SHA-256 of what precedes it, as PyTorch does not verify what it reads.
+    Raises `OSError`, such as that of a full disk, and then leaves the old checkpoint alone.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f"{FILE_NAME}.part"
+    path = folder / FILE_NAME
     try:
-        with temporary.open("wb") as file:
-            file.write(bytes(DIGEST_BYTES))
-            hashing = _HashingWriter(file)
-            torch.save({"fingerprint": fingerprint, "state": state}, cast(BinaryIO, hashing))
+        with atomic_write(path) as temporary, temporary.open("w+b") as file:
+            torch.save({"fingerprint": fingerprint, "state": state}, file)
             file.seek(0)
-            file.write(hashing.hash.digest())
+            content_hash = hashlib.file_digest(file, "sha256").digest()
+            file.write(content_hash)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, folder / FILE_NAME)
-    except BaseException as error:
-        temporary.unlink(missing_ok=True)
-        # PyTorch reports a write that failed as an error of its own, with the cause as its context.
+    except (OSError, RuntimeError) as error:
+        # PyTorch reports a failed write as an error of its own, with the cause as its context.
         cause = error.__context__ if isinstance(error, RuntimeError) else error
         if isinstance(cause, OSError):
-            # A failed write does not say of itself which file it was.
-            raise OSError(cause.errno, cause.strerror, str(folder / FILE_NAME)) from None
+            # The error of a failed write does not name the file.
+            raise OSError(cause.errno, cause.strerror, str(path)) from None
         raise
 
 
-class _HashingWriter:
-    """A file to write to, which hashes what goes through it."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self.file = file
-        self.hash = hashlib.sha256()
-
-    def write(self, content: bytes) -> int:
-        self.hash.update(content)
-        return self.file.write(content)
-
-    def flush(self) -> None:
-        self.file.flush()
-
-
-def load(folder: Path, fingerprint: str) -> dict[str, Any] | None:
+def load(folder: Path, fingerprint: str) -> CheckpointState | None:
     """Return the state of a checkpoint, or None if there is none for this fingerprint.
 
-    A checkpoint that is damaged, or that belongs to another recipe, seed, code or data, is renamed
-    to checkpoint.pt.unusable, with a line in the log. No code in it is ever run.
+    A checkpoint that is damaged, or belongs to another recipe, seed, code or data, is renamed to
+    checkpoint.pt.unusable, with a warning in the log. Code in it is never run.
     """
     path = folder / FILE_NAME
     if not path.is_file():
         return None
     try:
-        content = _read(path)
+        whole = memoryview(path.read_bytes())
+        saved, saved_hash = whole[:-HASH_BYTES], whole[-HASH_BYTES:]
+        if hashlib.sha256(saved).digest() != saved_hash:
+            raise ValueError("its checksum is wrong")
+        content = torch.load(io.BytesIO(saved), map_location="cpu", weights_only=True)
         if content["fingerprint"] == fingerprint:
-            state: dict[str, Any] = content["state"]
+            state: CheckpointState = content["state"]
             return state
         reason = "belongs to another recipe, seed, code or data"
     except (OSError, RuntimeError, ValueError, TypeError, LookupError, UnpicklingError) as error:
@@ -83,17 +72,9 @@ def load(folder: Path, fingerprint: str) -> dict[str, Any] | None:
     return None
 
 
-def _read(path: Path) -> Any:
-    content = memoryview(path.read_bytes())
-    digest, content = content[:DIGEST_BYTES], content[DIGEST_BYTES:]
-    if hashlib.sha256(content).digest() != digest:
-        raise ValueError("its checksum is wrong")
-    return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-
-
 def remove(folder: Path) -> None:
-    """Remove a checkpoint once the results of its training stand."""
-    for path in list(folder.glob(f"{FILE_NAME}*")):
+    """Remove a checkpoint, once its training has written its results."""
+    for path in list(folder.glob(f"*{FILE_NAME}*")):
         path.unlink(missing_ok=True)
     if folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()

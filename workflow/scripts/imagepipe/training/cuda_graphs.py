@@ -1,15 +1,14 @@
-"""Training steps as CUDA graphs: a GPU is told once what a step is, and from then on to repeat it.
+"""Training steps as CUDA graphs: a GPU records a step once, and then replays it.
 
-A step of a small network is some hundred kernels, which take Python longer to launch than the GPU
-to run. A graph of them is launched at once
-(https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs). It reads what differs from step
-to step where the step that it was made of had it, and computes the same bits.
+A step of a small network is some hundred kernels. Python takes longer to launch them than the GPU
+to run them; a graph launches them all at once
+(https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs). A replay reads its inputs from
+the tensors of the recording, and computes the same bits.
 """
 
 import functools
 import logging
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -18,64 +17,53 @@ from imagepipe.device.memory import memory_is_full
 
 logger = logging.getLogger(__name__)
 
-# Steps of a kind that are launched as they are, so that all that is done once is done: memory for
-# gradients, the compiler's work, cuDNN's choice of kernels.
-STEPS_BEFORE_RECORDING = 2
+# Steps before the recording, in which everything is done that happens once: memory for gradients,
+# compilation, cuDNN's choice of kernels.
+WARMUP_STEPS = 2
 
 
 @functools.cache
-def stream_of_graphs() -> torch.cuda.Stream:
-    """Return the one stream of this process for them: cuBLAS keeps 32 MiB for each stream."""
+def capture_stream() -> torch.cuda.Stream:
+    """Return this process's only stream for graphs: cuBLAS keeps 32 MiB for each stream."""
     return torch.cuda.Stream()  # type: ignore[no-untyped-call]
 
 
-@dataclass(frozen=True)
-class RecordedStep:
-    """A graph, and the tensors that it reads and writes in every replay."""
+class CudaGraphs:
+    """Runs steps on a GPU, each from the third of its kind on as the replay of a graph.
 
-    graph: torch.cuda.CUDAGraph
-    inputs: list[Tensor]
-    result: Tensor
-
-
-class GraphedSteps:
-    """Calls functions of a GPU's tensors, which change others and return one, as graphs.
-
-    Where PyTorch cannot make a graph, as of a network that waits for the GPU within, the function
-    is called as it is.
+    A step is a function of tensors that changes other tensors and returns one. A step that PyTorch
+    cannot record, such as one that waits for the GPU, runs kernel by kernel.
     """
 
     def __init__(self) -> None:
-        self.stream = stream_of_graphs()
-        self.can_be_graphs = True
-        self._begin(kind=None)
+        self.stream = capture_stream()
+        self.can_record = True
+        self.kind: Hashable = None
+        self.warmup_steps = 0
+        # What a replay runs, reads and writes; None before the recording.
+        self.recorded: tuple[torch.cuda.CUDAGraph, list[Tensor], Tensor] | None = None
 
-    def _begin(self, kind: Hashable) -> None:
-        self.kind = kind
-        self.recorded: RecordedStep | None = None
-        self.steps_as_they_are = 0
+    def run(self, step: Callable[..., Tensor], inputs: list[Tensor], kind: Hashable) -> Tensor:
+        """Return step(*inputs); the next call overwrites the result.
 
-    def take(self, step: Callable[..., Tensor], inputs: list[Tensor], kind: Hashable) -> Tensor:
-        """Return step(*inputs), which holds until the next call.
-
-        `kind` is all that a step depends on beside the values of tensors, such as their shapes.
-        There is one graph at a time, of the last kind.
+        `kind` stands for all that a step depends on beside the values of tensors, such as their
+        shapes. Only the graph of the latest kind is kept.
         """
         if kind != self.kind:
-            self._begin(kind)
-        if self.can_be_graphs and self.recorded is None:
-            if self.steps_as_they_are == STEPS_BEFORE_RECORDING:
+            self.kind, self.warmup_steps, self.recorded = kind, 0, None
+        if self.can_record and self.recorded is None:
+            if self.warmup_steps == WARMUP_STEPS:
                 self._record(step, inputs)
-            else:
-                self.steps_as_they_are += 1
+            self.warmup_steps += 1
         if self.recorded is None:
-            return self._as_it_is(step, inputs)
-        torch._foreach_copy_(self.recorded.inputs, inputs)
-        self.recorded.graph.replay()
-        return self.recorded.result
+            return self._run_kernels(step, inputs)
+        graph, graph_inputs, result = self.recorded
+        torch._foreach_copy_(graph_inputs, inputs)
+        graph.replay()
+        return result
 
-    def _as_it_is(self, step: Callable[..., Tensor], inputs: list[Tensor]) -> Tensor:
-        """Call a function on the stream that graphs are made on, as PyTorch's notes ask for."""
+    def _run_kernels(self, step: Callable[..., Tensor], inputs: list[Tensor]) -> Tensor:
+        """Run a step on the stream of the recording, as PyTorch's notes demand."""
         current = torch.cuda.current_stream()
         self.stream.wait_stream(current)
         with torch.cuda.stream(self.stream):
@@ -84,16 +72,14 @@ class GraphedSteps:
         return result
 
     def _record(self, step: Callable[..., Tensor], inputs: list[Tensor]) -> None:
-        """Make a graph, with inputs of its own; nothing is computed."""
+        """Record a step with inputs of its own; this computes nothing."""
         graph, inputs = torch.cuda.CUDAGraph(), [tensor.clone() for tensor in inputs]
         try:
             with torch.cuda.graph(graph, stream=self.stream):
-                result = step(*inputs)
+                self.recorded = (graph, inputs, step(*inputs))
         except RuntimeError as error:
             if memory_is_full(error):
                 raise
-            self.can_be_graphs = False
+            self.recorded, self.can_record = None, False
             detail = " ".join(str(error).split())[:200]
             logger.info("each kernel of a step is launched by itself (%s)", detail)
-            return
-        self.recorded = RecordedStep(graph, inputs, result)

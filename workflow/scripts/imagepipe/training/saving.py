@@ -1,5 +1,6 @@
-"""When a training writes a checkpoint, and how it stops when a signal asks for it."""
+"""When a training writes a checkpoint, and how a signal stops it."""
 
+import logging
 import math
 import time
 from dataclasses import dataclass
@@ -8,17 +9,19 @@ from pathlib import Path
 from imagepipe.errors import Stopped
 from imagepipe.interruption import StopRequest
 from imagepipe.training import checkpoint
-from imagepipe.training.state import Training
+from imagepipe.training.build import Training
 
-# At the end of an epoch, a checkpoint may take no more than this part of the time.
-CHECKPOINT_SHARE = 0.05
+logger = logging.getLogger(__name__)
+
+# The largest fraction of the time that the checkpoints after epochs may take.
+MAX_SAVING_TIME = 0.05
 
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """Where checkpoints lie, what they belong to, and how many seconds one may cost at most.
+    """Where a training's checkpoints lie, and how many seconds of work may lie between two.
 
-    A checkpoint of another `fingerprint` is not carried on.
+    A checkpoint with another `fingerprint` belongs to another training.
     """
 
     folder: Path
@@ -26,8 +29,24 @@ class Checkpoints:
     seconds_between: float = math.inf
 
 
+def resume(training: Training, checkpoints: Checkpoints) -> bool:
+    """Continue from the checkpoint, if there is one; say whether there was."""
+    group = training.group
+    # The first process may set the checkpoint aside, so the others look for it after that.
+    if not group.is_first:
+        group.barrier()
+    saved = checkpoint.load(checkpoints.folder, checkpoints.fingerprint)
+    if group.is_first:
+        group.barrier()
+    if saved is None:
+        return False
+    training.restore(saved)
+    logger.info("carry on after %s", training.progress_text())
+    return True
+
+
 class Saver:
-    """Decides when a checkpoint is written, and stops the training when a signal asks for it.
+    """Decides when to write a checkpoint, and stops the training when a signal asks for it.
 
     Of several processes the first one does so, for all.
     """
@@ -48,28 +67,27 @@ class Saver:
     def after_epoch(self) -> None:
         """Save, unless epochs are so short that saving would take too much of the time."""
         self.stop_if_asked()
-        if self.seconds_to_save <= CHECKPOINT_SHARE * (time.monotonic() - self.saved_at):
+        if self.seconds_to_save <= MAX_SAVING_TIME * (time.monotonic() - self.saved_at):
             self.save()
 
     def stop_if_asked(self) -> None:
         """Save and raise `Stopped` if a signal has come."""
-        if self.stop.signal is not None and self.training.processes.is_first:
+        if self.stop.signal is not None and self.training.group.is_first:
             self.save()
             raise Stopped(
-                f"stopped by {self.stop.signal.name} after {self.training.place()}; the same "
-                "command carries on from there",
+                f"stopped by {self.stop.signal.name} after {self.training.progress_text()}; the "
+                "same command carries on from there",
                 self.stop.signal,
             )
 
     def save(self) -> None:
-        if not self.training.processes.is_first:
+        """Write a checkpoint, unless a loss is not finite: then raise `UserError`."""
+        if not self.training.group.is_first:
             return
-        if self.training.step:
-            # A loss that is not finite must not be carried on.
-            self.training.loss_and_accuracy()
+        if self.training.state.step:
+            self.training.mean_loss_and_accuracy()
         start = time.monotonic()
-        checkpoint.save(
-            self.checkpoints.folder, self.training.state(), self.checkpoints.fingerprint
-        )
+        state = self.training.checkpoint_state()
+        checkpoint.save(self.checkpoints.folder, state, self.checkpoints.fingerprint)
         self.saved_at = time.monotonic()
         self.seconds_to_save = self.saved_at - start

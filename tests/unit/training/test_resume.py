@@ -1,0 +1,169 @@
+"""An interrupted training ends as if nothing had happened, bit for bit."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from imagepipe.training import build as build_module
+from imagepipe.training import loop
+from training_builders import (
+    EVERYTHING,
+    STEPS_PER_EPOCH,
+    Killed,
+    Steps,
+    assert_same_result,
+    assert_same_weights,
+    build,
+    complete_recipe,
+    die,
+    die_after_saving,
+    read_history,
+    train_in,
+    train_one_epoch,
+    undisturbed,
+)
+
+
+def die_within(epoch: int, patch: pytest.MonkeyPatch) -> None:
+    """Have a training die in the third step after an epoch."""
+    Steps(patch).before[STEPS_PER_EPOCH * epoch + 2] = die
+
+
+WITH_MUON = {
+    "optimizer": {"name": "muon", "lr": 0.1, "momentum": 0.6},
+    "schedule": {"name": "linear"},
+    "freeze": [{"parameters": "features.0", "after": 0.5}],
+    "averaging": {"name": "lookahead", "every": 2},
+}
+
+
+@pytest.mark.parametrize("death", [die_after_saving, die_within])
+@pytest.mark.parametrize("epoch", [1, 3, 4])
+@pytest.mark.parametrize("sections", [EVERYTHING, WITH_MUON], ids=["sgd", "muon"])
+def test_an_interrupted_training_ends_as_if_it_had_not_been(
+    death: Callable[[int, pytest.MonkeyPatch], None],
+    epoch: int,
+    sections: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    recipe = complete_recipe(epochs=5, **sections)
+    whole = undisturbed(recipe)
+    with monkeypatch.context() as patch:
+        death(epoch, patch)
+        with pytest.raises(Killed):
+            train_in(tmp_path / "resumed", recipe)
+    with caplog.at_level(logging.INFO):
+        resumed = train_in(tmp_path / "resumed", recipe)
+    assert f"carry on after epoch {epoch} of 5" in caplog.messages
+    assert_same_result(resumed, whole)
+    assert len(read_history(tmp_path / "resumed")) == 5
+
+
+@pytest.mark.usefixtures("fp16_on_the_cpu")
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize("step", range(1, 2 * STEPS_PER_EPOCH))
+def test_a_checkpoint_within_an_epoch_is_carried_on_from_the_very_step(
+    step: int, precision: str, tmp_path: Path, steps: Steps, caplog: pytest.LogCaptureFixture
+) -> None:
+    recipe = complete_recipe(epochs=2, **EVERYTHING)
+    whole = undisturbed(recipe, precision)
+    steps.count, steps.before[step] = 0, die
+    with pytest.raises(Killed):
+        train_in(tmp_path / "resumed", recipe, precision=precision, seconds_between=0.0)
+    steps.before.clear()
+    with caplog.at_level(logging.INFO):
+        resumed = train_in(tmp_path / "resumed", recipe, precision=precision, seconds_between=0.0)
+    # No step was made twice, and none was left out.
+    assert steps.count == 2 * STEPS_PER_EPOCH
+    assert_same_result(resumed, whole)
+    assert len(read_history(tmp_path / "resumed")) == 2
+    epochs, rest = divmod(step, STEPS_PER_EPOCH)
+    place = f" and step {rest} of 4 of the next" if rest else ""
+    assert f"carry on after epoch {epochs} of 2{place}" in caplog.messages
+
+
+@pytest.mark.usefixtures("fp16_on_the_cpu")
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_checkpoints_after_every_step_change_nothing(precision: str, tmp_path: Path) -> None:
+    recipe = complete_recipe(epochs=2, **EVERYTHING)
+    other = train_in(tmp_path / "other", recipe, precision=precision, seconds_between=0.0)
+    assert_same_result(other, undisturbed(recipe, precision))
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_the_cpu_carries_on_from_a_checkpoint_of_a_gpu(optimizer: str) -> None:
+    recipe = complete_recipe(optimizer={"name": optimizer, "lr": 0.01})
+    one, other = build(recipe), build(recipe)
+    # As on a GPU.
+    for group in one.optimizer.param_groups:
+        group["lr"] = torch.tensor(0.3)
+        if "capturable" in group:
+            group["capturable"] = True
+    other.restore(one.checkpoint_state())
+    undisturbed = build(recipe)
+    assert train_one_epoch(other) == train_one_epoch(undisturbed)
+    assert_same_weights(other.model, undisturbed.model)
+
+
+def test_a_network_that_draws_random_numbers_is_carried_on_exactly_too(
+    tmp_path: Path, steps: Steps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create_model = build_module.create_model
+
+    def with_dropout(*args: Any) -> nn.Module:
+        return nn.Sequential(nn.Dropout(0.5), create_model(*args))
+
+    monkeypatch.setattr(build_module, "create_model", with_dropout)
+    recipe = complete_recipe(epochs=2)
+    whole = train_in(tmp_path / "whole", recipe)
+    steps.before[steps.count + 2] = die
+    with pytest.raises(Killed):
+        train_in(tmp_path / "resumed", recipe, seconds_between=0.0)
+    steps.before.clear()
+    torch.rand(3)
+    assert_same_result(train_in(tmp_path / "resumed", recipe), whole)
+    # Without seeds for its layers, it would not be.
+    monkeypatch.setattr(loop, "seed_layers", lambda *_: None)
+    unseeded = train_in(tmp_path / "unseeded", recipe)
+    with pytest.raises(AssertionError):
+        assert_same_weights(unseeded.model, whole.model)
+
+
+def test_history_is_written_again_as_soon_as_a_training_is_carried_on(
+    tmp_path: Path, steps: Steps
+) -> None:
+    steps.before[2 * STEPS_PER_EPOCH] = die
+    with pytest.raises(Killed):
+        train_in(tmp_path, complete_recipe())
+    assert len(read_history(tmp_path)) == 2
+    # As the workflow does before a job runs again.
+    (tmp_path / "history.csv").unlink()
+    with pytest.raises(Killed):
+        train_in(tmp_path, complete_recipe())
+    assert [row["epochs"] for row in read_history(tmp_path)] == ["1", "2"]
+
+
+def test_a_training_that_died_at_its_very_end_is_not_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = complete_recipe()
+    whole = train_in(tmp_path, recipe)
+    (tmp_path / "history.csv").unlink()
+    monkeypatch.setattr(loop, "train_epoch", None)
+    again = train_in(tmp_path, recipe)
+    assert_same_result(again, whole)
+    assert again.history == whole.history
+    assert len(read_history(tmp_path)) == 3
+
+
+def test_the_checkpoint_of_another_training_is_not_carried_on(tmp_path: Path) -> None:
+    train_in(tmp_path, complete_recipe(epochs=2), fingerprint="another")
+    result = train_in(tmp_path, complete_recipe(epochs=3))
+    assert_same_weights(result.model, undisturbed(complete_recipe(epochs=3)).model)

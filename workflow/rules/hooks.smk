@@ -1,0 +1,85 @@
+# What happens before the first job and after the last.
+
+import shutil
+from datetime import datetime
+
+from imagepipe.config.dataset_files import refuse_own_folder
+from imagepipe.config.download_tool import missing_download_tool
+from imagepipe.config.last_words import last_words
+from imagepipe.config.published import describe_earlier, is_made_from
+from imagepipe.config.summary import summary
+
+if RAW_DIR:
+    own_folders = [Path(f"{PREFIX}{p}") for p in (DATA, "results", "logs")]
+    try:
+        refuse_own_folder(RAW_DIR, DATASET, [*own_folders, Path(".snakemake")])
+    except UserError as error:
+        sys.exit(f"error: {error}")
+
+START_FILE = Path(".snakemake") / "imagepipe-start"
+TOP = Path(f"{PREFIX}submission.csv")
+RECORD = Path(f"{PREFIX}results/submission.json")
+
+
+def forget_forced_checkpoints():
+    """Remove the checkpoints of trainings that the user forces, so that they start anew."""
+    settings = workflow.dag_settings
+    forced = set(settings.forcerun)
+    if settings.forcetargets:
+        forced |= set(settings.targets)
+    for training in (rules.train, rules.retrain):
+        for seed in SEEDS:
+            outputs = expand(map(str, training.output), run=RUN, seed=seed)
+            if settings.forceall or forced & {training.rule.name, *outputs}:
+                (folder,) = expand(training.params.checkpoint, run=RUN, seed=seed)
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def refuse_without_download_tool():
+    """End the call where `fetch` would fail for want of a package, before any job runs."""
+    if workflow.deployment_settings.deployment_method:
+        return  # then the jobs have an environment of their own
+    if any(
+        job.rule.name == rules.fetch.rule.name for job in workflow.dag.needrun_jobs()
+    ):
+        problem = missing_download_tool(DATASET, RAW_DIR)
+        if problem:
+            sys.exit(f"error: {problem}")
+
+
+def summary_lines(seconds=None):
+    """The summary of the results; `seconds` is how long this call took to make them."""
+    results = Path(f"{PREFIX}{RESULTS}")
+    folders = [results / RUN / f"seed{seed}" for seed in SEEDS]
+    lines = summary(
+        *(DATASET.title, RUN, results, folders, TOP),
+        *(workflow_terminal.called_from(workflow), seconds),
+        is_published=is_made_from(RECORD, TOP, PUBLISHED),
+    ).splitlines()
+    bucket = workflow.storage_settings.default_storage_prefix
+    return lines + ([f"  submission      {bucket.rstrip('/')}/{TOP}"] if bucket else [])
+
+
+def earlier_submission():
+    """A line about the submission at the top, if another call has left it there."""
+    if workflow.storage_settings.default_storage_prefix or not TOP.is_file():
+        return []
+    if not any(job.rule.name == rules.publish.rule.name for job in workflow.dag.jobs):
+        return []
+    if START_FILE.is_file() and TOP.stat().st_mtime >= START_FILE.stat().st_mtime:
+        return []
+    return [describe_earlier(RECORD, TOP)]
+
+
+def print_summary():
+    seconds = (datetime.now() - workflow.start_time).total_seconds()
+    print(*summary_lines(seconds), sep="\n", file=sys.stderr)
+
+
+def print_last_words():
+    # Otherwise they come when Snakemake has said all that it has to.
+    if not LINES_ARE_OURS:
+        logs = Path(f"{PREFIX}{LOGS}").rglob("*.log")
+        words = last_words(logs, START_FILE.stat().st_mtime)
+        for line in [*earlier_submission(), *words]:
+            print(line, file=sys.stderr)

@@ -1,0 +1,15 @@
+"""Whether what downloads a dataset is installed."""
+
+from importlib.util import find_spec
+
+from imagepipe.config.dataset import Source
+
+
+def missing_download_tool(source: Source, raw_dir: object) -> str | None:
+    """Say in one line what is missing to download a dataset; None if nothing is."""
+    if raw_dir is not None or source.source != "kaggle" or find_spec("kagglehub"):
+        return None
+    return (
+        "kagglehub is not installed; call `pip install kagglehub` (this project's extra `kaggle`), "
+        f"or get {source.bundle or source.competition} yourself and set raw_dir to its folder"
+    )

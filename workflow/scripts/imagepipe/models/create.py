@@ -1,0 +1,43 @@
+"""From a recipe's `model` section to a network.
+
+Every network maps float images [N, 3, H, W] to logits [N, classes].
+"""
+
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor, nn
+
+from imagepipe.config import recipe
+from imagepipe.models.airbench import Airbench
+from imagepipe.models.d2l_resnet import D2LResNet18
+from imagepipe.models.library_models import create_library_model
+from imagepipe.models.small_cnn import SmallCNN
+from imagepipe.models.wide_resnet import WideResNet
+
+
+@runtime_checkable
+class InitializedFromImages(Protocol):
+    """A network that computes some of its weights from training images before training starts."""
+
+    num_images_for_initialization: int
+
+    def initialize_from_images(self, images: Tensor) -> None:
+        """Set the weights from normalized float images [N, 3, H, W] on the network's device."""
+
+
+def create_model(options: recipe.Model, num_classes: int) -> nn.Module:
+    """Return a network with random weights, drawn from PyTorch's global generator.
+
+    Raises `UserError` if torchvision or timm is not installed or lacks the architecture.
+    """
+    match options:
+        case recipe.D2LResNet18():
+            return D2LResNet18(num_classes)
+        case recipe.Airbench():
+            return Airbench(options, num_classes)
+        case recipe.WideResNet():
+            return WideResNet(options, num_classes)
+        case recipe.SmallCNN():
+            return SmallCNN(options, num_classes)
+        case recipe.Torchvision() | recipe.Timm():
+            return create_library_model(options, num_classes)

@@ -1,0 +1,198 @@
+"""Building a training: all that is set up before its first step."""
+
+import copy
+from dataclasses import asdict, dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from imagepipe.augmentation.normalize import Normalize
+from imagepipe.augmentation.randomness import derived_seed
+from imagepipe.config.recipe import NoAveraging, Recipe
+from imagepipe.device.devices import on_device_or_mapped, set_arithmetic
+from imagepipe.device.memory import keep_freed_memory
+from imagepipe.distributed.process_group import SINGLE_PROCESS, ProcessGroup
+from imagepipe.errors import UserError
+from imagepipe.models.create import InitializedFromImages, create_model
+from imagepipe.training.averaging import WeightAverage
+from imagepipe.training.checkpoint import CheckpointState
+from imagepipe.training.cuda_graphs import CudaGraphs
+from imagepipe.training.history import EpochMetrics
+from imagepipe.training.optimizers import Optimizer, create_optimizer, load_state, set_lr
+from imagepipe.training.schedule import TrainingSchedule
+from imagepipe.training.state import TrainingData, TrainingSpec, TrainingState
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training: what is set up once, and its `state`, which changes.
+
+    images: uint8 [N, H, W, 3], on the device or in a memory map on the CPU. labels: int64 [N] on
+    the device. network: the model, or a form of it with the same weights that is compiled or
+    averages its gradients over the processes. average: None if the recipe averages no weights.
+    cuda_graphs: None if the kernels of a step are launched one by one.
+    """
+
+    spec: TrainingSpec
+    data: TrainingData
+    schedule: TrainingSchedule
+    device: torch.device
+    precision: str
+    group: ProcessGroup
+    images: Tensor
+    labels: Tensor
+    normalize: Normalize
+    model: nn.Module
+    network: nn.Module
+    optimizer: Optimizer
+    scaler: torch.amp.GradScaler
+    average: WeightAverage | None
+    cuda_graphs: CudaGraphs | None
+    state: TrainingState
+
+    @property
+    def recipe(self) -> Recipe:
+        return self.spec.recipe
+
+    @property
+    def global_step(self) -> int:
+        """The current step, counted from 0 over the whole training."""
+        return self.state.epoch * self.schedule.steps_per_epoch + self.state.step
+
+    @property
+    def image_scale(self) -> float:
+        """The factor by which images are resized in the current epoch."""
+        return self.schedule.image_scale(self.state.epoch)
+
+    def set_lr(self) -> None:
+        """Set the learning rates of the current step, and freeze what the recipe freezes."""
+        set_lr(self.optimizer, partial(self.schedule.lr_scale, self.global_step))
+
+    def update_average(self) -> None:
+        """Update the average of the weights, if there is one, after the current step."""
+        if self.average is not None:
+            self.average.after_step(self.model, self.global_step, self.schedule.total_steps)
+
+    def evaluated_model(self) -> nn.Module:
+        """Return the network to validate and keep: with averaged weights, if there are any."""
+        if self.average is None or self.average.updates == 0:
+            return self.model
+        model = copy.deepcopy(self.model)
+        self.average.copy_to(model)
+        return model
+
+    def mean_loss_and_accuracy(self, loss_and_correct: Tensor | None = None) -> tuple[float, float]:
+        """Return the means over the current epoch so far, or over a copy of its first steps.
+
+        Raises `UserError` if a loss is not finite.
+        """
+        state, schedule = self.state, self.schedule
+        if loss_and_correct is None:
+            loss_and_correct = state.loss_and_correct[: state.step]
+        sums = loss_and_correct.cpu().double()
+        is_finite = sums[:, 0].isfinite()
+        if not is_finite.all():
+            step = int((~is_finite).nonzero()[0])
+            lr = schedule.lr(state.epoch * schedule.steps_per_epoch + step)
+            raise UserError(
+                f"the loss is not finite in epoch {state.epoch + 1}, step {step + 1}, at a "
+                f"learning rate of {lr:g}; try override='{{optimizer: {{lr: "
+                f"{self.recipe.optimizer.lr / 10:g}}}}}', or precision: fp32"
+            )
+        loss, accuracy = (sums.sum(dim=0) / schedule.images_before(len(sums))).tolist()
+        return loss, accuracy
+
+    def progress_text(self) -> str:
+        """Return how far the training has come, such as "epoch 2 of 8"."""
+        text = f"epoch {self.state.epoch} of {self.recipe.epochs}"
+        if self.state.step:
+            text += f" and step {self.state.step} of {self.schedule.steps_per_epoch} of the next"
+        return text
+
+    def checkpoint_state(self) -> CheckpointState:
+        """Return all that a resumed training needs.
+
+        Randomness has no state: each step's random numbers are drawn from seeds of their own.
+        """
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict()["state"],
+            "scaler": self.scaler.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
+            "loss_and_correct": self.state.loss_and_correct[: self.state.step].clone(),
+            "history": [asdict(metrics) for metrics in self.state.history],
+            "seconds": self.state.seconds,
+        }
+
+    def restore(self, saved: CheckpointState) -> None:
+        """Continue from what `checkpoint_state` returned."""
+        self.model.load_state_dict(saved["model"])
+        load_state(self.optimizer, saved["optimizer"])
+        self.scaler.load_state_dict(saved["scaler"])
+        if self.average is not None:
+            self.average.load_state_dict(saved["average"])
+        state = self.state
+        state.history[:] = [EpochMetrics(**metrics) for metrics in saved["history"]]
+        state.step = len(saved["loss_and_correct"])
+        state.loss_and_correct[: state.step] = saved["loss_and_correct"].to(self.device)
+        state.seconds = saved["seconds"]
+
+
+def build_training(
+    data: TrainingData,
+    spec: TrainingSpec,
+    device: torch.device,
+    precision: str,
+    group: ProcessGroup = SINGLE_PROCESS,
+) -> Training:
+    """Return a training before its first step, with its data on the device.
+
+    This also sets, for the whole process, how a GPU computes, and that freed memory is kept.
+    """
+    recipe = spec.recipe
+    keep_freed_memory()
+    set_arithmetic(device, tf32=recipe.tf32, deterministic=recipe.deterministic)
+    torch.manual_seed(derived_seed(spec.seed, "weights"))
+    model = create_model(recipe.model, data.num_classes)
+    model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    normalize = Normalize.from_statistics(spec.mean, spec.std, device)
+    if isinstance(model, InitializedFromImages):
+        rows = data.train_rows[: model.num_images_for_initialization]
+        images = torch.from_numpy(data.images[rows]).to(device)
+        model.initialize_from_images(normalize(images.permute(0, 3, 1, 2)))
+    model = group.synchronize_batch_norm(model)
+    network: nn.Module = model
+    if recipe.compile:
+        # Each shape of a batch is compiled separately, so that no step's arithmetic depends on the
+        # shapes before it.
+        network = torch.compile(model, dynamic=False)  # type: ignore[assignment]
+    schedule = TrainingSchedule(recipe, len(data.train_rows))
+    images = on_device_or_mapped(data.images, device)
+    averaging = recipe.averaging
+    return Training(
+        spec=spec,
+        data=data,
+        schedule=schedule,
+        device=device,
+        precision=precision,
+        group=group,
+        images=images,
+        labels=torch.tensor(data.labels, device=device),
+        normalize=normalize,
+        model=model,
+        network=group.synchronize_gradients(network, freezes=bool(recipe.freeze)),
+        optimizer=create_optimizer(model, recipe, precision),
+        scaler=torch.amp.GradScaler(device.type, enabled=precision == "fp16"),
+        average=None if isinstance(averaging, NoAveraging) else WeightAverage(model, averaging),
+        cuda_graphs=CudaGraphs() if can_record_graphs(images, precision, group) else None,
+        state=TrainingState(torch.zeros(schedule.steps_per_epoch, 2, device=device)),
+    )
+
+
+def can_record_graphs(images: Tensor, precision: str, group: ProcessGroup) -> bool:
+    """Say whether a step can be a CUDA graph, because it never waits for the GPU or a process.
+
+    fp16's loss scaling does wait, and so do images that come from the CPU.
+    """
+    return images.is_cuda and precision != "fp16" and group.world_size == 1
