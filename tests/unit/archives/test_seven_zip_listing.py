@@ -63,9 +63,9 @@ def assert_read_as_by_py7zr(archive: Path, number_of_files: int = len(SIZES)) ->
         folders = [member.filename for member in file.list() if member.is_directory]
         file.extractall(factory=(extracted := BytesIOFactory(max(SIZES))))
     members = list(open_listing(archive).members())
-    found = [(m.name, m.kind is Kind.FILE, m.size, m.checksum) for m in members]
+    found = [(name, kind is Kind.FILE, size, checksum) for name, kind, size, checksum in members]
     assert sorted(found) == sorted(expected)
-    assert sorted(m.name for m in members if m.kind is Kind.FOLDER) == sorted(folders)
+    assert sorted(name for name, kind, *_ in members if kind is Kind.FOLDER) == sorted(folders)
     contents = dict(read_archive(archive, lambda _: True))
     assert len(contents) == number_of_files
     for name, content in contents.items():

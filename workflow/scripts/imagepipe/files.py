@@ -156,13 +156,18 @@ def copy_whole(source: Path, target: Path) -> None:
         shutil.copyfile(source, temporary)
 
 
-def natural_key(text: str) -> tuple[str, str]:
+def natural_key(text: str) -> str:
     """Return a key to sort texts by: "2" comes before "10", and "a2" before "a10" and "ab".
 
-    Each number is led by its length, so that it can be of any length, and by a character that comes
-    before all that can be printed.
+    Texts of equal numbers, such as "1" and "01", are told apart by the end of the key.
     """
-    return _NUMBER.sub(lambda match: f"\x1f{len(match[1]):06}{match[1]}", text), text
+    return f"{_NUMBER.sub(_led_by_length, text)}\0{text}"
+
+
+def _led_by_length(number: re.Match[str]) -> str:
+    """Return a number of any length as a text that sorts before all that can be printed."""
+    digits = number[1]
+    return f"\x1f{chr(len(digits))}{digits}"
 
 
 def file_hash(path: Path, algorithm: str = "sha256") -> str:

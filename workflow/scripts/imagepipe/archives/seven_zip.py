@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
+from itertools import compress, islice
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from imagepipe.archives.seven_zip_listing import (
     Block,
     Kind,
     Listing,
-    Member,
+    Members,
     read_listing,
 )
 from imagepipe.errors import UserError, one_line
@@ -94,7 +94,7 @@ def open_listing(archive: Path) -> Listing:
             raise ValueError("it does not begin as a .7z archive does")
         start = SignatureHeader.retrieve(file)
         if not start.nextheadersize:
-            return Listing([], [])
+            return Listing([], Members([], [], [], []))
         refuse_long_listing(start.nextheadersize)
         file.seek(FIRST_BLOCK + start.nextheaderofs)
         content = file.read(start.nextheadersize)
@@ -132,39 +132,40 @@ def refuse_methods(coders: Iterable[dict[str, Any]], methods: Mapping[bytes, str
             raise UnsupportedCompressionMethodError(None, methods[coder["method"]])
 
 
-def check_members(archive: Path, members: list[Member]) -> None:
+def check_members(archive: Path, listing: Listing) -> None:
     """Raise `UserError` for members that an archive of images may not hold."""
-    for member in members:
-        if member.kind is Kind.SPECIAL:
-            refuse_special(archive, member.name)
-    files = [member for member in members if member.kind is Kind.FILE]
-    check_names(archive, (member.name for member in files))
-    check_sizes(archive, ((member.name, member.size) for member in files))
+    for name, kind, _, _ in listing.members():
+        if kind is Kind.SPECIAL:
+            refuse_special(archive, name)
+    is_file = [kind is Kind.FILE for _, kind, _, _ in listing.members()]
+    check_names(archive, compress((name for name, _, _, _ in listing.members()), is_file))
+    check_sizes(archive, compress(((n, size) for n, _, size, _ in listing.members()), is_file))
 
 
 def _chunks(archive: Path, listing: Listing, wanted: Wanted) -> Iterator[SevenZipChunk]:
     blocks = [block for block, _ in listing.blocks]
     if any(SupportedMethods.needs_password(block.folder.coders) for block in blocks):
         raise PasswordRequired(None, "")
-    check_members(archive, list(listing.members()))
+    check_members(archive, listing)
     for block, members in [(None, listing.empty), *listing.blocks]:
-        kept: list[Member] = []
+        names: list[str] = []
+        sizes: list[int] = []
+        checksums: list[int | None] = []
         cuts: list[int] = []
         gap = 0
-        for member in members:
-            if member.kind is Kind.FILE and wanted(member.name):
-                kept.append(member)
-                cuts += (gap, member.size)
+        for name, kind, size, checksum in members.rows():
+            if kind is Kind.FILE and wanted(name):
+                names.append(name)
+                sizes.append(size)
+                checksums.append(checksum)
+                cuts += (gap, size)
                 gap = 0
             else:
-                gap += member.size
-        if not kept:
+                gap += size
+        if not names:
             continue
         if block is not None:
             decompressor_of(block)  # fails here for an unknown method, before anything is written
-        names = [member.name for member in kept]
-        sizes = [member.size for member in kept]
-        checksums = [member.checksum for member in kept]
         yield SevenZipChunk(archive, names, sizes, checksums, cuts, block, len(blocks) == 1)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import cache
 from io import BytesIO
-from itertools import accumulate, compress, islice
+from itertools import accumulate, chain, compress, islice
 from operator import not_
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -43,13 +43,25 @@ class Kind(Enum):
     SPECIAL = 3
 
 
-class Member(NamedTuple):
-    """A member of an archive: its size in bytes, and its CRC-32 if the archive has it."""
+# A member's name, kind, size and checksum.
+Member = tuple[str, Kind, int, int | None]
 
-    name: str
-    kind: Kind
-    size: int
-    checksum: int | None
+
+@dataclass(frozen=True)
+class Members:
+    """Members of an archive, in columns: sizes are in bytes, and checksums CRC-32.
+
+    A checksum is None where the archive has none.
+    """
+
+    names: list[str]
+    kinds: list[Kind]
+    sizes: list[int]
+    checksums: list[int | None]
+
+    def rows(self) -> Iterator[Member]:
+        """Yield the members one by one."""
+        return zip(self.names, self.kinds, self.sizes, self.checksums, strict=True)
 
 
 class Block(NamedTuple):
@@ -67,14 +79,12 @@ class Block(NamedTuple):
 class Listing:
     """What a .7z archive holds: its blocks with their members, and members without content."""
 
-    blocks: list[tuple[Block, list[Member]]]
-    empty: list[Member]
+    blocks: list[tuple[Block, Members]]
+    empty: Members
 
     def members(self) -> Iterator[Member]:
         """Yield all members."""
-        yield from self.empty
-        for _, members in self.blocks:
-            yield from members
+        return chain(self.empty.rows(), *(members.rows() for _, members in self.blocks))
 
 
 def read_listing(content: bytes, archive: Path) -> Listing:
@@ -90,17 +100,17 @@ def read_listing(content: bytes, archive: Path) -> Listing:
     file.expect(PROPERTY.END)
     if sum(has_content) != len(sizes):
         raise ValueError("there are not as many files as contents")
-    described = compress(zip(names, kinds, strict=True), has_content)
-    members = (
-        Member(name, kind, size, checksum)
-        for (name, kind), size, checksum in zip(described, sizes, checksums, strict=True)
-    )
-    blocks_with_members = [
-        (block, list(islice(members, count))) for block, count in zip(blocks, counts, strict=True)
-    ]
-    files = zip(names, kinds, has_content, strict=True)
-    empty = [Member(name, kind, 0, None) for name, kind, is_full in files if not is_full]
-    return Listing(blocks_with_members, empty)
+    full_names, full_kinds = list(compress(names, has_content)), list(compress(kinds, has_content))
+    found: list[tuple[Block, Members]] = []
+    start = 0
+    for block, count in zip(blocks, counts, strict=True):
+        rows = slice(start, start + count)
+        members = Members(full_names[rows], full_kinds[rows], sizes[rows], checksums[rows])
+        found.append((block, members))
+        start += count
+    is_empty = [not is_full for is_full in has_content]
+    names, kinds = list(compress(names, is_empty)), list(compress(kinds, is_empty))
+    return Listing(found, Members(names, kinds, [0] * len(names), [None] * len(names)))
 
 
 class _Reader(BytesIO):
@@ -113,7 +123,7 @@ class _Reader(BytesIO):
         return content
 
     def accept(self, mark: bytes) -> bool:
-        """Read the mark of a section, or whatever one byte may be, if it comes next."""
+        """Read a byte, such as the mark of a section, if it comes next, and say whether it does."""
         position = self.tell()
         if self.read(1) == mark:
             return True
@@ -167,9 +177,9 @@ def _read_streams(
         if count > 1 and not has_sizes:
             raise ValueError("the sizes of the files are missing")
         if count:
-            sizes += file.numbers(count - 1)
+            given = file.numbers(count - 1)
             # The last file has what the others leave of the block.
-            sizes.append(folder.get_unpack_size() - sum(sizes[len(sizes) - count + 1 :]))
+            sizes += [*given, folder.get_unpack_size() - sum(given)]
     # A block of one file may have that file's checksum itself.
     has_own = [f.digestdefined and n == 1 for f, n in zip(folders, counts, strict=True)]
     missing = sum(compress(counts, map(not_, has_own)))

@@ -71,14 +71,13 @@ def unpack(target: Path | None, files: FoundFiles, advance: Advance) -> Sizes:
 
 def write_manifest(folder: Path, found: Sequence[FoundFiles], listed: Sequence[Sizes]) -> None:
     """Write `folder`/manifest.tsv, training before test images, each in natural order."""
-    images: list[tuple[int, tuple[str, str], str, int | None, str, int]] = []
+    images: list[tuple[str, str, int | None, str, int]] = []
     for files, (sizes, checksums) in zip(found, listed, strict=True):
         for path, size, checksum in zip(files.paths, sizes, checksums, strict=True):
-            folder_name, _, name = path.partition("/")
-            order = FOLDERS.index(folder_name), natural_key(name)
-            images.append((*order, path, size, f"{checksum:08x}", len(images)))
-    images.sort()
-    rows = (image[2:] for image in images)
+            split, _, name = path.partition("/")
+            key = f"{FOLDERS.index(split)}{natural_key(name)}"
+            images.append((key, path, size, f"{checksum:08x}", len(images)))
+    rows = (image[1:] for image in sorted(images))
     write_rows(folder / "manifest.tsv", MANIFEST_COLUMNS, rows, delimiter="\t")
 
 

@@ -81,8 +81,9 @@ def archives_in(contents: Contents, raw: Path) -> list[Path]:
 
 def files_with_path(archive: Path, path_of: Callable[[str], str | None]) -> list[FoundFiles]:
     """Return those files of an archive that `path_of` gives a path by their names."""
-    chunks = open_archive(archive, lambda name: path_of(name) is not None)
-    return [FoundFiles(chunk, [path_of(name) or "" for name in chunk.names]) for chunk in chunks]
+    known = cache(path_of)
+    chunks = open_archive(archive, lambda name: known(name) is not None)
+    return [FoundFiles(chunk, [known(name) or "" for name in chunk.names]) for chunk in chunks]
 
 
 def image_paths(contents: Contents, source: Path) -> Callable[[str], str | None]:
