@@ -2,3 +2,10 @@
 
 
 include: "workflow/Snakefile"
+
+
+# Here, as Snakemake does not take its default target from a file that is included.
+rule all:
+    default_target: True
+    input:
+        rules.publish.output.submission,
