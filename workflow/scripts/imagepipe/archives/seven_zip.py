@@ -125,7 +125,7 @@ def check_listing(content: bytes, checksum: int | None) -> None:
         raise ValueError("the checksum of its listing is wrong")
 
 
-def refuse_methods(coders: Iterable[dict[str, Any]], methods: Mapping[bytes, str]) -> None:
+def refuse_methods(coders: Iterable[Mapping[str, Any]], methods: Mapping[bytes, str]) -> None:
     """Raise `UnsupportedCompressionMethodError` for a block that is compressed by such a method."""
     for coder in coders:
         if coder["method"] in methods:

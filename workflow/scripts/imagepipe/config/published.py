@@ -1,23 +1,23 @@
 """The record of what the submission at the top of the working directory was made from."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from imagepipe.files import file_hash, write_text
 
 
-def write_record(record: Path, submission: Path, made_from: dict[str, Any]) -> None:
+def write_record(record: Path, submission: Path, made_from: Mapping[str, object]) -> None:
     """Write what a submission was made from (`dataset`, `run` and `seeds`), and its hash."""
-    content = made_from | {"sha256": file_hash(submission)}
+    content = {**made_from, "sha256": file_hash(submission)}
     write_text(record, json.dumps(content, indent=2, sort_keys=True) + "\n")
 
 
-def is_made_from(record: Path, submission: Path, made_from: dict[str, Any]) -> bool:
+def is_made_from(record: Path, submission: Path, made_from: Mapping[str, object]) -> bool:
     """Return whether a submission is there and, by its record, was made from this."""
     try:
         known = json.loads(record.read_text(encoding="utf-8"))
-        return bool(known == made_from | {"sha256": file_hash(submission)})
+        return bool(known == {**made_from, "sha256": file_hash(submission)})
     except (OSError, ValueError):
         return False
 

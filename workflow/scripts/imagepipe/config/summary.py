@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,7 @@ def openable(path: Path, called_from: Path) -> str:
     return str(path.absolute()) if is_far else relative
 
 
-def _validation(metrics: dict[str, Any], several: bool) -> str:
+def _validation(metrics: Mapping[str, Any], several: bool) -> str:
     # Missing in the results of an earlier version.
     accuracy, images = metrics["valid_accuracy"], metrics.get("valid_images")
     parts = [f"{accuracy:.4f}"]
