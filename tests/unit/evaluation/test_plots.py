@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import pytest
 
 from imagepipe.evaluation.plots import plot_history
-from imagepipe.training.loop import write_history
+from imagepipe.training.history import EpochMetrics, write_history
 
 
 @pytest.fixture
@@ -15,16 +15,10 @@ def history(tmp_path: Path) -> Path:
 
 
 def history_file(path: Path, valid_accuracy: float | None, epochs: int = 3) -> Path:
-    row = {
-        "train_accuracy": 0.5,
-        "valid_accuracy": valid_accuracy,
-        "learning_rate": 0.1,
-        "examples_per_second": 100.0,
-        "seconds": 1.0,
-        "device": "cpu",
-        "precision": "fp32",
-    }
-    rows = [row | {"epochs": epoch, "train_loss": 2 / epoch} for epoch in range(1, epochs + 1)]
+    rows = [
+        EpochMetrics(epoch, 2 / epoch, 0.5, valid_accuracy, 0.1, 100.0, 1.0, "cpu", "fp32")
+        for epoch in range(1, epochs + 1)
+    ]
     write_history(path, rows)
     return path
 
