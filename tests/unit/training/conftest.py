@@ -13,7 +13,7 @@ from training_builders import Steps
 @pytest.fixture(autouse=True)
 def checkpoints_after_every_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Write them however short an epoch of a few images is."""
-    monkeypatch.setattr(saving, "MAX_SAVING_TIME", math.inf)
+    monkeypatch.setattr(saving, "MAX_SAVING_FRACTION", math.inf)
 
 
 @pytest.fixture

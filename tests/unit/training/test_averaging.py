@@ -73,7 +73,7 @@ def test_statistics_of_batch_normalization_are_averaged_with_the_weights() -> No
     model = network()
     average = WeightAverage(model, EMA(decay=0.9, every=1))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.02)
-    images = 3 + torch.randn(64, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    images = 3 + torch.randn(16, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     for step in range(60):
         optimizer.zero_grad()
         (model(images).mean() - 1).square().backward()

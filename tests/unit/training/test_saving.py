@@ -48,7 +48,7 @@ def test_checkpoints_within_an_epoch_keep_their_distance(
 def test_short_epochs_are_not_held_up_by_checkpoints(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(saving, "MAX_SAVING_TIME", 0.05)
+    monkeypatch.setattr(saving, "MAX_SAVING_FRACTION", 0.05)
     saved = []
 
     def slowly(_: Path, state: dict[str, Any], __: str) -> None:

@@ -74,7 +74,7 @@ def run_training(run: Run) -> None:
         if code:
             contents = [json.loads(path.read_bytes()) for path in sorted(folder.glob("failure*"))]
             failures = [WorkerFailure(**content) for content in contents]
-            report = errors.read_text(errors="replace")[-LAST_CHARACTERS:]
+            report = errors.read_text(errors="replace")
             raise cause(failures, stopped_by, report, machine.num_processes)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -182,4 +182,4 @@ def cause(
             "the processes of the training have lost each other, as when a node goes down; the "
             "same command carries on from the last checkpoint"
         )
-    return RuntimeError(f"the processes did not start: {report}")
+    return RuntimeError(f"the processes did not start: {report[-LAST_CHARACTERS:]}")

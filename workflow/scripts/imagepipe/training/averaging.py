@@ -3,12 +3,11 @@
 The statistics of batch normalization are averaged along with the weights they belong to.
 """
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
 from imagepipe.config.recipe import EMA, Lookahead
+from imagepipe.training.checkpoint import CheckpointState
 
 
 class WeightAverage:
@@ -47,10 +46,10 @@ class WeightAverage:
         if isinstance(options, Lookahead):
             torch._foreach_copy_(weights, averages)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> CheckpointState:
         return {"tensors": self.tensors, "updates": self.updates}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: CheckpointState) -> None:
         for name, tensor in state["tensors"].items():
             self.tensors[name].copy_(tensor)
         self.updates = state["updates"]

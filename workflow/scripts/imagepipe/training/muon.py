@@ -49,11 +49,11 @@ class Muon:
         for parameter in self.momentum_buffers:
             parameter.grad = None
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, list[Tensor]]:
         """Return the momentum buffers, in the order of the parameters, as "state"."""
         return {"state": list(self.momentum_buffers.values()), "param_groups": []}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, list[Tensor]]) -> None:
         for mine, theirs in zip(self.momentum_buffers.values(), state["state"], strict=True):
             mine.copy_(theirs)
 

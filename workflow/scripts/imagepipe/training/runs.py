@@ -156,7 +156,7 @@ def train_run(run: Run, group: ProcessGroup = SINGLE_PROCESS) -> None:
     )
     save_model(outputs.model, result.model, description)
     split = file_hash(inputs.split)[:SPLIT_DIGITS] if inputs.split else None
-    settings = {"run": run.name, "split": split} | spec.plain()
+    settings = {"run": run.name, "split": split} | spec.to_dict()
     write_text(outputs.settings, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
     write_metrics(outputs.metrics, result.history, len(data.valid_rows))
     checkpoint.remove(run.checkpoint_folder)
@@ -167,7 +167,7 @@ def fingerprint(run: Run) -> str:
     files = [run.inputs.images, run.inputs.table]
     if run.inputs.split:
         files.append(run.inputs.split)
-    parts = [json.dumps(run.spec.plain(), sort_keys=True), run.code, *map(file_hash, files)]
+    parts = [json.dumps(run.spec.to_dict(), sort_keys=True), run.code, *map(file_hash, files)]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 

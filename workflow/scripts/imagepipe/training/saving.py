@@ -14,7 +14,7 @@ from imagepipe.training.build import Training
 logger = logging.getLogger(__name__)
 
 # The largest fraction of the time that the checkpoints after epochs may take.
-MAX_SAVING_TIME = 0.05
+MAX_SAVING_FRACTION = 0.05
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Saver:
     def after_epoch(self) -> None:
         """Save, unless epochs are so short that saving would take too much of the time."""
         self.stop_if_asked()
-        if self.seconds_to_save <= MAX_SAVING_TIME * (time.monotonic() - self.saved_at):
+        if self.seconds_to_save <= MAX_SAVING_FRACTION * (time.monotonic() - self.saved_at):
             self.save()
 
     def stop_if_asked(self) -> None:

@@ -20,7 +20,7 @@ class TrainingSpec:
     mean: list[float]
     std: list[float]
 
-    def plain(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Return these options as plain values, without the recipe's title and members."""
         return vars(self) | {"recipe": self.recipe.model_dump(exclude=set(NOT_OF_A_RUN))}
 
