@@ -31,11 +31,10 @@ from torch.utils.data import DataLoader
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 
-from imagepipe.dataset.packed import read_classes, read_packed  # noqa: E402
-
 from imagepipe.augmentation.mixing import MixedLabels  # noqa: E402
 from imagepipe.augmentation.transforms import augment, draw_augmentation  # noqa: E402
 from imagepipe.config.configuration import load_configuration  # noqa: E402
+from imagepipe.dataset.packed import read_classes, read_packed  # noqa: E402
 from imagepipe.device.devices import choose_precision, chosen_device, device_name  # noqa: E402
 from imagepipe.interruption import StopRequest  # noqa: E402
 from imagepipe.progress import counter  # noqa: E402
