@@ -4,13 +4,22 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
 
+from imagepipe.errors import UserError
+
 
 def synchronize_batch_norm(model: nn.Module) -> nn.Module:
     """Return a model whose batch normalizations see all processes' images as one batch.
 
     On CUDA they become torch.nn.SyncBatchNorm, which does not exist for the CPU. Names, weights and
-    statistics stay.
+    statistics stay. Raises `UserError` for a network whose batch normalization does more than that,
+    such as timm's with an activation: it would lose it.
     """
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d) and type(module) is not nn.BatchNorm2d:
+            raise UserError(
+                f"model.architecture: several processes cannot train its {type(module).__name__}; "
+                "take another network, or one process"
+            )
     if next(model.parameters()).is_cuda:
         converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
         return converted
