@@ -5,12 +5,12 @@ from pathlib import Path
 
 import job
 from imagepipe.config.published import write_record
-from imagepipe.files import copy_whole
+from imagepipe.files import atomic_copy
 
 
 def main(snakemake) -> None:
     submission = Path(snakemake.output.submission)
-    copy_whole(Path(snakemake.input.submission), submission)
+    atomic_copy(Path(snakemake.input.submission), submission)
     write_record(Path(snakemake.output.record), submission, json.loads(snakemake.params.options))
 
 

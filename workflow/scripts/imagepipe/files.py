@@ -150,7 +150,7 @@ def write_at(descriptor: int, content: bytes, offset: int) -> None:
         written += os.pwrite(descriptor, content[written:], offset + written)
 
 
-def copy_whole(source: Path, target: Path) -> None:
+def atomic_copy(source: Path, target: Path) -> None:
     """Copy a file's content, whole or not at all."""
     with atomic_write(target) as temporary:
         shutil.copyfile(source, temporary)
@@ -165,7 +165,7 @@ def natural_key(text: str) -> str:
 
 
 def _led_by_length(number: re.Match[str]) -> str:
-    """Return a number of any length as a text that sorts before all that can be printed."""
+    """Put a number's length before it, after a character that sorts before all printable ones."""
     digits = number[1]
     return f"\x1f{chr(len(digits))}{digits}"
 
@@ -191,7 +191,7 @@ def link(source: str, target: str, mode: str = "auto") -> None:
                 Path(source).stat()  # a symbolic link to nothing would be no error
                 os.symlink(os.path.relpath(source, Path(target).parent), target)
             else:
-                copy_whole(Path(source), Path(target))
+                atomic_copy(Path(source), Path(target))
             return
         except (FileExistsError, FileNotFoundError):
             raise

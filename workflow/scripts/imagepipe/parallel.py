@@ -28,10 +28,10 @@ def run_tasks(
 ) -> list[Result]:
     """Return `function(task, advance)` of every task, in their order.
 
-    The function calls `advance(n)` when n of the `total` units are done. Several workers get
-    function and tasks pickled; there are no more of them than have `units_per_process` to do, as
-    fewer are not worth the start of a process. If tasks raise, those that run are waited for, and
-    the first one's exception is raised.
+    The function calls `advance(n)` when n of the `total` units are done. There are fewer workers
+    where each would have less than `units_per_process` to do, which is not worth the start of a
+    process. Several workers get the function and the tasks pickled. If a task raises, those that
+    run are waited for, and the exception of the first is raised.
     """
     workers = min(workers, max(total // units_per_process, 1))
     with counter(total=total, description=description, unit=unit) as bar:

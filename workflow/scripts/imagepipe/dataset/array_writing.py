@@ -26,14 +26,14 @@ class ImageSource(Protocol):
     """Some images that are to be decoded."""
 
     def read(self) -> Iterator[tuple[int, bytes]]:
-        """Yield the row of each image, counted on from one array to the next, and its file."""
+        """Yield each image's row (see `ArrayFile`), and the content of its file."""
 
 
 @dataclass(frozen=True)
 class ArrayFile:
-    """An array file: the number of its first row among those of all arrays, and where it begins.
+    """An array file. Rows are counted on from one array to the next.
 
-    `offset` is in bytes.
+    `offset` is where the first row begins, in bytes.
     """
 
     path: Path
@@ -43,9 +43,10 @@ class ArrayFile:
 
 @dataclass(frozen=True)
 class Decoded:
-    """How many images there are, by the index of their array and their format, and bad images.
+    """What decoding found.
 
-    `problems` says what is wrong with the image of a row.
+    `formats` counts the images by the index of their array and their format, and `problems` says
+    what is wrong with the bad image of a row.
     """
 
     formats: Counter[tuple[int, str]] = field(default_factory=Counter)

@@ -9,7 +9,14 @@ from imagepipe.config.dataset import Contents
 from imagepipe.dataset.image_sources import FoundFiles, archives_in, find_images, find_tables
 from imagepipe.dataset.manifests import FOLDERS, MANIFEST_COLUMNS
 from imagepipe.errors import UserError
-from imagepipe.files import atomic_write, check_room, copy_whole, natural_key, write_new, write_rows
+from imagepipe.files import (
+    atomic_copy,
+    atomic_write,
+    check_room,
+    natural_key,
+    write_new,
+    write_rows,
+)
 from imagepipe.parallel import Advance, run_tasks
 
 FILES_BETWEEN_ADVANCES = 100
@@ -89,7 +96,7 @@ def extract_tables(contents: Contents, raw: Path, tables: Mapping[str, Path]) ->
     """
     beside = {file.name for file in contents.files} & tables.keys()
     for name in beside:
-        copy_whole(raw / name, tables[name])
+        atomic_copy(raw / name, tables[name])
     inside = {name: path for name, path in tables.items() if name not in beside}
     if inside and contents.archive_format == "cifar_python":
         for archive in archives_in(contents, raw):

@@ -69,18 +69,19 @@ def pack(
     workers: int = 1,
     archives: tuple[Contents, Path] | None = None,
 ) -> None:
-    """Decode the images that `extract` has unpacked, or those in the archives, into arrays.
+    """Decode every image once, into one array of labelled and one of test images.
 
-    `extracted` holds manifest.tsv and, unless `archives` says what the dataset's files are and in
-    which folder, the images. Writes `folder`/{labelled,test}.npy, uint8 [N, image_size, image_size,
-    3], red, green, blue: the labelled images in the order of the table `labels`, the test images in
-    natural order. {labelled,test}.csv are the tables of their rows, and decoded.json says which
+    `extracted` holds manifest.tsv and, where `archives` is None, the images. `archives` is what the
+    archives contain, and their folder. Writes `folder`/{labelled,test}.npy, uint8 [N, image_size,
+    image_size, 3], red, green, blue, the labelled images in the order of the table `labels`, the
+    test images in natural order; their tables of rows, {labelled,test}.csv; and decoded.json: which
     formats the images had, and which were dropped. Raises `UserError` for a bad image, unless it is
     labelled and `on_bad_image` is "drop".
     """
     manifest = read_manifest(extracted)
     labelled = labelled_images(manifest, labels)
-    images = [*labelled, *(image for image in manifest if image.is_test)]
+    test = [image for image in manifest if image.is_test]
+    images = [*labelled, *test]
     sources: Sequence[ImageSource]
     if archives is None:
         location = f"{extracted}/"
@@ -90,22 +91,21 @@ def pack(
         sources = archived_images(*archives, manifest, images)
     with ExitStack() as stack:
         paths = [stack.enter_context(atomic_write(folder / f"{name}.npy")) for name in ARRAYS]
-        counts = dict(zip(paths, (len(labelled), len(images) - len(labelled)), strict=True))
+        counts = dict(zip(paths, (len(labelled), len(test)), strict=True))
         decoded = write_arrays(sources, counts, image_size, workers)
         problems = decoded.problems
         if problems:
             refuse_bad(images, problems, len(labelled), on_bad_image, location)
             remove_rows(paths[0], problems)
+    dropped = [{"image": images[row].path, "problem": problems[row]} for row in sorted(problems)]
     kept = [image for row, image in enumerate(labelled) if row not in problems]
     report = {}
-    for index, (name, rows) in enumerate(zip(ARRAYS, (kept, images[len(labelled) :]), strict=True)):
+    for index, (name, rows) in enumerate(zip(ARRAYS, (kept, test), strict=True)):
         table = ((row, image.id, image.label) for row, image in enumerate(rows))
         write_rows(folder / f"{name}.csv", PACKED_COLUMNS, table)
-        formats = {f: count for (i, f), count in sorted(decoded.formats.items()) if i == index}
-        report[name] = {"formats": formats, "undecodable": list[dict[str, str]]()}
-    report["labelled"]["undecodable"] = [
-        {"image": images[row].path, "problem": problems[row]} for row in sorted(problems)
-    ]
+        formats = {f: count for (i, f), count in decoded.formats.items() if i == index}
+        undecodable = dropped if name == "labelled" else []
+        report[name] = {"formats": formats, "undecodable": undecodable}
     text = json.dumps(report, indent=2, ensure_ascii=False, sort_keys=True)
     write_text(folder / "decoded.json", text + "\n")
 
@@ -161,8 +161,8 @@ def refuse_bad(
 ) -> None:
     """Raise `UserError` for bad images that may not be dropped, or if all labelled ones are bad.
 
-    `problems` says what is wrong with the image of a row, the first `labelled` of which are those
-    of labelled images. `location` comes before an image's path.
+    `problems` says what is wrong with which of the `images`, the first `labelled` of which are
+    labelled. `location` is what a message has before an image's path.
     """
     bad = sorted(problems)
     refused = [row for row in bad if row >= labelled or on_bad_image != "drop"]

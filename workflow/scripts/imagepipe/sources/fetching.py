@@ -14,7 +14,7 @@ from imagepipe.archives.zip import copy_from_zip
 from imagepipe.config.dataset import Source
 from imagepipe.config.dataset_files import image_folders, refuse_own_folder, sources_in
 from imagepipe.errors import Stopped, UserError
-from imagepipe.files import copy_whole, file_hash, write_text
+from imagepipe.files import atomic_copy, file_hash, write_text
 from imagepipe.sources.downloading import PATIENCE, Patience, difference, download, remove
 from imagepipe.sources.first_use import check_first_use
 from imagepipe.sources.kaggle import download_competition
@@ -182,7 +182,7 @@ def link_or_copy(source: Path, target: Path) -> None:
     try:
         os.symlink(source, target)
     except OSError:
-        copy_whole(source, target)
+        atomic_copy(source, target)
 
 
 def refuse_missing(bundle: Path, source: Source, folder: Path) -> None:
