@@ -40,8 +40,10 @@ VALIDATED = f"{RESULTS}/{{run}}/seed{{seed}}/train"
 FINAL = f"{RESULTS}/{{run}}/seed{{seed}}/final"
 
 # What jobs ask for, unless a profile or the command line says otherwise (--set-threads,
-# --set-resources). More threads than any machine has: Snakemake scales them down to --cores.
-EVERY_CORE = 1024
+# --set-resources). Here, they take every core: Snakemake scales down to --cores what is more than any
+# machine has. A cluster would be asked for it.
+IS_LOCAL = workflow.local_exec and not workflow.remote_exec
+THREADS = 1024 if IS_LOCAL else 8
 DATA_RESOURCES = {"mem_mb": 4000, "runtime": 10}
 TRAINING_RESOURCES = {"mem_mb": 8000, "runtime": 240}
 GPU = 0 if config["device"] == "cpu" else 1

@@ -77,7 +77,7 @@ rule extract:
         "data"
     conda:
         "../../envs/data.yaml"
-    threads: EVERY_CORE
+    threads: THREADS
     resources:
         **DATA_RESOURCES,
     params:
@@ -202,7 +202,7 @@ if config["layout"] == "folders":
             f"{LOGS}/reorganise.benchmark.tsv"
         conda:
             "../../envs/data.yaml"
-        threads: EVERY_CORE
+        threads: THREADS
         resources:
             **DATA_RESOURCES,
         params:
@@ -237,7 +237,7 @@ rule pack:
         "data"
     conda:
         "../../envs/data.yaml"
-    threads: EVERY_CORE
+    threads: THREADS
     resources:
         **DATA_RESOURCES,
     params:

@@ -9,6 +9,9 @@ from imagepipe.config.last_words import last_words
 from imagepipe.config.published import describe_earlier, is_made_from
 from imagepipe.config.summary import summary
 
+# All that the rules need is imported (see library.smk).
+sys.path.remove(str(SCRIPTS))
+
 if RAW_DIR:
     own_folders = [Path(f"{PREFIX}{p}") for p in (DATA, "results", "logs")]
     try:
@@ -80,6 +83,7 @@ def print_last_words():
     # Otherwise they come when Snakemake has said all that it has to.
     if not LINES_ARE_OURS:
         logs = Path(f"{PREFIX}{LOGS}").rglob("*.log")
-        words = last_words(logs, START_FILE.stat().st_mtime)
+        since = START_FILE.stat().st_mtime if START_FILE.is_file() else 0
+        words = last_words(logs, since)
         for line in [*earlier_submission(), *words]:
             print(line, file=sys.stderr)

@@ -28,7 +28,9 @@ def checkout(basedir):
         archive.seek(0)
         unpacked = folder.with_name(f"{commit}.{os.getpid()}")
         with tarfile.open(fileobj=archive) as files:
-            files.extractall(unpacked, filter="data")
+            # Python 3.11.0 to 3.11.3 have no filters; git writes no archive that needs one.
+            has_filter = hasattr(tarfile, "data_filter")
+            files.extractall(unpacked, **({"filter": "data"} if has_filter else {}))
         try:
             unpacked.rename(folder)
         except OSError:
@@ -39,11 +41,12 @@ def checkout(basedir):
 ROOT = checkout(workflow.current_basedir)
 RULES = ROOT / "workflow" / "rules"
 SCRIPTS = ROOT / "workflow" / "scripts"
-# Ahead of a library that is installed, which may be another one: here, and in all jobs.
+# This library, and not one that is installed or another module's, which may be of another version.
+# The path is taken away again in hooks.smk; in jobs, job.py does the same.
+for name in list(sys.modules):
+    if name.partition(".")[0] in ("imagepipe", "rerun_reasons", "workflow_terminal"):
+        del sys.modules[name]
 sys.path.insert(0, str(SCRIPTS))
-os.environ["PYTHONPATH"] = os.pathsep.join(
-    filter(None, [str(SCRIPTS), os.environ.get("PYTHONPATH")])
-)
 
 import workflow_terminal
 

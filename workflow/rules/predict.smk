@@ -18,7 +18,7 @@ rule predict:
         f"{LOGS}/{{run}}/seed{{seed}}/predict.benchmark.tsv"
     conda:
         "../../envs/train.yaml"
-    threads: EVERY_CORE
+    threads: THREADS
     resources:
         **TRAINING_RESOURCES,
         gpu=GPU,

@@ -44,7 +44,7 @@ rule train:
     priority: 1
     conda:
         "../../envs/train.yaml"
-    threads: EVERY_CORE
+    threads: THREADS
     resources:
         **training_resources("train"),
     params:

@@ -12,6 +12,9 @@ from typing import Any
 
 from tqdm import tqdm
 
+# The library beside this file, and not one that is installed, which may be of another version.
+sys.path.insert(0, str(Path(__file__).parent))
+
 from imagepipe.config.last_words import LEFT_TO_PARENT, closing_line
 from imagepipe.errors import Stopped, UserError
 

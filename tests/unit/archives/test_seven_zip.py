@@ -10,7 +10,7 @@ import py7zr
 import pytest
 
 from builders import SEVEN_ZIP_FILTERS, png_bytes, refused
-from imagepipe.archives import seven_zip
+from imagepipe.archives import safety, seven_zip, seven_zip_listing
 from imagepipe.archives.chunk import Chunk
 from imagepipe.archives.reading import open_archive, read_archive
 from imagepipe.archives.seven_zip import cut
@@ -96,7 +96,25 @@ def test_stream_is_cut_wherever_its_pieces_end(lengths: list[int]) -> None:
     stream = os.urandom(10)
     ends = [sum(lengths[: n + 1]) for n in range(len(lengths))]
     pieces = [stream[end - length : end] for end, length in zip(ends, lengths, strict=True)]
-    sizes = [2, 0, 5, 3]
-    assert list(cut(iter(pieces), sizes)) == [stream[:2], b"", stream[2:7], stream[7:]]
-    with pytest.raises(EOFError):
-        list(cut(iter(pieces), [11]))
+    # In turn to skip and to take.
+    assert list(cut(iter(pieces), [0, 2, 0, 0, 0, 5, 0, 3])) == [
+        *(stream[:2], b"", stream[2:7], stream[7:])
+    ]
+    assert list(cut(iter(pieces), [3, 1, 4, 2])) == [stream[3:4], stream[8:]]
+    for lengths_too_long in ([0, 11], [11, 0]):
+        with pytest.raises(EOFError):
+            list(cut(iter(pieces), lengths_too_long))
+
+
+def test_content_of_what_says_it_is_a_folder_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = tmp_path / "a.7z"
+    with py7zr.SevenZipFile(archive, "w") as file:
+        file.writestr(bytes(2_000), "big")
+        file.writestr(b"content", "train/1.png")
+    monkeypatch.setattr(safety, "LARGEST_FILE", 1_999)
+    folder = seven_zip_listing.Kind.FOLDER
+    monkeypatch.setattr(seven_zip_listing, "kind_of", lambda _: folder)
+    with refused(str(archive), "unpacks to 2,000 bytes"):
+        open_archive(archive, lambda _: True)

@@ -159,6 +159,7 @@ def test_section_of_another_kind_starts_from_its_defaults() -> None:
     ("kind", "content", "hint"),
     [
         ("recipe", "least_steps_per_epoch: 2\n", "min_steps_per_epoch"),
+        ("recipe", "optimizer: {name: muon, iterations: 2}\n", "ns_steps"),
         ("dataset", "channel_means: [0, 0, 0]\n", "mean"),
         ("dataset", "channel_deviations: [1, 1, 1]\n", "std"),
     ],
@@ -220,12 +221,12 @@ def test_users_own_files_are_found_by_path_and_named_by_their_stems(
         ({"valid_ratio": float("nan")}, ["config: valid_ratio", "NaN", "a finite number"]),
         ({"valid_ratio": float("inf")}, ["config: valid_ratio", "Infinity", "a finite number"]),
         ({"gpus_per_run": 2}, ["config", "'gpus_per_run'", "--set-resources train:gpu=N"]),
-        ({"training_threads": 2}, ["config", "'training_threads'", "--set-threads train=N"]),
+        ({"training_threads": 2}, ["config", "'training_threads'", "--set-threads", "train=N"]),
         ({"raw_dir": "/data/{x}"}, ["config: raw_dir", "'/data/{x}'", "brace"]),
         ({"override": {"least_steps_per_epoch": 2}}, ["override", "min_steps_per_epoch"]),
         (
             {"override": {"optimizer": {"name": "adamw", "nesterov": True}}},
-            ["override: optimizer", "'nesterov' does not apply to adamw; it is one of sgd"],
+            ["override: optimizer", "'nesterov' does not apply to adamw; only sgd has it"],
         ),
         (
             {"override": {"model": {"depth": 16}}},
@@ -379,6 +380,8 @@ def test_what_is_no_name_of_a_competition_is_refused(tmp_path: Path, slug: str) 
         ("- a\n- b\n", ["mapping"]),
         ("", ["mapping"]),
         ("titel: x\n", ["'titel'", "'title'"]),
+        ("on: true\n", ["unknown key 'True'"]),
+        ("{5: {6: 7}}\n", ["unknown key '5'"]),
     ],
 )
 def test_bad_file_is_refused_by_name(tmp_path: Path, content: str, words: list[str]) -> None:

@@ -30,6 +30,10 @@ def name_of(recipe: str = "fast", **override: Any) -> str:
             {"schedule": {"name": "cosine"}, "compile": True},
             "fast@schedule.name=cosine@compile=true",
         ),
+        # Of another kind, what is not its default.
+        ({"optimizer": {"name": "sgd"}}, "fast@optimizer.name=sgd"),
+        ({"optimizer": {"name": "sgd", "lr": 0.3}}, "fast@optimizer.name=sgd@optimizer.lr=0.3"),
+        ({"optimizer": {"name": "sgd", "lr": 0.1}}, "fast@optimizer.name=sgd"),
         # What the recipe says anyway, and what is not of a run.
         ({"optimizer": {"lr": 0.2}}, "fast"),
         ({"members": 3, "title": "another"}, "fast"),

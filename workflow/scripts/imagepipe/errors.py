@@ -13,7 +13,7 @@ class UserError(Exception):
     """
 
 
-class Stopped(Exception):  # noqa: N818 - it is no error
+class Stopped(BaseException):
     """The work was asked to stop by a signal, and has saved what it needs to carry on.
 
     The message is one line: where it stopped, and what to do.

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import compress, islice
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +66,7 @@ class SevenZipChunk(Chunk):
             yield from (b"" for _ in self.names)
             return
         pieces = read_block(self.archive, self.block)
-        contents = cut(read_ahead(pieces) if self.alone else pieces, self.cuts)
-        yield from islice(contents, 1, None, 2)
+        yield from cut(read_ahead(pieces) if self.alone else pieces, self.cuts)
 
 
 def seven_zip_chunks(archive: Path, wanted: Wanted) -> Iterator[SevenZipChunk]:
@@ -139,7 +138,8 @@ def check_members(archive: Path, listing: Listing) -> None:
             refuse_special(archive, name)
     is_file = [kind is Kind.FILE for _, kind, _, _ in listing.members()]
     check_names(archive, compress((name for name, _, _, _ in listing.members()), is_file))
-    check_sizes(archive, compress(((n, size) for n, _, size, _ in listing.members()), is_file))
+    # Of all members: one that says it is a folder may have content, too.
+    check_sizes(archive, ((name, size) for name, _, size, _ in listing.members()))
 
 
 def _chunks(archive: Path, listing: Listing, wanted: Wanted) -> Iterator[SevenZipChunk]:
@@ -206,20 +206,27 @@ def read_ahead(pieces: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def cut(pieces: Iterator[bytes], lengths: Iterable[int]) -> Iterator[bytes]:
-    """Cut a stream that comes in pieces into contents of the given lengths."""
+    """Cut contents out of a stream that comes in pieces.
+
+    The lengths are in turn those of bytes to skip, which are not kept, and those of contents.
+    """
     piece, start = b"", 0
-    for length in lengths:
+    for number, length in enumerate(lengths):
+        is_content = number % 2 == 1
         if start + length <= len(piece):
-            yield piece[start : start + length]
+            if is_content:
+                yield piece[start : start + length]
             start += length
             continue
-        found = [piece[start:]]
-        missing = length - len(found[0])
+        found = [piece[start:]] if is_content else []
+        missing = length - (len(piece) - start)
         while missing > 0:
             piece = next(pieces, b"")
             if not piece:
                 raise EOFError("a block ends too early")
             start = min(missing, len(piece))
-            found.append(piece[:start])
+            if is_content:
+                found.append(piece[:start])
             missing -= start
-        yield b"".join(found)
+        if is_content:
+            yield b"".join(found)

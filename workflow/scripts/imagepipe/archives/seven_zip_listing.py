@@ -8,7 +8,7 @@ described in 7zFormat.txt of the LZMA SDK.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
-from functools import cache
+from functools import lru_cache
 from io import BytesIO
 from itertools import accumulate, chain, compress, islice
 from operator import not_
@@ -235,7 +235,7 @@ def _read_files(file: _Reader, archive: Path) -> tuple[list[str], list[Kind], li
     return names, kinds, has_content
 
 
-@cache
+@lru_cache(maxsize=1_024)
 def kind_of(attributes: int) -> Kind:
     """Return what a member is, by its attributes on Windows and Unix."""
     member = ArchiveFile(0, {"attributes": attributes})  # type: ignore[typeddict-item]

@@ -62,8 +62,21 @@ def load_configuration(user_config: Mapping[str, Any], workflow_folder: Path) ->
     name = recipe_path.stem
     if recipe_path.parent != workflow_folder / "recipes":
         name = own_recipe_name(name, in_file.model_dump())
-    run = run_name(name, in_file.model_dump(), recipe.model_dump())
+    run = run_name(name, in_file.model_dump(), named_settings(in_file, recipe))
     return Configuration(settings, dataset_path.stem, dataset, run, recipe)
+
+
+def named_settings(before: Recipe, after: Recipe) -> dict[str, Any]:
+    """Return what of a changed recipe belongs into the name of its run.
+
+    A section of another kind is named by what differs from that kind's defaults.
+    """
+    settings = after.model_dump()
+    for key, value in settings.items():
+        new, old = getattr(after, key), getattr(before, key)
+        if isinstance(value, dict) and "name" in value and new.name != old.name:
+            settings[key] = {"name": new.name} | new.model_dump(exclude_defaults=True)
+    return settings
 
 
 def refuse_misplaced_keys(user_config: Mapping[str, Any]) -> None:
@@ -81,9 +94,16 @@ def refuse_misplaced_keys(user_config: Mapping[str, Any]) -> None:
 
 def refuse_old_keys(options: Mapping[str, Any], moved: Mapping[str, str], source: str) -> None:
     """Raise `UserError` for a key that earlier versions had; `moved` says what to write instead."""
-    for key in options:
-        if key in moved:
-            raise UserError(f"{source}: the key {key!r} has gone; {moved[key]}")
+    for key, advice in moved.items():
+        if has_key(options, key):
+            raise UserError(f"{source}: the key {key!r} has gone; {advice}")
+
+
+def has_key(options: Mapping[str, Any], key: str) -> bool:
+    """Say whether options set a key that is written with dots."""
+    first, _, rest = key.partition(".")
+    inner = options.get(first)
+    return first in options and (not rest or (isinstance(inner, Mapping) and has_key(inner, rest)))
 
 
 def refuse_without_raw_dir(dataset: Dataset, name: str) -> None:
@@ -97,7 +117,8 @@ def refuse_without_raw_dir(dataset: Dataset, name: str) -> None:
         files = dataset.bundle or ", ".join(file.name for file in dataset.files)
         raise UserError(
             f"config: raw_dir: is not set, and {name} cannot be downloaded automatically; get "
-            f"{files} from {dataset.homepage}, and set raw_dir to the folder"
+            f"{files}{f' from {dataset.homepage}' if dataset.homepage else ''}, and set raw_dir to "
+            "the folder"
         )
 
 

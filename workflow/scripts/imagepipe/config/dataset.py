@@ -51,7 +51,10 @@ class Source(Options):
 
 
 class Contents(Options):
-    """What reading a dataset's files needs to know of them: where images and tables are."""
+    """What reading a dataset's files needs to know of them: where images and tables are.
+
+    A default stands where a stage does not need a key.
+    """
 
     source: str
     files: list[SourceFile]

@@ -12,24 +12,34 @@ from imagepipe.errors import nearest
 Keys = tuple[str, ...]
 
 # Keys of earlier versions, and what to write instead.
-_MACHINE = "a machine's resources are set in a profile or by"
+_TRAININGS, _DATA = ("train", "retrain", "predict"), ("extract", "labels", "pack", "compare")
+
+
+def _resource(name: str, *rules: str) -> str:
+    settings = " ".join(f"{rule}:{name}=N" for rule in rules)
+    return f"set a machine's resources in a profile, or by --set-resources {settings}"
+
+
+_THREADS = "set threads in a profile, or by --set-threads extract=N reorganise=N pack=N train=N"
+_THREADS += " retrain=N predict=N"
 OLD_CONFIG_KEYS = {
-    "gpus_per_run": f"{_MACHINE} --set-resources train:gpu=N retrain:gpu=N (see docs/clusters.md)",
-    "nodes_per_run": (
-        f"{_MACHINE} --set-resources train:nodes=N retrain:nodes=N (see docs/clusters.md)"
-    ),
-    "data_threads": f"{_MACHINE} --set-threads extract=N reorganise=N pack=N",
-    "data_mem_mb": f"{_MACHINE} --set-resources extract:mem_mb=N pack:mem_mb=N compare:mem_mb=N",
-    "data_runtime": f"{_MACHINE} --set-resources extract:runtime=N pack:runtime=N",
-    "training_threads": f"{_MACHINE} --set-threads train=N retrain=N predict=N",
-    "training_mem_mb": f"{_MACHINE} --set-resources train:mem_mb=N retrain:mem_mb=N",
-    "training_runtime": f"{_MACHINE} --set-resources train:runtime=N retrain:runtime=N",
+    "gpus_per_run": f"{_resource('gpu', 'train', 'retrain')} (on CPUs: processes=N)",
+    "nodes_per_run": _resource("nodes", "train", "retrain"),
+    "data_threads": _THREADS,
+    "data_mem_mb": _resource("mem_mb", *_DATA, "reorganise"),
+    "data_runtime": _resource("runtime", *_DATA, "reorganise"),
+    "training_threads": _THREADS,
+    "training_mem_mb": _resource("mem_mb", *_TRAININGS),
+    "training_runtime": _resource("runtime", *_TRAININGS),
 }
 OLD_DATASET_KEYS = {
     "channel_means": "it is called mean now",
     "channel_deviations": "it is called std now",
 }
-OLD_RECIPE_KEYS = {"least_steps_per_epoch": "it is called min_steps_per_epoch now"}
+OLD_RECIPE_KEYS = {
+    "least_steps_per_epoch": "it is called min_steps_per_epoch now",
+    "optimizer.iterations": "it is called ns_steps now",
+}
 
 # What people call a choice, where no spelling is near.
 OTHER_NAMES = {"gpu": "cuda"}

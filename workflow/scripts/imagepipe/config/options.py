@@ -53,8 +53,9 @@ class Options(BaseModel):
         if not isinstance(values, Mapping):
             return values
         fields = cls.model_fields
+        # YAML reads some keys as other types, such as `on`.
         return {
-            key: read_value(value, fields[key].annotation) if key in fields else value
+            str(key): read_value(value, fields[key].annotation) if key in fields else value
             for key, value in values.items()
         }
 
@@ -252,6 +253,6 @@ def unknown_key(root: type[Options], place: Place, value: object) -> str:
     owners = [one.model_fields["name"].default for one in place.others if key in one.model_fields]
     if owners:
         name = section.model_fields["name"].default
-        return f"the key {key!r} does not apply to {name}; it is one of {', '.join(owners)}"
+        return f"the key {key!r} does not apply to {name}; only {' and '.join(owners)} has it"
     keys = tuple(str(one) for one in place.keys[:-1] if isinstance(one, str))
     return hints.unknown_key(list(key_paths(root)), keys, key, value, list(section.model_fields))

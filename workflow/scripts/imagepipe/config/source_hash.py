@@ -18,11 +18,13 @@ WITHOUT_EFFECT_ON_RESULTS = frozenset(
     for name in (
         "checks.leakage",
         "config.architectures",
+        "config.dataset",
         "config.hints",
         "config.last_words",
         "config.options",
         "config.recipe",
         "config.recipe_checks",
+        "config.settings",
         "config.source_hash",
         "errors",
         "progress",

@@ -86,7 +86,7 @@ def keep(speedup: float, file: Path | None) -> float:
     """Cache a speedup and return it, or the one that a training in parallel has cached first."""
     if file is None:
         raise FileNotFoundError("there is no home folder")
-    if read_speedup(file) is None:
+    if file.exists() and read_speedup(file) is None:
         file.unlink(missing_ok=True)  # It is damaged.
     own = file.with_suffix(f".{os.getpid()}")
     write_text(own, json.dumps({"machine": machine(), "bf16_speedup": speedup}) + "\n")

@@ -159,12 +159,12 @@ class Download:
             match response.status_code:
                 case 416 if have and have == total:
                     pass  # the whole had arrived
-                case 206 if start == have and etag in (None, found or etag):
+                case 206 if have and start == have and etag in (None, found or etag):
                     self._append(response, have, total)
-                case 206 | 416:
+                case 206 | 416 if have or start:
                     remove(self._path)
                     raise DownloadError("the file has changed on the server")
-                case 200:
+                case 200 | 206:
                     if have:
                         logger.warning("%s: the server starts anew", self.file.name)
                         have = 0
