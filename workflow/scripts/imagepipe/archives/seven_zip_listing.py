@@ -22,7 +22,7 @@ from py7zr.properties import PROPERTY
 from py7zr.py7zr import ArchiveFile
 
 # py7zr takes as many.
-MOST_FILES = 1 << 23
+MOST_FILES = 1 << 21
 # Where the blocks begin, in bytes.
 FIRST_BLOCK = 32
 SKIPPED_PROPERTIES = (
