@@ -33,7 +33,7 @@ from imagepipe.archives.seven_zip_listing import (
 from imagepipe.errors import UserError, one_line
 
 PIECE_SIZE = 1 << 22
-# With these methods, py7zr unpacks without limit what it has read of a block. So it may read only
+# With these methods, py7zr sets no limit to what one read of a block unpacks to. So it may read only
 # this many bytes at once.
 UNLIMITED = {
     COMPRESSION_METHOD.MISC_DEFLATE: "Deflate",
