@@ -1,4 +1,4 @@
-"""A chunk of an archive: some of its files, which any process can read."""
+"""Chunks: some files of an archive each, to be read in any process."""
 
 import zlib
 from abc import ABC, abstractmethod

@@ -1,4 +1,4 @@
-"""Archives are not trusted: what is refused before anything is unpacked."""
+"""Checks of untrusted archives, made before anything is unpacked."""
 
 import errno
 import re

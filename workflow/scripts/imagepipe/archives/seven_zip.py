@@ -33,8 +33,8 @@ from imagepipe.archives.seven_zip_listing import (
 from imagepipe.errors import UserError, one_line
 
 PIECE_SIZE = 1 << 22
-# With these methods, py7zr unpacks without limit what it has read of a block. So it may read only
-# this many bytes at once.
+# With these methods, py7zr sets no limit to what one read of a block unpacks to. So a read may only
+# have this many bytes.
 UNLIMITED = {
     COMPRESSION_METHOD.MISC_DEFLATE: "Deflate",
     COMPRESSION_METHOD.MISC_DEFLATE64: "Deflate64",

@@ -114,7 +114,7 @@ def read_listing(content: bytes, archive: Path) -> Listing:
 
 
 class _Reader(BytesIO):
-    """Reads the parts that a listing is made of. Each method raises `EOFError` at the end."""
+    """Reads the elements of a listing, and raises `EOFError` where it is cut short."""
 
     def take(self, size: int) -> bytes:
         content = self.read(size)

@@ -65,7 +65,7 @@ class SparseFileError(Exception):
 
 
 class CheckedHeader(tarfile.TarInfo):
-    """A header of a .tar archive that is refused before tarfile does what it says."""
+    """A header of a .tar archive, checked before tarfile acts on it."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "CheckedHeader":

@@ -15,7 +15,7 @@ from imagepipe.archives.safety import (
 from imagepipe.errors import UserError, quoted
 from imagepipe.files import atomic_write
 
-# With any other method, zipfile unpacks without limit what it has read of a file.
+# With any other method, zipfile sets no limit to what one read of a file unpacks to.
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 PIECE_SIZE = 1 << 20
 

@@ -123,7 +123,7 @@ def read_labels(
 
 
 def check_folder_name(source: Path, row: int, label: str) -> None:
-    """Raise `UserError` if a label cannot be the name of a folder, which `reorganise` makes it."""
+    """Raise `UserError` if a label cannot name a folder. `reorganise` makes one for each class."""
     if (
         label.startswith(".")
         or not label.isprintable()

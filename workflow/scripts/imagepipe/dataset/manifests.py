@@ -1,6 +1,6 @@
-"""The list of a dataset's images, by which later stages see that one is gone or has changed.
+"""The list of a dataset's images. Later stages compare the images with it.
 
-Snakemake takes a folder that a stage has written as a whole, and does not look into it.
+Snakemake does not: it takes a folder that a stage has written as a whole.
 """
 
 import os
