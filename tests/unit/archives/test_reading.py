@@ -15,7 +15,7 @@ import pytest
 from builders import png_bytes, refused, rename_in_7z, write_archive, write_plain_7z
 from imagepipe.archives import safety
 from imagepipe.archives.reading import is_archive, read_archive
-from imagepipe.errors import UserError
+from imagepipe.errors import Stopped, UserError
 
 KINDS = ("7z", "zip", "tar.gz", "tar.bz2", "tar.xz", "tar")
 MEMBERS = {f"train/{number}.png": png_bytes(number) for number in range(1, 5)}
@@ -187,3 +187,8 @@ def test_member_that_would_fill_the_memory_is_refused(
     monkeypatch.setattr(safety, "LARGEST_FILE", 999)
     with refused(str(archive), "'bomb.png'", "1,000 bytes"):
         read_all(archive)
+
+
+def test_a_signal_that_comes_while_an_archive_is_read_is_no_damage(tmp_path: Path) -> None:
+    with pytest.raises(Stopped, match="by a signal"), safety.damage_in_one_line(tmp_path / "a.zip"):
+        raise Stopped("by a signal", 2)

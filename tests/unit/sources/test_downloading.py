@@ -130,6 +130,17 @@ def test_a_checked_file_is_all_that_is_left(tmp_path: Path, server: Server, algo
     assert server.asked_for() == [None]
 
 
+def test_a_whole_file_sent_as_a_range_is_taken(
+    tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing asked for a range."""
+    whole = {"Content-Range": f"bytes 0-{len(CONTENT) - 1}/{len(CONTENT)}"}
+    monkeypatch.setattr(Server, "body", lambda *_: (206, CONTENT, whole))
+    path = download(file_at(server.url), tmp_path, HASTY)
+    assert path.read_bytes() == CONTENT
+    assert names_in(tmp_path) == [path.name]
+
+
 def test_a_cut_download_is_carried_on_with(
     tmp_path: Path, server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -21,7 +21,7 @@ from py7zr.exceptions import UnsupportedCompressionMethodError
 from py7zr.properties import PROPERTY
 from py7zr.py7zr import ArchiveFile
 
-# py7zr takes as many.
+# No competition has more; a hostile listing of more would take too much memory.
 MOST_FILES = 1 << 21
 # Where the blocks begin, in bytes.
 FIRST_BLOCK = 32
