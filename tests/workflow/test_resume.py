@@ -127,9 +127,9 @@ def place_of_checkpoint(project: Project, stage: str) -> str | None:
     path = project.directory / RESULTS / ".checkpoint" / stage / checkpoint.FILE_NAME
     if not path.is_file():
         return None
-    state = checkpoint._read(path)["state"]
+    _, state = checkpoint.read(path)
     place = f"epoch {len(state['history'])} of {EPOCHS}"
-    steps = len(state["figures"])
+    steps = len(state["loss_and_correct"])
     return f"{place} and step {steps} of " if steps else place
 
 
@@ -207,7 +207,7 @@ def empty(path: Path) -> None:
 
 def swap(path: Path) -> None:
     """Put that of another recipe in its place."""
-    checkpoint.save(path.parent, checkpoint._read(path)["state"], "another recipe")
+    checkpoint.save(path.parent, checkpoint.read(path)[1], "another recipe")
 
 
 def interrupted(project: Project, config: tuple[str, ...]) -> Path:

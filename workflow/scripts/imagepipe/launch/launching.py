@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -34,12 +35,6 @@ SECONDS_TO_SAVE = 60
 LAST_CHARACTERS = 5_000
 # torchrun's report of a process that was ended by a signal.
 KILLED = re.compile(r"rank +: (\d+) .*\n +exitcode +: -(\d+) ")
-# Finds a free port of the node on which it runs.
-PRINT_ENDPOINT = """
-import socket
-with socket.create_server(("", 0)) as server:
-    print(f"{socket.gethostname()}:{server.getsockname()[1]}")
-"""
 
 
 @dataclass(frozen=True)
@@ -86,9 +81,10 @@ def torchrun_command(machine: Machine, folder: Path) -> list[str]:
     """Return the command that starts `training_process` on all nodes."""
     srun, rendezvous = [], ["--standalone"]
     if machine.nodes > 1:
-        srun = srun_command(machine, machine.nodes)
-        ask = [*srun_command(machine, 1), sys.executable, "-c", PRINT_ENDPOINT]
-        endpoint = subprocess.run(ask, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+        srun = srun_command(machine)
+        # Slurm runs the job on the first of its nodes, which is then the host.
+        with socket.create_server(("", 0)) as server:
+            endpoint = f"{socket.gethostname()}:{server.getsockname()[1]}"
         rendezvous = ["--rdzv-backend=c10d", f"--rdzv-endpoint={endpoint}", "--rdzv-id=imagepipe"]
     return [
         *(*srun, sys.executable, "-m", "torch.distributed.run", *rendezvous),
@@ -101,14 +97,14 @@ def torchrun_command(machine: Machine, folder: Path) -> list[str]:
     ]
 
 
-def srun_command(machine: Machine, nodes: int) -> list[str]:
-    """Return what precedes a command that is to run once on each of `nodes` nodes of the job."""
+def srun_command(machine: Machine) -> list[str]:
+    """Return what precedes a command that is to run once on each node of the job."""
     if "SLURM_JOB_ID" not in os.environ:
         raise UserError(
             f"resources: nodes is {machine.nodes}, but this is no Slurm job; set --set-resources "
             "train:nodes=1 retrain:nodes=1, or --workflow-profile to that of a Slurm cluster"
         )
-    counts = [f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1"]
+    counts = [f"--nodes={machine.nodes}", f"--ntasks={machine.nodes}", "--ntasks-per-node=1"]
     # Snakemake's executor removes the job's number of CPUs from the environment.
     return ["srun", "--kill-on-bad-exit=1", *counts, f"--cpus-per-task={machine.threads}"]
 

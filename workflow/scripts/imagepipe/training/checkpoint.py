@@ -55,13 +55,8 @@ def load(folder: Path, fingerprint: str) -> CheckpointState | None:
     if not path.is_file():
         return None
     try:
-        whole = memoryview(path.read_bytes())
-        saved, saved_hash = whole[:-HASH_BYTES], whole[-HASH_BYTES:]
-        if hashlib.sha256(saved).digest() != saved_hash:
-            raise ValueError("its checksum is wrong")
-        content = torch.load(io.BytesIO(saved), map_location="cpu", weights_only=True)
-        if content["fingerprint"] == fingerprint:
-            state: CheckpointState = content["state"]
+        saved_fingerprint, state = read(path)
+        if saved_fingerprint == fingerprint:
             return state
         reason = "belongs to another recipe, seed, code or data"
     except (OSError, RuntimeError, ValueError, TypeError, LookupError, UnpicklingError) as error:
@@ -70,6 +65,19 @@ def load(folder: Path, fingerprint: str) -> CheckpointState | None:
     os.replace(path, aside)
     logger.warning("%s %s: it is set aside as %s, and training starts anew", path, reason, aside)
     return None
+
+
+def read(path: Path) -> tuple[str, CheckpointState]:
+    """Return the fingerprint and the state of a checkpoint; another file raises any of many errors.
+
+    Code in the file is never run.
+    """
+    whole = memoryview(path.read_bytes())
+    saved, saved_hash = whole[:-HASH_BYTES], whole[-HASH_BYTES:]
+    if hashlib.sha256(saved).digest() != saved_hash:
+        raise ValueError("its checksum is wrong")
+    content = torch.load(io.BytesIO(saved), map_location="cpu", weights_only=True)
+    return content["fingerprint"], content["state"]
 
 
 def remove(folder: Path) -> None:
