@@ -3,9 +3,9 @@
 import shutil
 from datetime import datetime
 
+from imagepipe.config.closing_lines import closing_lines
 from imagepipe.config.dataset_files import refuse_own_folder
 from imagepipe.config.download_tool import missing_download_tool
-from imagepipe.config.last_words import last_words
 from imagepipe.config.published import describe_earlier, is_made_from
 from imagepipe.config.summary import summary
 
@@ -79,11 +79,10 @@ def print_summary():
     print(*summary_lines(seconds), sep="\n", file=sys.stderr)
 
 
-def print_last_words():
+def print_closing_lines():
     # Otherwise they come when Snakemake has said all that it has to.
     if not LINES_ARE_OURS:
         logs = Path(f"{PREFIX}{LOGS}").rglob("*.log")
         since = START_FILE.stat().st_mtime if START_FILE.is_file() else 0
-        words = last_words(logs, since)
-        for line in [*earlier_submission(), *words]:
+        for line in [*earlier_submission(), *closing_lines(logs, since)]:
             print(line, file=sys.stderr)

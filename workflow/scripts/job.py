@@ -15,7 +15,7 @@ from tqdm import tqdm
 # The library beside this file, and not one that is installed, which may be of another version.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from imagepipe.config.last_words import LEFT_TO_PARENT, closing_line
+from imagepipe.config.closing_lines import LEFT_TO_PARENT, closing_line
 from imagepipe.errors import Stopped, UserError
 
 # A script imports this module first. Until it calls `run`, Ctrl-C ends the process at once: how far

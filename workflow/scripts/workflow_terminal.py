@@ -18,7 +18,7 @@ from typing import Any, TextIO
 from snakemake.settings.enums import Quietness
 from snakemake_interface_logger_plugins.common import LogEvent
 
-from imagepipe.config.last_words import LEFT_TO_PARENT, last_words
+from imagepipe.config.closing_lines import LEFT_TO_PARENT, closing_lines
 from imagepipe.config.summary import openable
 from rerun_reasons import reason_in_short
 
@@ -54,14 +54,14 @@ CARRIES_ON = "the same command carries on from there"
 
 
 def install(
-    workflow: Any, summary: Callable[[], list[str]], before_last_words: Callable[[], list[str]]
+    workflow: Any, summary: Callable[[], list[str]], before_closing_lines: Callable[[], list[str]]
 ) -> bool:
     """Take the place of Snakemake's own lines, unless the user wants them; say if that was done.
 
-    `summary` gives the lines that follow where there is nothing to do, and `before_last_words`
+    `summary` gives the lines that follow where there is nothing to do, and `before_closing_lines`
     those ahead of what ended a run.
     """
-    # A job on another machine may have inherited it, and shows its last words all the same.
+    # A job on another machine may have inherited it, and shows its closing lines all the same.
     os.environ.pop(LEFT_TO_PARENT, None)
     manager = workflow.logger_manager
     settings = manager.settings
@@ -79,7 +79,7 @@ def install(
     ):
         return False
     manager.logger.removeHandler(own)
-    manager.logger.addHandler(Lines(workflow, own, summary, before_last_words))
+    manager.logger.addHandler(Lines(workflow, own, summary, before_closing_lines))
     # Of an object storage, this process may not have the logs.
     if not workflow.storage_settings.default_storage_prefix:
         os.environ[LEFT_TO_PARENT] = "1"
@@ -100,13 +100,13 @@ class Lines(logging.StreamHandler[TextIO]):
         workflow: Any,
         own: logging.StreamHandler[TextIO],
         summary: Callable[[], list[str]],
-        before_last_words: Callable[[], list[str]],
+        before_closing_lines: Callable[[], list[str]],
     ) -> None:
         super().__init__(own.stream)
         self.workflow = workflow
         self.own = own
         self.summary = summary
-        self.before_last_words = before_last_words
+        self.before_closing_lines = before_closing_lines
         self.quiet = workflow.logger_manager.settings.quiet or ()
         # The stages to run, once Snakemake has counted them, and the numbers of those begun.
         self.stages = 0
@@ -182,13 +182,13 @@ class Lines(logging.StreamHandler[TextIO]):
             yield from self.summary()
 
     def error(self, record: logging.LogRecord) -> Iterator[str]:
-        """Keep how a job's command ended, end the run with its last words, or show the error."""
+        """Keep how a job's command ended, end the run with its closing lines, or show the error."""
         text = record.getMessage().strip("\n")
         if "CalledProcessError" in text and (end := end_of_command(text)):
             self.ends[threading.get_ident()] = end
         elif "At least one job did not complete successfully" in text:
-            yield from self.before_last_words()
-            yield from self.last_words() or [text]
+            yield from self.before_closing_lines()
+            yield from self.closing_lines() or [text]
         elif record.__dict__.get("exception") == "LockException":
             yield (
                 "error: this folder is locked: another snakemake works in it, or was killed in "
@@ -202,7 +202,9 @@ class Lines(logging.StreamHandler[TextIO]):
         number = jobs[0]["jobid"]
         end = self.ends.pop(threading.get_ident(), None)
         words = [
-            (job["rule_name"], line) for job in jobs for line in last_words(self.logs(job["jobid"]))
+            (job["rule_name"], line)
+            for job in jobs
+            for line in closing_lines(self.logs(job["jobid"]))
         ]
         if words:
             self.failures[number] = [line for _, line in words]
@@ -228,7 +230,7 @@ class Lines(logging.StreamHandler[TextIO]):
             log = openable(Path(log), called_from(self.workflow))
         return f"error: {rule} {end}; see {log}"
 
-    def last_words(self) -> list[str]:
+    def closing_lines(self) -> list[str]:
         """Return what to say in the end: of each failure once, or else by what it was stopped."""
         words = dict.fromkeys(line for lines in self.failures.values() for line in lines)
         if not words and self.stopped_by is not None:

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 import torch
-from imagepipe.models.create import create_model
 
 from builders import WORKFLOW, refused
 from imagepipe.config import recipe_checks
 from imagepipe.config.configuration import load_configuration
 from imagepipe.config.options import sections
 from imagepipe.config.recipe import Airbench, Model, Recipe
+from imagepipe.models.create import create_model
 
 
 def load(override: dict[str, Any], recipe: str = "d2l-plain", **settings: Any) -> None:

@@ -18,9 +18,9 @@ WITHOUT_EFFECT_ON_RESULTS = frozenset(
     for name in (
         "checks.leakage",
         "config.architectures",
+        "config.closing_lines",
         "config.dataset",
         "config.hints",
-        "config.last_words",
         "config.options",
         "config.recipe",
         "config.recipe_checks",

@@ -5,7 +5,7 @@ from pathlib import Path
 
 # Where this environment variable is set, a job leaves its closing line to the process that runs all
 # jobs, which shows it as the very last line.
-LEFT_TO_PARENT = "IMAGEPIPE_LAST_WORDS_LEFT_TO_PARENT"
+LEFT_TO_PARENT = "IMAGEPIPE_CLOSING_LINES_LEFT_TO_PARENT"
 
 BEGINNINGS = ("error: ", "stopped by ")
 
@@ -18,7 +18,7 @@ def closing_line(log: Path) -> str | None:
     return lines[-1] if lines and lines[-1].startswith(BEGINNINGS) else None
 
 
-def last_words(logs: Iterable[Path], since: float = 0) -> list[str]:
+def closing_lines(logs: Iterable[Path], since: float = 0) -> list[str]:
     """Return the closing lines of the logs that were written after `since` (seconds, Unix time)."""
     recent = (log for log in sorted(logs) if log.is_file() and log.stat().st_mtime >= since)
     return [line for log in recent if (line := closing_line(log)) is not None]
