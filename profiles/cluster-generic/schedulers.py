@@ -48,7 +48,7 @@ class Scheduler:
 def submit_to_pbs(request: Request) -> list[str]:
     gpus = f":ngpus={request.gpus}" if request.gpus else ""
     chunk = f"select=1:ncpus={request.threads}:mem={request.mem_mb}mb{gpus}"
-    # At the time limit, PBS sends SIGTERM and waits for the queue's kill_delay before it kills a job.
+    # At the time limit, PBS sends SIGTERM, waits for the queue's kill_delay, and kills the job.
     walltime = f"walltime={request.minutes // 60:02}:{request.minutes % 60:02}:00"
     name = ("-N", request.name, "-j", "oe", "-o", str(request.log))
     return ["qsub", *name, "-l", chunk, "-l", walltime]
@@ -118,7 +118,7 @@ SCHEDULERS = {
 
 
 def scheduler_here() -> Scheduler:
-    """Return the first scheduler whose command is installed; exit with one line if there is none."""
+    """Return the first scheduler whose command is installed; exit if there is none."""
     for command, scheduler in SCHEDULERS.items():
         if shutil.which(command):
             return scheduler
