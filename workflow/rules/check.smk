@@ -26,7 +26,7 @@ rule compare:
         options=options(),
         code=code("compare.py"),
     message:
-        "Find images that are the same"
+        "Find duplicate images"
     script:
         "../scripts/compare.py"
 
@@ -65,6 +65,6 @@ rule check_data:
         options=options(**select(DATASET, "mean", "std")),
         code=code("check_data.py"),
     message:
-        "Look at the data"
+        "Check the data"
     script:
         "../scripts/check_data.py"

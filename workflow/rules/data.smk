@@ -104,7 +104,7 @@ rule tables:
         options=options(tables=TABLE_NAMES, contents=CONTENTS),
         code=code("tables.py"),
     message:
-        "Take the tables from the files"
+        "Copy the tables"
     script:
         "../scripts/tables.py"
 
@@ -127,7 +127,7 @@ if TRUE_LABELS:
             options=options(tables=TRUE_LABELS, contents=CONTENTS),
             code=code("tables.py"),
         message:
-            "Take the true labels from the files"
+            "Copy the true labels"
         script:
             "../scripts/tables.py"
 

@@ -84,7 +84,7 @@ def run(main: Callable[[Any], None], snakemake: Any) -> None:
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
     except Exception:
-        logger.exception("this is a mistake in the workflow, not yours; please report it:")
+        logger.exception("this is a bug in the workflow; please report it:")
     else:
         return
     sys.exit(1)

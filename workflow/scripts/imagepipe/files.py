@@ -126,7 +126,7 @@ def check_room(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(existing).free
     if needed > free:
         raise UserError(
-            f"{folder}: the images take {needed / 1e9:,.2f} GB, and the disk has room for "
+            f"{folder}: the images take {needed / 1e9:,.2f} GB, but the disk has room for "
             f"{free / 1e9:,.2f} GB; make room, or set --directory to another disk"
         )
 

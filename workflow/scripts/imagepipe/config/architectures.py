@@ -45,7 +45,7 @@ def known_architectures(library: str) -> frozenset[str]:
 
 def not_installed(library: str) -> str:
     """Return the message for a library that is not installed."""
-    return f"{library} is not installed; install it by `pip install {library}`"
+    return f"{library} is not installed; install it with `pip install {library}`"
 
 
 def unknown_architecture(library: str, architecture: str, known: Iterable[str]) -> str:

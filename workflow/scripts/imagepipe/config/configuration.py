@@ -128,7 +128,7 @@ def canonical_json(options: object) -> str:
     def plain(value: object) -> Any:
         if isinstance(value, BaseModel):
             return value.model_dump()
-        raise TypeError(f"{value!r} is no option")
+        raise TypeError(f"{value!r} is not an option")
 
     return json.dumps(
         options, default=plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False

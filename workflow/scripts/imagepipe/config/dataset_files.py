@@ -59,6 +59,6 @@ def refuse_own_folder(raw_dir: Path, source: Source, folders: Sequence[Path]) ->
         for folder in folders:
             if path.resolve().is_relative_to(folder.resolve()):
                 raise UserError(
-                    f"raw_dir: {path} lies in {folder}, where the workflow puts its own files; "
+                    f"raw_dir: {path} is in {folder}, where the workflow puts its own files; "
                     "move yours to another folder"
                 )

@@ -10,6 +10,6 @@ def missing_download_tool(source: Source, raw_dir: object) -> str | None:
     if raw_dir is not None or source.source != "kaggle" or find_spec("kagglehub"):
         return None
     return (
-        "kagglehub is not installed; call `pip install kagglehub` (this project's extra `kaggle`), "
+        "kagglehub is not installed; run `pip install kagglehub` (this project's extra `kaggle`), "
         f"or get {source.bundle or source.competition} yourself and set raw_dir to its folder"
     )

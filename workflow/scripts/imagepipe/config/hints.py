@@ -117,7 +117,7 @@ def network_as_recipe(name: str) -> str | None:
         if name in known_architectures(library):
             override = f"{{model: {{name: {library}, architecture: {name}}}}}"
             return (
-                f"{name!r} is no recipe but a network of {library}; take it by "
+                f"{name!r} is not a recipe but a network of {library}; use it with "
                 f"--config recipe=d2l override='{override}'"
             )
     return None
@@ -139,5 +139,5 @@ def unusable_raw_dir(name: str) -> str | None:
     if path.is_file():
         return f"{name!r} is a file; give its folder: raw_dir={shlex.quote(str(path.parent))}"
     if "{" in name or "}" in name:
-        return f"{name!r} has a brace, which Snakemake takes for a wildcard; rename the folder"
+        return f"{name!r} has a brace, which Snakemake reads as a wildcard; rename the folder"
     return None

@@ -254,6 +254,7 @@ def unknown_key(root: type[Options], place: Place, value: object) -> str:
     owners = [one.model_fields["name"].default for one in place.others if key in one.model_fields]
     if owners:
         name = section.model_fields["name"].default
-        return f"the key {key!r} does not apply to {name}; only {' and '.join(owners)} has it"
+        have = "has" if len(owners) == 1 else "have"
+        return f"the key {key!r} does not apply to {name}; only {' and '.join(owners)} {have} it"
     keys = tuple(str(one) for one in place.keys[:-1] if isinstance(one, str))
     return hints.unknown_key(list(key_paths(root)), keys, key, value, list(section.model_fields))

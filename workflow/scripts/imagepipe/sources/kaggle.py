@@ -55,7 +55,7 @@ def bundle_url(competition: str, retries: RetryPolicy) -> str:
         from kagglesdk.competitions.types.competition_api_service import ApiDownloadDataFilesRequest
     except ImportError as error:
         problem = f"kagglehub cannot be imported ({error})"
-        raise refusal(competition, problem, "call `pip install kagglehub`") from None
+        raise refusal(competition, problem, "run `pip install kagglehub`") from None
 
     class WithTimeout(HTTPAdapter):
         """Requests that do not wait forever, as those of kagglesdk do."""
