@@ -4,7 +4,7 @@
 include: "workflow/Snakefile"
 
 
-# Here, as Snakemake does not take its default target from a file that is included.
+# Defined here, because Snakemake takes no default target from an included file.
 rule all:
     default_target: True
     input:

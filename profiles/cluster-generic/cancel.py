@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""End the jobs whose numbers are given."""
+"""Cancel the jobs with the given numbers."""
 
 import subprocess
 import sys

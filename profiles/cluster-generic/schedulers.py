@@ -1,7 +1,7 @@
-"""PBS, LSF and Grid Engine: how a job is submitted, asked for and ended there.
+"""PBS, LSF and Grid Engine: the commands that submit, query and cancel jobs.
 
-What the commands take and print is from the manuals: the reference guides of OpenPBS and of IBM
-Spectrum LSF, and Grid Engine's man pages qsub(1), qstat(1), qacct(1) and queue_conf(5).
+Arguments and output formats are from the manuals: the reference guides of OpenPBS and IBM Spectrum
+LSF, and Grid Engine's man pages qsub(1), qstat(1), qacct(1) and queue_conf(5).
 """
 
 import re
@@ -19,7 +19,7 @@ UNKNOWN_TO_PBS = 15001 % 256
 
 @dataclass(frozen=True)
 class Request:
-    """What a job asks for: threads, memory in MB, time in minutes and GPUs, on one node."""
+    """A job's request: threads, memory in MB, time in minutes and GPUs, on one node."""
 
     name: str
     threads: int
@@ -33,9 +33,9 @@ class Request:
 class Scheduler:
     """The commands of one scheduler.
 
-    `submit` makes the command, less the script's path, `read_number` finds the job's number in what
-    it prints, and `status` returns "running", "success" or "failed" for a number. `submit_options`
-    are what a site wants besides, such as a queue or an account.
+    `submit` returns the command without the script's path, the pattern `read_number` finds the
+    job's number in its output, and `status` returns "running", "success" or "failed" for a number.
+    `submit_options` are a site's own options, such as a queue or an account.
     """
 
     submit: Callable[[Request], list[str]]
@@ -48,17 +48,16 @@ class Scheduler:
 def submit_to_pbs(request: Request) -> list[str]:
     gpus = f":ngpus={request.gpus}" if request.gpus else ""
     chunk = f"select=1:ncpus={request.threads}:mem={request.mem_mb}mb{gpus}"
-    # Before it ends a job for its time, PBS sends SIGTERM, and waits for the queue's kill_delay.
+    # At the time limit, PBS sends SIGTERM, waits for the queue's kill_delay, and kills the job.
     walltime = f"walltime={request.minutes // 60:02}:{request.minutes % 60:02}:00"
     name = ("-N", request.name, "-j", "oe", "-o", str(request.log))
     return ["qsub", *name, "-l", chunk, "-l", walltime]
 
 
 def status_in_pbs(number: str) -> str:
-    """By `qstat -x`, which knows finished jobs, too, where the server keeps a history of them.
+    """Ask `qstat -x`, which includes finished jobs if the server keeps their history.
 
-    Where it does not, one that has left the queue may have failed. Snakemake then looks whether its
-    outputs are there.
+    Otherwise a job that has left the queue counts as a success, and Snakemake checks its outputs.
     """
     done = subprocess.run(["qstat", "-x", "-f", number], stdout=subprocess.PIPE, text=True)
     if done.returncode == UNKNOWN_TO_PBS:
@@ -86,9 +85,9 @@ def submit_to_grid_engine(request: Request) -> list[str]:
     seconds = 60 * request.minutes
     resources = [
         f"h_rt={seconds}",
-        # When this is over, the job gets SIGUSR1.
+        # At this limit, the job gets SIGUSR1.
         f"s_rt={max(seconds - SECONDS_OF_WARNING, seconds // 2)}",
-        # Memory is counted for each slot.
+        # Memory is per slot.
         f"h_vmem={-(-request.mem_mb // request.threads)}M",
     ]
     if request.gpus:
@@ -100,11 +99,11 @@ def submit_to_grid_engine(request: Request) -> list[str]:
 
 
 def status_in_grid_engine(number: str) -> str:
-    """By `qstat`, and when that knows the job no more, by `qacct`."""
+    """Ask `qstat` or, if it no longer knows the job, `qacct`."""
     if subprocess.run(["qstat", "-j", number], capture_output=True).returncode == 0:
         return "running"
     text = output_of("qacct", "-j", number)
-    # It is written a few seconds after the end.
+    # The record appears a few seconds after the job's end.
     if not text:
         return "running"
     ended_well = value("failed", text) == "0" and value("exit_status", text) == "0"
@@ -119,7 +118,7 @@ SCHEDULERS = {
 
 
 def scheduler_here() -> Scheduler:
-    """Return the first scheduler whose command is here; end with one line if there is none."""
+    """Return the first scheduler whose command is installed; exit if there is none."""
     for command, scheduler in SCHEDULERS.items():
         if shutil.which(command):
             return scheduler
@@ -131,6 +130,6 @@ def output_of(*command: str) -> str:
 
 
 def value(name: str, text: str) -> str | None:
-    """Return the first word after a name, with or without an equals sign, in a line of its own."""
+    """Return the first word after a name (and an equals sign, if any) at the start of a line."""
     found = re.search(rf"^\s*{name}\s*=?\s+(\S+)", text, flags=re.MULTILINE)
     return found[1] if found else None

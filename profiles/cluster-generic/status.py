@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Print "running", "success" or "failed" for the number of a job."""
+"""Print "running", "success" or "failed" for a job number."""
 
 import sys
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Submit a script of Snakemake's to the scheduler that is here, and print the job's number."""
+"""Submit a Snakemake job script to the local scheduler, and print the job's number."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from schedulers import Request, scheduler_here
 
 
 def request_of(script: str) -> Request:
-    """Read what a job asks for from the line that Snakemake writes into its script."""
+    """Parse a job's request from the properties line in its script."""
     properties = json.loads(re.findall(r"^# properties = (.*)$", script, flags=re.MULTILINE)[0])
     resources = properties["resources"]
     name = properties.get("rule") or properties["groupid"]

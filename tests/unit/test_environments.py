@@ -58,7 +58,7 @@ def test_a_conda_environment_has_what_its_scripts_import() -> None:
     for script, environment in environment_of.items():
         files = [scripts / script, scripts / "job.py"]
         modules = modules_of(scripts / script, scripts / "imagepipe")
-        shown = {"imagepipe.errors", "imagepipe.config.last_words"}
+        shown = {"imagepipe.errors", "imagepipe.config.closing_lines"}
         files += [file_of(module, scripts / "imagepipe") for module in modules | shown]
         names = {name for path in files for name in imported_packages(path)}
         packages = names - set(sys.stdlib_module_names) - {"imagepipe", "job"}

@@ -119,7 +119,7 @@ def test_a_users_mistake_is_the_last_line_after_whose_the_submission_is(
     assert "submission.csv is from before this call" in lines_of(result)
     # It is not told of where no submission was asked for.
     assert lines_of(project.run("labels", config=config))[-2].startswith("[labels]")
-    # Snakemake's own lines are there for those who want them, and the last words, too.
+    # Snakemake's own lines are there for those who want them, and the closing lines, too.
     result = project.run("labels", "--verbose", config=config)
     assert "Error in rule labels" in result.output
     assert f"[labels] {error}" in result.output

@@ -1,9 +1,9 @@
-# A look at the data before training.
+# Checks of the data before training.
 
 
-# A training refuses images of the test set by this file, not by the report, so that a report in
-# other words trains nothing again. The report as an `ancient` input would not do: where the rule of
-# such an input has to run, Snakemake 9 overlooks what follows it, even if it is stale or missing.
+# Trainings read this file, not the report, to refuse images of the test set: a change of the
+# report's wording then retrains nothing. Making the report an `ancient` input would not work: if
+# the rule of such an input must run, Snakemake 9 skips its dependents, even stale or missing ones.
 rule compare:
     input:
         labelled=rules.pack.output.labelled,
@@ -26,7 +26,7 @@ rule compare:
         options=options(),
         code=code("compare.py"),
     message:
-        "Find images that are the same"
+        "Find duplicate images"
     script:
         "../scripts/compare.py"
 
@@ -45,7 +45,7 @@ rule check_data:
     output:
         report_json=f"{DATA}/report.json",
         report_md=f"{DATA}/report.md",
-        # A page that `snakemake --report` shows; the other two it would only offer for download.
+        # `snakemake --report` shows this page; it would only offer the other two for download.
         report_html=report(
             f"{DATA}/report.html",
             category="Data",
@@ -55,9 +55,9 @@ rule check_data:
         f"{LOGS}/check_data.log",
     benchmark:
         f"{LOGS}/check_data.benchmark.tsv"
-    # Ahead of the trainings: it is there to be read when they refuse the data.
+    # Before the trainings, so that the report exists when they refuse the data.
     priority: 2
-    # It reads the arrays once, and waits for the split, which is drawn where Snakemake runs.
+    # Local: it reads the arrays only once, and its input `split` is drawn locally, too.
     localrule: True
     conda:
         "../../envs/data.yaml"
@@ -65,6 +65,6 @@ rule check_data:
         options=options(**select(DATASET, "mean", "std")),
         code=code("check_data.py"),
     message:
-        "Look at the data"
+        "Check the data"
     script:
         "../scripts/check_data.py"

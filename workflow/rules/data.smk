@@ -5,7 +5,7 @@ from imagepipe.config.dataset_files import sources_in, state_of_images, table_na
 
 RAW_DIR = Path(config["raw_dir"]).expanduser() if config["raw_dir"] else None
 SOURCES = sources_in(RAW_DIR, DATASET) if RAW_DIR else []
-# The true labels are kept apart: only `score` reads them.
+# The true labels stay separate: only `score` reads them.
 TABLE_NAMES = table_names(DATASET)
 TRUE_LABELS = {
     key: TABLE_NAMES.pop(key) for key in ["true_labels"] if key in TABLE_NAMES
@@ -13,14 +13,14 @@ TRUE_LABELS = {
 TABLES = {table: f"{DATA}/extracted/{name}" for table, name in TABLE_NAMES.items()}
 
 
-# On a cluster, `fetch` runs where there is a network, and so do the stages that read tables. Those
-# that unpack and decode are one job, the group "data", in which each waits for the one before:
-# Snakemake would ask for the cores and the memory of all that could go side by side.
+# On a cluster, `fetch` and the stages that read tables run locally, where there is a network. The
+# stages that unpack and decode are one job, the group "data", and form a chain, because Snakemake
+# requests the sum of cores and memory of all stages in a group that could run in parallel.
 
 
 rule fetch:
     input:
-        # The user's own files, wherever those of the workflow are kept.
+        # The user's own files are on this machine, even if the workflow's are in object storage.
         [local(str(path)) for path in SOURCES],
     output:
         files=[f"{DATA}/raw/{file.name}" for file in DATASET.files],
@@ -31,7 +31,7 @@ rule fetch:
     conda:
         "../../envs/data.yaml"
     params:
-        # A function: in a text, Snakemake would look for wildcards.
+        # A function, because Snakemake would look for wildcards in a string.
         options=lambda wildcards: options(
             raw_dir=str(RAW_DIR) if RAW_DIR else None,
             images=(
@@ -48,12 +48,12 @@ rule fetch:
         "../scripts/fetch.py"
 
 
-# What in a dataset file says where images and tables are in its files.
+# The options that locate images and tables in the files of a dataset.
 CONTENTS = select(
     DATASET, "source", "archive_format", "train_folder", "test_folder"
 ) | {"files": [{"name": file.name} for file in DATASET.files]}
 if DATASET.archive_format == "cifar_python":
-    # The rows of the Toronto archive do not tell; image files do.
+    # Unlike image files, the rows of the Toronto archive do not carry their size.
     CONTENTS["image_size"] = DATASET.image_size
 IMAGE_CONTENTS = CONTENTS | select(DATASET, "image_extension")
 
@@ -104,15 +104,14 @@ rule tables:
         options=options(tables=TABLE_NAMES, contents=CONTENTS),
         code=code("tables.py"),
     message:
-        "Take the tables from the files"
+        "Copy the tables"
     script:
         "../scripts/tables.py"
 
 
 if TRUE_LABELS:
 
-    # A rule of its own: when the labels become known, or another file has them, only the score is
-    # new.
+    # Separate from `tables`, so that new true labels rerun only the score.
     rule true_labels:
         input:
             files=rules.fetch.output.files,
@@ -128,7 +127,7 @@ if TRUE_LABELS:
             options=options(tables=TRUE_LABELS, contents=CONTENTS),
             code=code("tables.py"),
         message:
-            "Take the true labels from the files"
+            "Copy the true labels"
         script:
             "../scripts/tables.py"
 

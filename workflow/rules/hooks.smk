@@ -1,15 +1,15 @@
-# What happens before the first job and after the last.
+# Actions before the first job and after the last.
 
 import shutil
 from datetime import datetime
 
+from imagepipe.config.closing_lines import closing_lines
 from imagepipe.config.dataset_files import refuse_own_folder
 from imagepipe.config.download_tool import missing_download_tool
-from imagepipe.config.last_words import last_words
 from imagepipe.config.published import describe_earlier, is_made_from
 from imagepipe.config.summary import summary
 
-# All that the rules need is imported (see library.smk).
+# The rules have imported everything they need (see library.smk).
 sys.path.remove(str(SCRIPTS))
 
 if RAW_DIR:
@@ -25,7 +25,7 @@ RECORD = Path(f"{PREFIX}results/submission.json")
 
 
 def forget_forced_checkpoints():
-    """Remove the checkpoints of trainings that the user forces, so that they start anew."""
+    """Remove the checkpoints of trainings that the user forces, so that they start over."""
     settings = workflow.dag_settings
     forced = set(settings.forcerun)
     if settings.forcetargets:
@@ -39,9 +39,9 @@ def forget_forced_checkpoints():
 
 
 def refuse_without_download_tool():
-    """End the call where `fetch` would fail for want of a package, before any job runs."""
+    """End the call, before any job runs, if `fetch` would fail for lack of a package."""
     if workflow.deployment_settings.deployment_method:
-        return  # then the jobs have an environment of their own
+        return  # the jobs have their own environment
     if any(
         job.rule.name == rules.fetch.rule.name for job in workflow.dag.needrun_jobs()
     ):
@@ -51,7 +51,7 @@ def refuse_without_download_tool():
 
 
 def summary_lines(seconds=None):
-    """The summary of the results; `seconds` is how long this call took to make them."""
+    """Return the summary of the results; `seconds` is the duration of this call."""
     results = Path(f"{PREFIX}{RESULTS}")
     folders = [results / RUN / f"seed{seed}" for seed in SEEDS]
     lines = summary(
@@ -64,7 +64,7 @@ def summary_lines(seconds=None):
 
 
 def earlier_submission():
-    """A line about the submission at the top, if another call has left it there."""
+    """Return a line about the submission at the top if an earlier call left it there."""
     if workflow.storage_settings.default_storage_prefix or not TOP.is_file():
         return []
     if not any(job.rule.name == rules.publish.rule.name for job in workflow.dag.jobs):
@@ -79,11 +79,10 @@ def print_summary():
     print(*summary_lines(seconds), sep="\n", file=sys.stderr)
 
 
-def print_last_words():
-    # Otherwise they come when Snakemake has said all that it has to.
+def print_closing_lines():
+    # Otherwise workflow_terminal.py prints them, after all of Snakemake's messages.
     if not LINES_ARE_OURS:
         logs = Path(f"{PREFIX}{LOGS}").rglob("*.log")
         since = START_FILE.stat().st_mtime if START_FILE.is_file() else 0
-        words = last_words(logs, since)
-        for line in [*earlier_submission(), *words]:
+        for line in [*earlier_submission(), *closing_lines(logs, since)]:
             print(line, file=sys.stderr)

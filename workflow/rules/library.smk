@@ -1,5 +1,5 @@
-# Where the library is, and what the terminal shows. It comes first, as Snakemake tells of the
-# configuration, too.
+# Finds the library and sets up the terminal. Included first, because Snakemake already logs lines
+# when it reads the configuration.
 
 import io
 import os
@@ -9,15 +9,15 @@ from pathlib import Path
 
 
 def checkout(basedir):
-    """The folder of this workflow. One that Snakemake reads from git is unpacked first.
+    """Return the folder of this workflow. If Snakemake reads it from git, unpack it first.
 
-    Of files from git, Snakemake has one at a time: a script could not import what lies beside it.
+    Snakemake gets files from git one by one, so a script could not import its neighbors.
     """
     if isinstance(basedir, os.PathLike):
         return Path(basedir).parents[1]
     from git import Repo
 
-    # A repository on this machine, or the clone that Snakemake keeps of another.
+    # A repository on this machine, or Snakemake's clone of another.
     clone = getattr(basedir, "repo_path", None) or basedir.hosted_repo.repo_clone
     repository = Repo(clone)
     commit = repository.commit(basedir.ref).hexsha
@@ -41,8 +41,8 @@ def checkout(basedir):
 ROOT = checkout(workflow.current_basedir)
 RULES = ROOT / "workflow" / "rules"
 SCRIPTS = ROOT / "workflow" / "scripts"
-# This library, and not one that is installed or another module's, which may be of another version.
-# The path is taken away again in hooks.smk; in jobs, job.py does the same.
+# Use this library, not an installed one or another module's, which may have another version.
+# hooks.smk removes the path again. In jobs, job.py sets it.
 for name in list(sys.modules):
     if name.partition(".")[0] in ("imagepipe", "rerun_reasons", "workflow_terminal"):
         del sys.modules[name]
@@ -50,9 +50,9 @@ sys.path.insert(0, str(SCRIPTS))
 
 import workflow_terminal
 
-# Within another workflow, the terminal is that one's.
+# As a module, leave the terminal to the other workflow.
 IS_MODULE = not workflow.modifier.is_main_snakefile()
-# Lambdas, as the two functions are defined later, in hooks.smk.
+# Lambdas, because hooks.smk defines the two functions later.
 LINES_ARE_OURS = not IS_MODULE and workflow_terminal.install(
     workflow, lambda: summary_lines(), lambda: earlier_submission()
 )

@@ -1,7 +1,7 @@
-# From the final models to the submission, and to its score where the true labels are known.
+# From the final models to the submission, and its score if the true labels are known.
 
 
-# Of a recipe, what prediction takes from it; the rest comes with the model.
+# The recipe keys that prediction reads; the rest comes with the model.
 ARITHMETIC = ("precision", "tf32", "deterministic")
 
 

@@ -29,7 +29,7 @@ rule plots:
         "../scripts/plots.py"
 
 
-# The main call leaves all that the report shows, not the submission alone.
+# The main call makes everything in the report, not only the submission.
 rule publish:
     input:
         rules.score.output.score if DATASET.true_labels else [],
@@ -41,12 +41,12 @@ rule publish:
         ),
         rules.check_data.output,
         rules.runs.output,
-        # The book's folders, for whoever looks into them: no stage reads them.
+        # The book's folders are for people; no stage reads them.
         rules.reorganise.output.manifest if config["layout"] == "folders" else [],
         submission=rules.submission.output.submission,
     output:
         submission="submission.csv",
-        # Whose it is: other datasets and recipes put theirs in the same place.
+        # Its origin: all datasets and recipes put their submission in this place.
         record="results/submission.json",
     log:
         f"{LOGS}/publish.log",

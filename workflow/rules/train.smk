@@ -1,4 +1,4 @@
-# From the pixels to a model that is trained on every labelled image.
+# From the pixels to models trained on all labelled images.
 
 from imagepipe.config.runs import validated_runs
 
@@ -9,16 +9,16 @@ TRAINING_OPTIONS = {
 
 
 def training_resources(rule):
-    """What a training asks for: each of its GPUs, counted over all nodes, has a process."""
-    # Under the name that the rule has where this workflow is a module.
+    """Return the resources of a training. `gpu` counts all nodes; each GPU gets a process."""
+    # The name of the rule if this workflow is a module.
     name = workflow.modifier.modify_rulename(rule)
     asked = workflow.resource_settings.overwrite_resources.get(name, {})
     nodes = asked["nodes"] if "nodes" in asked else 1
     nodes = int(getattr(nodes, "value", nodes))
     resources = {**TRAINING_RESOURCES, "gpu": GPU * nodes, "nodes": nodes}
     if nodes > 1:
-        # For Snakemake's Slurm executor: one task on each node, whatever GPUs it has, which the
-        # script starts itself (by srun, as those of MPI do).
+        # For Snakemake's Slurm executor: one task per node, whatever its number of GPUs. As in MPI
+        # jobs, the script itself starts the tasks by srun.
         resources |= {"mpi": "srun", "tasks": nodes, "tasks_per_gpu": 0}
     return resources
 
@@ -40,7 +40,7 @@ rule train:
         f"{LOGS}/{{run}}/seed{{seed}}/train.log",
     benchmark:
         f"{LOGS}/{{run}}/seed{{seed}}/train.benchmark.tsv"
-    # Ahead of the training on all images: what is wrong with a recipe shows in its validation.
+    # Before the training on all images, because validation shows whether a recipe works.
     priority: 1
     conda:
         "../../envs/train.yaml"
@@ -50,7 +50,7 @@ rule train:
     params:
         options=lambda wildcards: options(seed=int(wildcards.seed), **TRAINING_OPTIONS),
         code=code("train.py"),
-        # Not an output: it must outlive a job that is killed, so that the next one carries on.
+        # Not an output, because Snakemake would delete it: the next job resumes from it.
         checkpoint=f"{PREFIX}{RESULTS}/{{run}}/seed{{seed}}/.checkpoint/train",
     message:
         "Train {wildcards.run}, seed {wildcards.seed}, and validate it"
@@ -74,7 +74,7 @@ rule runs:
     conda:
         "../../envs/data.yaml"
     params:
-        # Those of other calls are no inputs: this call is not to train them again.
+        # Runs of other calls are not inputs, so that this call does not retrain them.
         options=options(
             runs=sorted(
                 {

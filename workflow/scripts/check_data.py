@@ -1,4 +1,4 @@
-"""Rule `check_data`: a look at the data before training."""
+"""Rule `check_data`: the data report, before training."""
 
 import json
 from pathlib import Path

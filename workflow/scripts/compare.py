@@ -1,4 +1,4 @@
-"""Rule `compare`: all images compared with each other, to find those that are the same."""
+"""Rule `compare`: finds duplicate images."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Rule `extract`: the images in the archives, unpacked and listed, or only listed."""
+"""Rule `extract`: lists the images in the archives, and unpacks them with `layout: folders`."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Rule `fetch`: the dataset's files, generated, downloaded, or the user's own."""
+"""Rule `fetch`: generates or downloads the dataset's files, or links the user's own."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What every script of a rule does around its work: a log file, and errors in one line."""
+"""The frame of every rule's script: a log file, and errors in one line."""
 
 import errno
 import logging
@@ -12,14 +12,14 @@ from typing import Any
 
 from tqdm import tqdm
 
-# The library beside this file, and not one that is installed, which may be of another version.
+# The library beside this file, not an installed one, which may have another version.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from imagepipe.config.last_words import LEFT_TO_PARENT, closing_line
+from imagepipe.config.closing_lines import LEFT_TO_PARENT, closing_line
 from imagepipe.errors import Stopped, UserError
 
-# A script imports this module first. Until it calls `run`, Ctrl-C ends the process at once: how far
-# it has come in importing PyTorch, which takes a second, is no news for anybody.
+# A script imports this module first. Until it calls `run`, Ctrl-C ends the process at once, without
+# a traceback from the middle of importing PyTorch, which takes a second.
 if (
     hasattr(sys.modules["__main__"], "snakemake")
     and signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -28,7 +28,7 @@ if (
 
 
 class TerminalHandler(logging.Handler):
-    """Writes log lines to standard error without tearing a progress bar that is drawn there."""
+    """Writes log lines to standard error without breaking a progress bar there."""
 
     def __init__(self, rule: str) -> None:
         super().__init__()
@@ -44,13 +44,13 @@ class TerminalHandler(logging.Handler):
 
 
 def run(main: Callable[[Any], None], snakemake: Any) -> None:
-    """Call `main(snakemake)` with logging set up, and end the process if it fails.
+    """Set up logging and call `main(snakemake)`; end the process if it fails.
 
-    A `UserError`, and an error of the operating system such as a full disk, becomes one line that
-    begins with "error: ", on the terminal and at the end of the job's log. Any other exception is
-    our mistake, and is shown with its traceback. The exit code is then 1, and after a signal it is
-    128 and the signal's number, as a shell has it. Where the disk is full, the job's outputs are
-    removed before the line is written.
+    A `UserError`, or an error of the operating system such as a full disk, becomes one line that
+    starts with "error: ", on the terminal and at the end of the job's log. Any other exception is
+    our mistake and is shown with its traceback. The exit code is 1, or 128 plus the signal's number
+    after a signal, as in a shell. If the disk is full, the job's outputs are removed before the
+    line is written.
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -61,7 +61,7 @@ def run(main: Callable[[Any], None], snakemake: Any) -> None:
     to_file.setFormatter(logging.Formatter("%(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[to_file, terminal])
     logging.captureWarnings(True)
-    # Where the log's disk is full, too, the terminal has each line all the same.
+    # If the log's disk is also full, the terminal still shows each line.
     logging.raiseExceptions = False
     logger = logging.getLogger("job")
     try:
@@ -84,16 +84,16 @@ def run(main: Callable[[Any], None], snakemake: Any) -> None:
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
     except Exception:
-        logger.exception("this is a mistake in the workflow, not yours; please report it:")
+        logger.exception("this is a bug in the workflow; please report it:")
     else:
         return
     sys.exit(1)
 
 
 def say_last(line: str, log: Path, terminal: TerminalHandler) -> None:
-    """Log the closing line, and leave the terminal to Snakemake if that shows what the log has.
+    """Log the closing line. Print it only if Snakemake will not show it from the log.
 
-    A log on a full disk may have nothing of the line, or a part of it.
+    A log on a full disk may lack the line, or hold only part of it.
     """
     logging.getLogger().removeHandler(terminal)
     logging.getLogger("job").error("%s", line)
@@ -105,7 +105,7 @@ def say_last(line: str, log: Path, terminal: TerminalHandler) -> None:
 def remove_outputs(outputs: Iterable[str]) -> None:
     """Make room on a full disk for the last line of the log.
 
-    The outputs of a job that fails are removed anyway, but too late for that.
+    Snakemake removes a failed job's outputs too late for that.
     """
     for output in map(Path, outputs):
         if output.is_dir():

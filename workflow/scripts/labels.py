@@ -1,4 +1,4 @@
-"""Rule `labels`: the labels of the training images, checked, and the names of the classes."""
+"""Rule `labels`: checks the training labels and lists the classes."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Rule `pack`: every image decoded once, into one array of labelled and one of test images."""
+"""Rule `pack`: decodes every image once, into an array of labelled and one of test images."""
 
 import json
 from pathlib import Path

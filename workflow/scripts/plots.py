@@ -1,4 +1,4 @@
-"""Rule `plots`: the loss and the accuracies of a training over its epochs."""
+"""Rule `plots`: draws loss and accuracies of a training over its epochs."""
 
 import json
 from pathlib import Path

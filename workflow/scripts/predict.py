@@ -1,4 +1,4 @@
-"""Rule `predict`: the final model's logits of the test images."""
+"""Rule `predict`: computes the final model's logits of the test images."""
 
 import json
 from pathlib import Path

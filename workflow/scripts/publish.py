@@ -1,4 +1,4 @@
-"""Rule `publish`: the submission at the top of the working directory, and whose it is."""
+"""Rule `publish`: copies the submission to the top of the working directory, with its origin."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Rule `reorganise`: the book's folders of images, by split and label."""
+"""Rule `reorganise`: links the images into the book's folders, by split and label."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Why a job would run, in a few words: of Snakemake's own reason, what a user can act on."""
+"""Short reasons why a job would run: the parts of Snakemake's reason that a user can act on."""
 
 import ast
 import json
@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any
 
 CODE_HASH = re.compile("[0-9a-f]{16}")
-# A value that takes more room says less than that it has changed.
+# Longer values are not shown, only that they changed.
 LONGEST_VALUE = 40
 
 
 def reason_in_short(dag: Any, job: Any) -> str:
-    """Return the first that applies of what makes a job of Snakemake's `dag` run."""
+    """Return the first applicable reason for a job of Snakemake's `dag` to run."""
     reason = dag.reason(job)
     if reason.forced:
         return "forced"
-    # Snakemake's own reason is silent on it where another one has come before.
+    # Snakemake's own reason omits this if it found another first.
     change = dag.workflow.persistence.params_changed(job)
     if change:
         return params_change(change.only_old, change.only_new)
@@ -39,14 +39,14 @@ def reason_in_short(dag: Any, job: Any) -> str:
 
 
 def params_change(old: Iterable[str], new: Iterable[str]) -> str:
-    """Say which options differ between two sets of a rule's params, as Snakemake keeps them.
+    """Say which options differ between two sets of a rule's params, as Snakemake stores them.
 
-    Each is the `repr` of a value: of a rule's options as JSON, or of the hash of its code.
+    Each param is the `repr` of the rule's options as JSON, or of its code hash.
     """
     before, after = list(map(_value, old)), list(map(_value, new))
     old_options, new_options = _options(before), _options(after)
     changes: list[str] = []
-    # Outputs that were made at different times may have more than one set of old options.
+    # Outputs made at different times may have several sets of old options.
     if len(old_options) == len(new_options) == 1:
         changes += differences(old_options[0], new_options[0])
     elif old_options or new_options:
@@ -57,7 +57,7 @@ def params_change(old: Iterable[str], new: Iterable[str]) -> str:
 
 
 def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> Iterator[str]:
-    """Say of each option that differs, under its dotted name, what it was and what it is."""
+    """Yield a text for each option that differs: its dotted name, old value and new value."""
     for key in sorted(old.keys() | new.keys()):
         name = f"{prefix}{key}"
         before, after = old.get(key), new.get(key)
@@ -74,7 +74,7 @@ def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> I
 
 
 def some_of(files: Iterable[str]) -> str:
-    """Name the first of some files, and say how many others there are."""
+    """Name the first of some files and count the others."""
     first, *others = sorted(map(str, files))
     return f"{first} and {len(others)} more are" if others else f"{first} is"
 

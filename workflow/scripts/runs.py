@@ -1,4 +1,4 @@
-"""Rule `runs`: the table of all runs of the dataset that are there."""
+"""Rule `runs`: writes the table of all the dataset's runs on the disk."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Rule `score`: the submission's accuracy, where the true labels are known."""
+"""Rule `score`: computes the submission's accuracy, if the true labels are known."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""Rule `split`: which labelled images are for training and which for validation."""
+"""Rule `split`: divides the labelled images into training and validation images."""
 
 import json
 from pathlib import Path

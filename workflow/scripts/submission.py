@@ -1,4 +1,4 @@
-"""Rule `submission`: the averaged predictions in the form that the competition asks for."""
+"""Rule `submission`: writes the averaged predictions in the competition's format."""
 
 import json
 from pathlib import Path

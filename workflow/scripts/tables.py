@@ -1,4 +1,4 @@
-"""Rules `tables` and `true_labels`: CSV files from beside the archives, or from inside of one."""
+"""Rules `tables` and `true_labels`: copy CSV files from beside or inside the archives."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Rules `train`, on the images that are not held out, and `retrain`, on all labelled images."""
+"""Rules `train` (without the validation images) and `retrain` (on all labelled images)."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ from imagepipe.training.state import TrainingSpec
 
 
 def paths(files, *names):
-    """Return those of a job's files that the rule has, by name."""
+    """Return the paths of a job's files by name, without those that its rule lacks."""
     return {name: Path(files[name]) for name in names if files.get(name)}
 
 

@@ -1,6 +1,6 @@
-"""What a run shows on the terminal: a line for each stage as it starts, and what went wrong, last.
+"""The terminal output of a run: a line for each stage as it starts, and any errors last.
 
-Of Snakemake's own lines, those that say how it works are left to its log file, which has them all.
+Snakemake's lines about its own workings go only to its log file, which has all lines.
 """
 
 import logging
@@ -18,11 +18,11 @@ from typing import Any, TextIO
 from snakemake.settings.enums import Quietness
 from snakemake_interface_logger_plugins.common import LogEvent
 
-from imagepipe.config.last_words import LEFT_TO_PARENT, last_words
+from imagepipe.config.closing_lines import LEFT_TO_PARENT, closing_lines
 from imagepipe.config.summary import openable
 from rerun_reasons import reason_in_short
 
-# How lines begin that say nothing of the user's own run.
+# Prefixes of lines about Snakemake's own workings.
 SCAFFOLDING = (
     "Assuming unrestricted shared filesystem usage",
     "Building DAG of jobs",
@@ -43,25 +43,25 @@ SCAFFOLDING = (
 )
 HANDLER = "DefaultStreamHandler"
 NOTHING_TO_DO = "Nothing to be done"
-# What Snakemake says when it was asked to stop, and by which signal that was.
+# Snakemake's messages after a request to stop, and the signal behind each.
 ASKED_TO_STOP = {
     "Terminating processes on user request": signal.SIGINT,
     "Will exit after finishing currently running jobs": signal.SIGTERM,
 }
-# A shell's exit code is this and the signal's number, if it was a signal that ended a command.
+# A shell's exit code is this plus the signal's number if a signal ended the command.
 ENDED_BY_SIGNAL = 128
 CARRIES_ON = "the same command carries on from there"
 
 
 def install(
-    workflow: Any, summary: Callable[[], list[str]], before_last_words: Callable[[], list[str]]
+    workflow: Any, summary: Callable[[], list[str]], before_closing_lines: Callable[[], list[str]]
 ) -> bool:
-    """Take the place of Snakemake's own lines, unless the user wants them; say if that was done.
+    """Replace Snakemake's terminal output unless the user wants it; return whether this was done.
 
-    `summary` gives the lines that follow where there is nothing to do, and `before_last_words`
-    those ahead of what ended a run.
+    `summary` returns the lines to show if there is nothing to do, `before_closing_lines` those to
+    show before a failed run's closing lines.
     """
-    # A job on another machine may have inherited it, and shows its last words all the same.
+    # A job on another machine may have inherited this variable, but must print its closing line.
     os.environ.pop(LEFT_TO_PARENT, None)
     manager = workflow.logger_manager
     settings = manager.settings
@@ -79,49 +79,49 @@ def install(
     ):
         return False
     manager.logger.removeHandler(own)
-    manager.logger.addHandler(Lines(workflow, own, summary, before_last_words))
-    # Of an object storage, this process may not have the logs.
+    manager.logger.addHandler(Lines(workflow, own, summary, before_closing_lines))
+    # With object storage, this process may lack the logs.
     if not workflow.storage_settings.default_storage_prefix:
         os.environ[LEFT_TO_PARENT] = "1"
     return True
 
 
 def called_from(workflow: Any) -> Path:
-    """Return the folder in which the user stands, which --directory has left."""
-    # There is no public name for it. Without it, paths are those from the working directory.
+    """Return the folder from which the user called Snakemake, whatever --directory says."""
+    # There is no public name for it. Without it, paths are relative to the working directory.
     return Path(getattr(workflow, "_rundir", Path.cwd()))
 
 
 class Lines(logging.StreamHandler[TextIO]):
-    """Writes what a user wants to read of a run, in place of Snakemake's handler `own`."""
+    """Writes the lines that matter to a user, in place of Snakemake's handler `own`."""
 
     def __init__(
         self,
         workflow: Any,
         own: logging.StreamHandler[TextIO],
         summary: Callable[[], list[str]],
-        before_last_words: Callable[[], list[str]],
+        before_closing_lines: Callable[[], list[str]],
     ) -> None:
         super().__init__(own.stream)
         self.workflow = workflow
         self.own = own
         self.summary = summary
-        self.before_last_words = before_last_words
+        self.before_closing_lines = before_closing_lines
         self.quiet = workflow.logger_manager.settings.quiet or ()
-        # The stages to run, once Snakemake has counted them, and the numbers of those begun.
+        # The number of stages, once Snakemake has counted them, and by job, its own number.
         self.stages = 0
         self.begun: dict[int, int] = {}
         self.tables = 0
-        # By thread, how the command of a job ended, until the thread names the job.
+        # By thread: how a job's command ended, until the thread names the job.
         self.ends: dict[int, str] = {}
-        # By job, what to say of a failure in the end.
+        # By job: the lines about its failure to show at the end.
         self.failures: dict[int, list[str]] = {}
         self.stopped_by: signal.Signals | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
             lines = list(self.lines(record))
-            # A job may have drawn a part of a progress bar in the line where the cursor is.
+            # A job may have drawn a progress bar on the cursor's line.
             start = "\r\x1b[K" if lines and self.stream.isatty() else ""
             self.stream.write(start + "".join(f"{line}\n" for line in lines))
             self.flush()
@@ -129,7 +129,7 @@ class Lines(logging.StreamHandler[TextIO]):
             self.handleError(record)
 
     def lines(self, record: logging.LogRecord) -> Iterator[str]:
-        """Yield the lines to show for one of Snakemake's records."""
+        """Yield the lines to show for a log record of Snakemake."""
         event = getattr(record, "event", None)
         if event == LogEvent.JOB_INFO:
             yield from self.stage(record.__dict__)
@@ -140,16 +140,16 @@ class Lines(logging.StreamHandler[TextIO]):
         elif event == LogEvent.GROUP_ERROR:
             yield from self.failure(record, record.__dict__["job_error_info"])
         elif event == LogEvent.JOB_ERROR:
-            # What there is to say of the jobs of a group was said of the group.
+            # Jobs of a group are covered by the group's record.
             if not record.__dict__["indent"]:
                 yield from self.failure(record, [record.__dict__])
         elif event is None and getattr(record, "quietness", None) not in self.quiet:
             yield from self.message(record.getMessage().strip("\n"))
 
     def stage(self, job: dict[str, Any]) -> Iterator[str]:
-        """Say that a stage starts, or in a dry run why it would."""
+        """Announce the start of a stage or, in a dry run, the reason for it."""
         self.failures.pop(job["jobid"], None)
-        # The rule `all` has nothing to say.
+        # The rule `all` has no message.
         if not job["rule_msg"]:
             return
         number = self.begun.setdefault(job["jobid"], len(self.begun) + 1)
@@ -164,7 +164,7 @@ class Lines(logging.StreamHandler[TextIO]):
             yield f"{line}: {reason_in_short(self.workflow.dag, self.job(job['jobid']))}"
 
     def table(self, record: logging.LogRecord) -> Iterator[str]:
-        """Count the stages, and in a dry run, where Snakemake has it twice, show the last table."""
+        """Count the stages. In a dry run, where Snakemake logs the table twice, show the second."""
         counts = record.__dict__["stats"]
         self.stages = counts["total"] - counts.get("all", 0)
         self.tables += 1
@@ -172,7 +172,7 @@ class Lines(logging.StreamHandler[TextIO]):
             yield record.getMessage().strip("\n")
 
     def message(self, text: str) -> Iterator[str]:
-        """Show a line of Snakemake's or a plugin's that is none of the known ones."""
+        """Show a line of Snakemake or a plugin, unless it is scaffolding."""
         for beginning, number in ASKED_TO_STOP.items():
             if text.startswith(beginning):
                 self.stopped_by = number
@@ -182,13 +182,13 @@ class Lines(logging.StreamHandler[TextIO]):
             yield from self.summary()
 
     def error(self, record: logging.LogRecord) -> Iterator[str]:
-        """Keep how a job's command ended, end the run with its last words, or show the error."""
+        """Note how a job's command ended, or show the closing lines of the run, or the error."""
         text = record.getMessage().strip("\n")
         if "CalledProcessError" in text and (end := end_of_command(text)):
             self.ends[threading.get_ident()] = end
         elif "At least one job did not complete successfully" in text:
-            yield from self.before_last_words()
-            yield from self.last_words() or [text]
+            yield from self.before_closing_lines()
+            yield from self.closing_lines() or [text]
         elif record.__dict__.get("exception") == "LockException":
             yield (
                 "error: this folder is locked: another snakemake works in it, or was killed in "
@@ -198,11 +198,13 @@ class Lines(logging.StreamHandler[TextIO]):
             yield text
 
     def failure(self, record: logging.LogRecord, jobs: list[dict[str, Any]]) -> Iterator[str]:
-        """Note what to say of a job that failed, or of a group of them, when the run ends."""
+        """Note the closing lines of a failed job, or a failed group, for the end of the run."""
         number = jobs[0]["jobid"]
         end = self.ends.pop(threading.get_ident(), None)
         words = [
-            (job["rule_name"], line) for job in jobs for line in last_words(self.logs(job["jobid"]))
+            (job["rule_name"], line)
+            for job in jobs
+            for line in closing_lines(self.logs(job["jobid"]))
         ]
         if words:
             self.failures[number] = [line for _, line in words]
@@ -210,14 +212,14 @@ class Lines(logging.StreamHandler[TextIO]):
                 yield from (f"[{rule}] {line}" for rule, line in words)
             return
         if end is None:
-            # It was no command of this machine: what Snakemake knows may help.
+            # No command on this machine failed: Snakemake's own message may help.
             yield self.own.format(record)
         rules = ", ".join(sorted({job["rule_name"] for job in jobs}))
         (log, *_) = [log for job in jobs for log in job["log"]] or [""]
-        self.failures[number] = [self.without_words(rules, end or "failed", log)]
+        self.failures[number] = [self.without_closing_line(rules, end or "failed", log)]
 
-    def without_words(self, rule: str, end: str, log: str) -> str:
-        """Return the last line about a job that has left none itself."""
+    def without_closing_line(self, rule: str, end: str, log: str) -> str:
+        """Return the closing line of a job that has left none itself."""
         if end in (signal.SIGINT.name, signal.SIGTERM.name):
             return f"stopped by {end} in {rule}; {CARRIES_ON}"
         if end == signal.SIGKILL.name:
@@ -228,15 +230,15 @@ class Lines(logging.StreamHandler[TextIO]):
             log = openable(Path(log), called_from(self.workflow))
         return f"error: {rule} {end}; see {log}"
 
-    def last_words(self) -> list[str]:
-        """Return what to say in the end: of each failure once, or else by what it was stopped."""
+    def closing_lines(self) -> list[str]:
+        """Return the closing lines: those of all failures, without repeats, or a stop signal's."""
         words = dict.fromkeys(line for lines in self.failures.values() for line in lines)
         if not words and self.stopped_by is not None:
             return [f"stopped by {self.stopped_by.name}; {CARRIES_ON}"]
         return list(words)
 
     def is_last(self, number: int) -> bool:
-        """Say whether the run ends with the failure of a job."""
+        """Return whether the failure of this job ends the run."""
         job = self.job(number)
         return (
             len(self.workflow.scheduler.running) <= 1
@@ -245,7 +247,7 @@ class Lines(logging.StreamHandler[TextIO]):
         )
 
     def logs(self, number: int) -> list[Path]:
-        """Return the logs of a job, where they lie on this machine."""
+        """Return the paths of a job's logs."""
         return [Path(str(log)) for log in self.job(number).log]
 
     def job(self, number: int) -> Any:
@@ -253,7 +255,7 @@ class Lines(logging.StreamHandler[TextIO]):
 
 
 def end_of_command(text: str) -> str | None:
-    """Return how a command ended, of what Python says of it: a signal's name, or a few words."""
+    """Return how a command ended, from Python's message: a signal's name, or a few words."""
     if by_signal := re.search(r"died with <Signals\.(\w+)", text):
         return by_signal[1]
     if not (exit_code := re.search(r"returned non-zero exit status (\d+)", text)):
@@ -265,7 +267,7 @@ def end_of_command(text: str) -> str | None:
 
 
 def unlock_command(call: list[str]) -> str:
-    """Return the command that unlocks the folder of a call of snakemake."""
+    """Return the command that unlocks the folder of a snakemake call."""
     program, *arguments = call
     if Path(program).name == "__main__.py":
         start = [sys.executable, "-m", "snakemake"]

@@ -316,7 +316,7 @@ def test_network_in_place_of_a_recipe_is_answered_with_how_it_is_taken(
     pytest.importorskip(library)
     override = f"{{model: {{name: {library}, architecture: {name}}}}}"
     with refused(
-        f"config: recipe: {name!r} is no recipe but a network of {library}",
+        f"config: recipe: {name!r} is not a recipe but a network of {library}",
         f"--config recipe=d2l override='{override}'",
     ):
         load(recipe=name)

@@ -25,7 +25,7 @@ def test_a_missing_kagglehub_is_named_where_it_is_needed(
     message = missing_download_tool(source, raw_dir)
     assert (message is not None) == missing
     if message is not None:
-        assert message.startswith("kagglehub is not installed; call `pip install kagglehub`")
+        assert message.startswith("kagglehub is not installed; run `pip install kagglehub`")
         assert "cifar-10.zip" in message
     monkeypatch.setattr(download_tool, "find_spec", lambda name: name)
     assert missing_download_tool(source, raw_dir) is None

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 import torch
-from imagepipe.models.create import create_model
 
 from builders import WORKFLOW, refused
 from imagepipe.config import recipe_checks
 from imagepipe.config.configuration import load_configuration
 from imagepipe.config.options import sections
 from imagepipe.config.recipe import Airbench, Model, Recipe
+from imagepipe.models.create import create_model
 
 
 def load(override: dict[str, Any], recipe: str = "d2l-plain", **settings: Any) -> None:
@@ -165,7 +165,7 @@ def test_an_unknown_architecture_is_refused() -> None:
 
 def test_a_missing_library_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
-    with refused("override: model.name: timm is not installed; install it by `pip install timm`"):
+    with refused("override: model.name: timm is not installed; install it with `pip install timm`"):
         load(model_of("timm"))
     # Where PyTorch is missing, too, the jobs have an environment of their own.
     monkeypatch.setitem(sys.modules, "torch", None)

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from imagepipe.config.last_words import LEFT_TO_PARENT
+from imagepipe.config.closing_lines import LEFT_TO_PARENT
 from imagepipe.errors import Stopped, UserError
 from job import run
 from stages import no_logging_yet

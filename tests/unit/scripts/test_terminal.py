@@ -16,7 +16,7 @@ from snakemake.settings.enums import Quietness
 from snakemake_interface_logger_plugins.common import LogEvent
 
 import workflow_terminal as terminal
-from imagepipe.config.last_words import LEFT_TO_PARENT
+from imagepipe.config.closing_lines import LEFT_TO_PARENT
 
 SETTINGS: dict[str, Any] = {
     "verbose": False,
@@ -159,14 +159,14 @@ def test_what_is_not_known_is_shown(run: Run) -> None:
 @pytest.mark.parametrize(
     "line", ["error: a.csv: row 3: empty", "stopped by SIGINT after epoch 3 of 8; and so on"]
 )
-def test_a_jobs_last_words_are_the_last_line_and_are_there_once(run: Run, line: str) -> None:
+def test_a_jobs_closing_lines_are_the_last_line_and_are_there_once(run: Run, line: str) -> None:
     Path(run.log("train")).write_text(f"epoch 1\n{line}\n")
     run.begin(1, "train", "Train fast")
     assert run.fail(1, "train", "returned non-zero exit status 1") == []
     assert run.end() == ["of before", line]
 
 
-def test_last_words_are_shown_at_once_too_where_other_jobs_run_on(run: Run) -> None:
+def test_closing_lines_are_shown_at_once_too_where_other_jobs_run_on(run: Run) -> None:
     Path(run.log("plots")).write_text("error: no room\n")
     run.workflow.scheduler.running = {1, 2}
     status = "returned non-zero exit status 1"
@@ -201,7 +201,7 @@ KILLED = "error: train was ended by SIGKILL, as when the memory is full; see tra
         ),
     ],
 )
-def test_a_job_without_last_words_ends_in_a_line_that_names_its_log(
+def test_a_job_without_closing_lines_ends_in_a_line_that_names_its_log(
     run: Run, how: str, line: str
 ) -> None:
     Path(run.log("train")).write_text("Traceback\nKeyError: 'x'\n")
@@ -300,12 +300,14 @@ def test_snakemakes_own_lines_stay_where_the_user_wants_other_ones(
     assert LEFT_TO_PARENT not in os.environ
 
 
-def test_a_job_on_another_machine_shows_its_last_words_itself(tmp_path: Path) -> None:
+def test_a_job_on_another_machine_shows_its_closing_lines_itself(tmp_path: Path) -> None:
     assert not Run(tmp_path, {}, main_process=False).installed
     assert LEFT_TO_PARENT not in os.environ
 
 
-def test_jobs_whose_logs_are_in_a_storage_show_their_last_words_themselves(tmp_path: Path) -> None:
+def test_jobs_whose_logs_are_in_a_storage_show_their_closing_lines_themselves(
+    tmp_path: Path,
+) -> None:
     assert Run(tmp_path, {}, storage="s3://bucket").installed
     assert LEFT_TO_PARENT not in os.environ
     assert Run(tmp_path, {}).installed

@@ -16,12 +16,12 @@ import pytest
 from builders import refused, served
 from imagepipe.config.dataset import SourceFile
 from imagepipe.sources import downloading
-from imagepipe.sources.downloading import CHUNK_BYTES, GOOD_PROGRESS, Patience, download
+from imagepipe.sources.downloading import CHUNK_BYTES, GOOD_PROGRESS, RetryPolicy, download
 
 CONTENT = bytes(range(256)) * 1000
 OTHER = CONTENT[::-1]
 HALF = 100_000  # no multiple of what is read at once
-HASTY = Patience(tries=3, connect=5, read=5, pause=0.01, longest_pause=0.02)
+HASTY = RetryPolicy(tries=3, connect=5, read=5, pause=0.01, longest_pause=0.02)
 
 
 @dataclass(frozen=True)
@@ -296,7 +296,7 @@ def test_a_file_that_is_too_long_does_not_fill_the_disk(tmp_path: Path, server: 
     for number, answer in enumerate(answers, start=1):
         server.answers = [answer]
         with refused("nothing was kept", "1,234"):
-            download(file_at(server.url, bytes=1234), tmp_path, Patience(tries=2, read=0.5))
+            download(file_at(server.url, bytes=1234), tmp_path, RetryPolicy(tries=2, read=0.5))
         assert names_in(tmp_path) == []
         assert len(server.heard) == number
 
@@ -340,7 +340,7 @@ def test_it_waits_as_long_as_the_server_asks_for_within_bounds(
     pauses: list[float] = []
     monkeypatch.setattr(downloading.time, "sleep", pauses.append)
     server.answers = [Answer(status=429, headers={"Retry-After": asked} if asked else {})]
-    download(file_at(server.url), tmp_path, Patience(pause=2, longest_pause=60))
+    download(file_at(server.url), tmp_path, RetryPolicy(pause=2, longest_pause=60))
     assert pauses == [waited]
 
 
@@ -351,7 +351,7 @@ def test_each_pause_is_twice_as_long_and_the_tries_end(
     monkeypatch.setattr(downloading.time, "sleep", pauses.append)
     server.answers = 9 * [Answer(status=500)]
     with refused("500 Internal Server Error", "last of 5 tries", "call again later"):
-        download(file_at(server.url), tmp_path, Patience(longest_pause=6))
+        download(file_at(server.url), tmp_path, RetryPolicy(longest_pause=6))
     assert pauses == [1, 2, 4, 6]
 
 
@@ -375,7 +375,7 @@ def test_a_length_that_is_not_true_is_a_cut(tmp_path: Path, server: Server) -> N
 def test_good_progress_is_worth_further_tries(tmp_path: Path, server: Server) -> None:
     server.content = CONTENT * (4 * GOOD_PROGRESS // len(CONTENT) + 1)
     server.answers = 4 * [Answer(sent=GOOD_PROGRESS)]
-    path = download(file_at(server.url), tmp_path, Patience(tries=2, pause=0.01))
+    path = download(file_at(server.url), tmp_path, RetryPolicy(tries=2, pause=0.01))
     assert path.read_bytes() == server.content
     assert len(server.heard) == 5
 
@@ -385,7 +385,7 @@ def test_silence_is_not_waited_for_long(tmp_path: Path, server: Server, sent: in
     server.answers = [Answer(sent=sent, hang=True), Answer(sent=0, hang=True)]
     kept = sent - sent % CHUNK_BYTES
     with refused(f"nothing came for 0.2 s after {kept:,} of", "last of 2 tries"):
-        download(file_at(server.url), tmp_path, Patience(tries=2, read=0.2, pause=0.01))
+        download(file_at(server.url), tmp_path, RetryPolicy(tries=2, read=0.2, pause=0.01))
 
 
 def test_a_server_that_says_nothing_is_not_waited_for_long(
@@ -395,7 +395,7 @@ def test_a_server_that_says_nothing_is_not_waited_for_long(
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         url = f"http://127.0.0.1:{deaf.getsockname()[1]}/archive.zip"
         with refused(url, "no answer from 127.0.0.1", "within 0.2 s"):
-            download(file_at(url), tmp_path, Patience(tries=2, read=0.2, pause=0.01))
+            download(file_at(url), tmp_path, RetryPolicy(tries=2, read=0.2, pause=0.01))
 
 
 def test_a_refused_connection_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from filelock import FileLock
 from builders import dataset_options, make_competition, refused, served, write_archive
 from imagepipe.config.dataset import Source
 from imagepipe.sources import fetching
-from imagepipe.sources.downloading import Patience
+from imagepipe.sources.downloading import RetryPolicy
 
 CONTENT = b"the content of an archive\n" * 1000
 OTHER = CONTENT[::-1]
@@ -25,7 +25,7 @@ FILES = ("train.7z", "test.7z", "trainLabels.csv", "sampleSubmission.csv")
 def fetch(source: Source, raw_dir: Path | None, folder: Path) -> None:
     """Call `fetch` with places beside `folder` for what outlives it."""
     downloads, record = folder.parent / "downloads", folder.parent / "first_use.sha256"
-    fetching.fetch(source, raw_dir, folder, downloads, record, Patience(tries=2, pause=0.01))
+    fetching.fetch(source, raw_dir, folder, downloads, record, RetryPolicy(tries=2, pause=0.01))
 
 
 @pytest.fixture
@@ -119,7 +119,7 @@ def kaggle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The .zip file that stands for what kagglehub downloads."""
     made = make_bundle(tmp_path / "kaggle.zip")
 
-    def download_competition(competition: str, folder: Path, _: Patience) -> Path:
+    def download_competition(competition: str, folder: Path, _: RetryPolicy) -> Path:
         bundle = folder / f"{competition}.zip"
         bundle.write_bytes(made.read_bytes())
         return bundle

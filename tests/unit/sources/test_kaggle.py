@@ -15,14 +15,14 @@ import pytest
 from builders import dataset_options, refused, write_archive
 from imagepipe.config.dataset import Source
 from imagepipe.errors import Stopped
-from imagepipe.sources.downloading import Patience
+from imagepipe.sources.downloading import RetryPolicy
 from imagepipe.sources.fetching import fetch
 from imagepipe.sources.kaggle import download_competition
 from kaggle_stand_in import KEY, TOKEN, StandIn, log_in, stand_in
 
 MEGABYTE = 1 << 20
 CONTENT = os.urandom(3 * MEGABYTE)
-HASTY = Patience(tries=2, connect=5, read=5, pause=0.01)
+HASTY = RetryPolicy(tries=2, connect=5, read=5, pause=0.01)
 
 
 @pytest.fixture
@@ -186,12 +186,12 @@ def test_a_server_that_cannot_be_reached_is_named(
 
 def test_silence_is_not_waited_for_long(tmp_path: Path, kaggle: StandIn) -> None:
     kaggle.sent = 0
-    patience = Patience(tries=2, read=0.3, pause=0.01)
+    retries = RetryPolicy(tries=2, read=0.3, pause=0.01)
     with refused("nothing came for 0.3 s", "call again", "raw_dir"):
-        download_competition("cifar-10", tmp_path, patience)
+        download_competition("cifar-10", tmp_path, retries)
     kaggle.is_mute = True
     with refused("no answer from www.kaggle.com within 0.3 s", "call again", "raw_dir"):
-        download_competition("cifar-10", tmp_path, patience)
+        download_competition("cifar-10", tmp_path, retries)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

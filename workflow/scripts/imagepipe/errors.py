@@ -1,20 +1,20 @@
-"""The exceptions that are shown to the user as a single line."""
+"""Exceptions that reach the user as one line, and helpers for their messages."""
 
 import difflib
 
-# Of a text that is not ours, as much as a line has room for.
+# The most characters of foreign text that a message quotes.
 LONGEST_QUOTED = 100
 
 
 class UserError(Exception):
-    """Something the user can mend: a file, a row, an option.
+    """A mistake that the user can correct: in a file, a row, an option.
 
     The message is one line: what is wrong, in which file and row, and what to do.
     """
 
 
 class Stopped(BaseException):
-    """The work was asked to stop by a signal, and has saved what it needs to carry on.
+    """A signal stopped the work, which has saved what it needs to resume.
 
     The message is one line: where it stopped, and what to do.
     """
@@ -25,19 +25,19 @@ class Stopped(BaseException):
 
 
 def one_line(text: str) -> str:
-    """Return a text that is not ours in one line, with escapes for what cannot be printed."""
+    """Return foreign text on one line, with unprintable characters escaped."""
     words = " ".join(text.split())
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in words)
 
 
 def quoted(text: str) -> str:
-    """Return a text that is not ours in quotes, on one line and cut to a readable length."""
+    """Return foreign text in quotes, on one line, cut to a readable length."""
     if len(text) <= LONGEST_QUOTED:
         return repr(text)
     return f"{text[:LONGEST_QUOTED]!r}… ({len(text):,} characters)"
 
 
 def nearest(name: str, known: list[str]) -> str:
-    """Return " (did you mean …?)" for a misspelt name, or nothing if none is near."""
+    """Return " (did you mean …?)" for a misspelled name, or "" if no known name is close."""
     matches = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f" (did you mean {matches[0]!r}?)" if matches else ""

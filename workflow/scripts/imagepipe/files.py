@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and tables that name their bad row."""
+"""Atomic writes, and CSV tables whose errors name the bad row."""
 
 import csv
 import glob
@@ -13,19 +13,19 @@ from pathlib import Path
 from imagepipe.errors import UserError, one_line, quoted
 
 LINK_MODES = ("hardlink", "symlink", "copy")
-# A spreadsheet takes a field that starts like this for a formula, which can run a program.
+# A spreadsheet treats a field that starts like this as a formula, which can run a program.
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 _NUMBER = re.compile("0*([0-9]+)")
 
 
 @contextmanager
 def atomic_write(target: Path) -> Iterator[Path]:
-    """Give a temporary path beside `target`, and rename it to `target` when the block succeeds.
+    """Yield a temporary path beside `target`; rename it to `target` if the block succeeds.
 
-    If the block raises, the temporary file is removed and `target` is left as it was.
+    If the block raises, remove the temporary file and leave `target` unchanged.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    # One job at a time writes a file, so these are left from jobs that were killed.
+    # Only one job at a time writes a file, so killed jobs have left these.
     for left_over in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
         left_over.unlink(missing_ok=True)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
@@ -38,7 +38,7 @@ def atomic_write(target: Path) -> Iterator[Path]:
 
 
 def write_text(target: Path, text: str) -> None:
-    """Write UTF-8 text with \\n line ends, whole or not at all."""
+    """Write UTF-8 text with \\n line ends, atomically."""
     with atomic_write(target) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
@@ -46,7 +46,7 @@ def write_text(target: Path, text: str) -> None:
 def write_rows(
     target: Path, header: Sequence[str], rows: Iterable[Sequence[object]], delimiter: str = ","
 ) -> None:
-    """Write a table with a header line, whole or not at all."""
+    """Write a table with a header line, atomically."""
     with (
         atomic_write(target) as temporary,
         temporary.open("w", encoding="utf-8", newline="") as file,
@@ -57,15 +57,15 @@ def write_rows(
 
 
 def spreadsheet_safe(text: str) -> str:
-    """Return a text from outside as a field for spreadsheets: a "'" goes before a formula.
+    """Return foreign text as a field for spreadsheets: formulas get a leading "'".
 
-    `text_of_field` takes it away again.
+    `text_of_field` removes it.
     """
     return f"'{text}" if text.lstrip("'").startswith(FORMULA_STARTS) else text
 
 
 def text_of_field(field: str) -> str:
-    """Return the text that `spreadsheet_safe` made a field of."""
+    """Return the text behind a field (the inverse of `spreadsheet_safe`)."""
     has_mark = field.startswith("'") and field.lstrip("'").startswith(FORMULA_STARTS)
     return field[1:] if has_mark else field
 
@@ -75,9 +75,9 @@ def read_rows(
 ) -> Iterator[tuple[int, tuple[str, ...]]]:
     """Yield (line number, values of `columns`) for each row of a table with a header line.
 
-    The header is line 1. A byte-order mark, CRLF line ends and spaces around a value are accepted;
-    blank lines are skipped. Raises `UserError`, with the file and line, if the file is not UTF-8
-    text, lacks a column or has it twice, or if a row has not as many fields as the header.
+    The header is line 1. A byte-order mark, CRLF line ends and spaces around values are accepted;
+    blank lines are skipped. Raises `UserError`, with the file and line, if the file is missing or
+    not UTF-8 CSV, lacks a column or has it twice, or if a row and the header differ in length.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -115,26 +115,26 @@ def read_rows(
 
 
 def count_rows(path: Path) -> int:
-    """Return the number of rows of a table that a stage has written, without its header."""
+    """Return the number of rows of a table written by a stage, without its header."""
     with path.open("rb") as file:
         return sum(1 for _ in file) - 1
 
 
 def check_room(folder: Path, needed: int) -> None:
-    """Raise `UserError` if the disk of a folder has less room than `needed`, in bytes."""
+    """Raise `UserError` if the disk of `folder` has fewer than `needed` bytes free."""
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
     free = shutil.disk_usage(existing).free
     if needed > free:
         raise UserError(
-            f"{folder}: the images take {needed / 1e9:,.2f} GB, and the disk has room for "
+            f"{folder}: the images take {needed / 1e9:,.2f} GB, but the disk has room for "
             f"{free / 1e9:,.2f} GB; make room, or set --directory to another disk"
         )
 
 
 def write_new(path: str, content: bytes) -> None:
-    """Write a file that must not exist yet: no link is followed, and nothing overwritten.
+    """Write a new file. Follows no link and overwrites nothing.
 
-    For small files, opening a `Path` takes as long as the writing.
+    `path` is a string because opening a small file by `Path` takes as long as writing it.
     """
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
@@ -144,28 +144,28 @@ def write_new(path: str, content: bytes) -> None:
 
 
 def write_at(descriptor: int, content: bytes, offset: int) -> None:
-    """Write all of `content` into an open file; a disk that is almost full takes only a part."""
+    """Write all of `content` to an open file; `pwrite` alone may write only part of it."""
     written = os.pwrite(descriptor, content, offset)
     while written < len(content):
         written += os.pwrite(descriptor, content[written:], offset + written)
 
 
 def atomic_copy(source: Path, target: Path) -> None:
-    """Copy a file's content, whole or not at all."""
+    """Copy a file's content, atomically."""
     with atomic_write(target) as temporary:
         shutil.copyfile(source, temporary)
 
 
 def natural_key(text: str) -> str:
-    """Return a key to sort texts by: "2" comes before "10", and "a2" before "a10" and "ab".
+    """Return a sort key that puts "2" before "10", and "a2" before "a10" and "ab".
 
-    Texts of equal numbers, such as "1" and "01", are told apart by the end of the key.
+    The end of the key separates texts with equal numbers, such as "1" and "01".
     """
     return f"{_NUMBER.sub(_led_by_length, text)}\0{text}"
 
 
 def _led_by_length(number: re.Match[str]) -> str:
-    """Put a number's length before it, after a character that sorts before all printable ones."""
+    """Prefix a number with its length, after a character that sorts before all printable ones."""
     digits = number[1]
     return f"\x1f{chr(len(digits))}{digits}"
 
@@ -179,16 +179,16 @@ def file_hash(path: Path, algorithm: str = "sha256") -> str:
 def link(source: str, target: str, mode: str = "auto") -> None:
     """Make `target` a hard link to the file `source`, a symbolic link, or a copy.
 
-    `mode` is one of `LINK_MODES`, or "auto" for the first one that the file system allows. Raises
-    `UserError` if the file system refuses the link that `mode` names, `FileNotFoundError` if there
-    is no `source`, and another `OSError` if it refuses even a copy.
+    `mode` is one of `LINK_MODES`, or "auto" for the first that the file system allows. Raises
+    `UserError` if the file system refuses that kind of link, `FileNotFoundError` if `source` is
+    missing, and another `OSError` if even a copy fails.
     """
     for way in LINK_MODES if mode == "auto" else (mode,):
         try:
             if way == "hardlink":
                 os.link(source, target)
             elif way == "symlink":
-                Path(source).stat()  # a symbolic link to nothing would be no error
+                Path(source).stat()  # a dangling symbolic link would raise nothing
                 os.symlink(os.path.relpath(source, Path(target).parent), target)
             else:
                 atomic_copy(Path(source), Path(target))

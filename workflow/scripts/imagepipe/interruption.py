@@ -1,4 +1,4 @@
-"""Signals that ask a program to stop, so that it can save its state first."""
+"""Stop signals: noted, so that a program can save its state first."""
 
 import ctypes
 import os
@@ -20,17 +20,17 @@ STOP_SIGNALS = [
 
 @dataclass
 class StopRequest:
-    """The signal that asked to stop, or None so far."""
+    """The stop signal, or None if there was none yet."""
 
     signal: signals.Signals | None = None
 
 
 @contextmanager
 def stop_requests() -> Iterator[StopRequest]:
-    """Note SIGTERM, SIGINT and SIGUSR1 within the block, instead of dying of them.
+    """Note SIGTERM, SIGINT and SIGUSR1 within the block, instead of dying from them.
 
-    A second signal of the same kind has its usual effect. Outside of the main thread, which alone
-    receives signals in Python, none is noted.
+    A second signal of the same kind has its usual effect. Outside the main thread, where Python
+    cannot handle signals, none is noted.
     """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
@@ -52,10 +52,10 @@ def stop_requests() -> Iterator[StopRequest]:
 
 
 def die_with_parent() -> None:
-    """Have Linux kill this process as soon as its parent has ended, even by SIGKILL.
+    """Make Linux kill this process when its parent ends, even by SIGKILL.
 
-    It is for processes in a session of their own, which killing their parent's process group does
-    not reach. Other systems cannot do it.
+    This is for processes in their own session, outside the parent's process group. Other systems
+    have no such call.
     """
     if sys.platform != "linux":
         return

@@ -26,12 +26,12 @@ def run_tasks(
     unit: str,
     units_per_process: int,
 ) -> list[Result]:
-    """Return `function(task, advance)` of every task, in their order.
+    """Return `function(task, advance)` for each task, in order.
 
-    The function calls `advance(n)` when n of the `total` units are done. There are fewer workers
-    where each would have less than `units_per_process` to do, which is not worth the start of a
-    process. Several workers get the function and the tasks pickled. If a task raises, those that
-    run are waited for, and the exception of the first is raised.
+    The function calls `advance(n)` when another n of the `total` units are done. The number of
+    workers is reduced until each has at least `units_per_process` units, so that starting it pays.
+    With several workers, the function and the tasks are pickled. If a task raises, this waits for
+    the running tasks and raises the exception of the first failed task.
     """
     workers = min(workers, max(total // units_per_process, 1))
     with counter(total=total, description=description, unit=unit) as bar:
@@ -65,7 +65,7 @@ _done: Any = None
 
 
 def _set_done(done: Any) -> None:
-    """Remember, in a worker process, the number of units that all of them have done."""
+    """Store, in a worker process, the count of finished units that all workers share."""
     global _done
     _done = done
 

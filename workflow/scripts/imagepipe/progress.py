@@ -1,4 +1,4 @@
-"""Progress of long loops: a bar on a terminal, elsewhere a line now and then."""
+"""Progress of long loops: a bar on a terminal, log lines elsewhere."""
 
 import logging
 import sys
@@ -18,19 +18,19 @@ SECONDS_BETWEEN_LINES = 10.0
 
 
 class Counter(Protocol):
-    """Counts and shows how far a loop has come."""
+    """Counts and shows the progress of a loop."""
 
     def advance(self, units: int) -> None:
-        """Count units that have been done since the last call."""
+        """Add the units done since the last call."""
 
     def show(self, figures: str) -> None:
-        """Show other figures beside the count, from now on."""
+        """Show `figures` beside the count from now on."""
 
 
 def progress(
     iterable: Iterable[Item], *, total: int | None, description: str, unit: str
 ) -> Iterator[Item]:
-    """Yield the items of `iterable` and show how far it has come (see `counter`)."""
+    """Yield the items of `iterable` and show their progress (see `counter`)."""
     with counter(total=total, description=description, unit=unit) as bar:
         for item in iterable:
             yield item
@@ -41,11 +41,11 @@ def progress(
 def counter(
     *, total: int | None, description: str, unit: str, initial: int = 0
 ) -> Iterator[Counter]:
-    """Give a counter of units done, and show it.
+    """Yield a counter of finished units, and show it.
 
-    `total` is the number of units if it is known, `initial` how many were done at an earlier time,
-    `unit` the plural of what is counted ("images"). On a terminal it draws a bar that goes when the
-    block ends. Elsewhere (a file, a cluster's log) it logs a line every ten seconds.
+    `total` is the number of units, if known; `initial` were done earlier; `unit` is a plural, such
+    as "images". On a terminal this draws a bar and removes it at the end of the block. Elsewhere
+    (a file, a cluster's log) it logs a line every ten seconds.
     """
     if not sys.stderr.isatty():
         yield _Lines(total, description, unit, initial)

@@ -1,7 +1,7 @@
-"""The names of the networks in torchvision and timm, found without importing either.
+"""The names of torchvision's and timm's networks, found without importing either.
 
-Both libraries register networks by a decorator, `register_model`. Reading their source text takes
-milliseconds. Importing them takes seconds, for which every call of the workflow would wait.
+Both libraries register networks with the decorator `register_model`. Reading their source takes
+milliseconds; importing them would delay every call of the workflow by seconds.
 """
 
 import re
@@ -14,8 +14,8 @@ from imagepipe.errors import nearest
 
 LIBRARIES = ("torchvision", "timm")
 
-# The decorator, with or without a name, maybe more decorators, and the function. `re` searches fast
-# for the literal text at the beginning.
+# The decorator, with or without a name, perhaps more decorators, and the function. The pattern
+# starts with literal text, for which `re` searches fast.
 REGISTERED = re.compile(
     r"""\n@register_model\b (?:\( (?:name=)? (?:["'](\w+)["'])? \))? .*\n
     (?:@.*\n)* def\ (\w+)""",
@@ -32,7 +32,7 @@ def is_installed(library: str) -> bool:
 def known_architectures(library: str) -> frozenset[str]:
     """Return the names of the networks that a library registers.
 
-    There are none if it is not installed, or registers networks in a way unknown to us.
+    The set is empty if it is not installed, or registers networks in an unknown way.
     """
     spec = find_spec(library)
     folders = (spec.submodule_search_locations if spec else None) or []
@@ -45,7 +45,7 @@ def known_architectures(library: str) -> frozenset[str]:
 
 def not_installed(library: str) -> str:
     """Return the message for a library that is not installed."""
-    return f"{library} is not installed; install it by `pip install {library}`"
+    return f"{library} is not installed; install it with `pip install {library}`"
 
 
 def unknown_architecture(library: str, architecture: str, known: Iterable[str]) -> str:

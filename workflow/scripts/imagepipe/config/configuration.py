@@ -1,4 +1,4 @@
-"""Reading the configuration, and the dataset and recipe files that it names."""
+"""Reads the configuration, and the dataset and recipe files that it names."""
 
 import json
 from collections.abc import Mapping
@@ -21,10 +21,10 @@ from imagepipe.errors import UserError, nearest
 
 @dataclass(frozen=True)
 class Configuration:
-    """What a user asked for, checked and complete.
+    """The complete, checked configuration of a call.
 
-    `dataset` and `recipe` are what the two files say, the recipe with `override` applied. The
-    dataset's name is its file's stem, and the run's says what the recipe is (see `runs.run_name`).
+    `recipe` has `override` applied. `dataset_name` is the stem of the dataset's file; `run_name`
+    describes the recipe (see `runs.run_name`).
     """
 
     settings: Settings
@@ -38,7 +38,7 @@ def load_configuration(user_config: Mapping[str, Any], workflow_folder: Path) ->
     """Check a user's configuration and read the dataset and the recipe that it names.
 
     `workflow_folder` holds `datasets/` and `recipes/`. Raises `UserError` for an unknown key, a
-    value of the wrong type or range, an unknown dataset or recipe, and a recipe that cannot work
+    value of the wrong type or range, an unknown dataset or recipe, or a recipe that cannot work
     (see `check_recipe`).
     """
     refuse_misplaced_keys(user_config)
@@ -67,9 +67,9 @@ def load_configuration(user_config: Mapping[str, Any], workflow_folder: Path) ->
 
 
 def named_settings(before: Recipe, after: Recipe) -> dict[str, Any]:
-    """Return what of a changed recipe belongs into the name of its run.
+    """Return the settings of a changed recipe, as the run's name compares them.
 
-    A section of another kind is named by what differs from that kind's defaults.
+    A section of another kind keeps only the settings that differ from that kind's defaults.
     """
     settings = after.model_dump()
     for key, value in settings.items():
@@ -80,7 +80,7 @@ def named_settings(before: Recipe, after: Recipe) -> dict[str, Any]:
 
 
 def refuse_misplaced_keys(user_config: Mapping[str, Any]) -> None:
-    """Raise `UserError` for a key that has moved, or that belongs into `override`."""
+    """Raise `UserError` for a key that has moved, or that belongs in `override`."""
     refuse_old_keys(user_config, hints.OLD_CONFIG_KEYS, "config")
     places = list(key_paths(Recipe))
     for key, value in user_config.items():
@@ -93,14 +93,14 @@ def refuse_misplaced_keys(user_config: Mapping[str, Any]) -> None:
 
 
 def refuse_old_keys(options: Mapping[str, Any], moved: Mapping[str, str], source: str) -> None:
-    """Raise `UserError` for a key that earlier versions had; `moved` says what to write instead."""
+    """Raise `UserError` for a key of an earlier version; `moved` says what to write instead."""
     for key, advice in moved.items():
         if has_key(options, key):
             raise UserError(f"{source}: the key {key!r} has gone; {advice}")
 
 
 def has_key(options: Mapping[str, Any], key: str) -> bool:
-    """Say whether options set a key that is written with dots."""
+    """Return whether `options` set a dotted key."""
     first, _, rest = key.partition(".")
     inner = options.get(first)
     return first in options and (not rest or (isinstance(inner, Mapping) and has_key(inner, rest)))
@@ -123,12 +123,12 @@ def refuse_without_raw_dir(dataset: Dataset, name: str) -> None:
 
 
 def canonical_json(options: object) -> str:
-    """Return the same text for the same options, whatever the order of their keys."""
+    """Return JSON text that is the same for equal options in any order of keys."""
 
     def plain(value: object) -> Any:
         if isinstance(value, BaseModel):
             return value.model_dump()
-        raise TypeError(f"{value!r} is no option")
+        raise TypeError(f"{value!r} is not an option")
 
     return json.dumps(
         options, default=plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False
@@ -167,9 +167,9 @@ def read_yaml(path: Path, moved: Mapping[str, str]) -> dict[str, Any]:
 
 
 def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return complete options with single keys changed, sections inside sections merged.
+    """Return `base` with `changes` merged into it, section by section.
 
-    A section that becomes another kind, by its `name`, starts from that kind's defaults.
+    A section whose `name` changes starts from the defaults of the new kind.
     """
     merged = dict(base)
     for key, value in changes.items():

@@ -22,38 +22,38 @@ class SourceFile(Options):
     url: str | None = None
     """Its http or https address."""
     checksum: Checksum | None = None
-    """Either "md5:", "sha1:" or "sha256:" and the hexadecimal hash. Enforced on downloads; a
-    difference in raw_dir is a warning. Without one, a download is compared with the hash of the
-    first, in data/DATASET/first_use.sha256."""
+    """"md5:", "sha1:" or "sha256:", then the hexadecimal hash. Enforced on downloads; for files in
+    raw_dir, a mismatch is a warning. Without one, a download must match the hash of the first,
+    kept in data/DATASET/first_use.sha256."""
     bytes: Annotated[int | None, Field(ge=0)] = None
-    """Its size, checked as the checksum is."""
+    """Its size in bytes, checked like the checksum."""
 
 
 class Source(Options):
-    """What fetching needs to know of a dataset: its files, and where they come from."""
+    """A dataset's files and their origin, for the stage that fetches them."""
 
     source: Literal["generated", "url", "kaggle", "raw_dir", "folder"]
-    """Where its files come from if raw_dir is null: generated (drawn by this project), url
-    (each file from its own url), kaggle (downloaded with the user's account), raw_dir (from the
-    user only), or folder (from the user only, as image files in train_folder and test_folder
+    """Where the files come from if raw_dir is null: generated (drawn by this project), url
+    (each file from its own url), kaggle (downloaded with the user's account), raw_dir (only the
+    user's own), or folder (only the user's own, as image files in train_folder and test_folder
     beside the tables)."""
     competition: Annotated[str | None, Field(pattern="^[A-Za-z0-9][A-Za-z0-9_-]*$")] = None
-    """With source kaggle, the competition's name in the address of its page."""
+    """With source kaggle, the competition's name as in the address of its page."""
     files: Annotated[list[SourceFile], Field(min_length=1)]
     """The source's files. Archives (.7z, .zip, .tar.gz) are unpacked."""
     bundle: str | None = None
-    """The name of one .zip file in raw_dir that may hold all of the files."""
+    """The name of a .zip file in raw_dir that may hold all of the files."""
     train_folder: str = "train"
-    """Images whose nearest named folder in the archive is this one are the labelled images; the
-    archive's own name counts as the outermost folder."""
+    """The labelled images' folder. An image in an archive belongs to the nearest folder above it
+    that is named train_folder or test_folder; the archive's own name counts as the outermost."""
     test_folder: str = "test"
-    """The same for the test images."""
+    """The test images' folder, found the same way."""
 
 
 class Contents(Options):
-    """What reading a dataset's files needs to know of them: where images and tables are.
+    """The layout of a dataset's files, for the stages that read images and tables from them.
 
-    A default stands where a stage does not need a key.
+    Stages leave a key that they do not need at its default.
     """
 
     source: str
@@ -66,14 +66,14 @@ class Contents(Options):
 
 
 class Labels(Options):
-    """The CSV file with the labels of the training images, and its two columns."""
+    """The CSV file with the training images' labels, and its two columns."""
 
     file: FileName
     """Its name, among the files or in an archive."""
     id_column: str = "id"
-    """The column of the image's file name, with or without its extension."""
+    """The column with the image's file name, with or without its extension."""
     label_column: str = "label"
-    """The column of the class's name."""
+    """The column with the class's name."""
 
 
 class Submission(Options):
@@ -82,16 +82,16 @@ class Submission(Options):
     format: Literal["label", "probability"] = "label"
     """label: a column with the class's name. probability: a column for each class."""
     id_column: str = "id"
-    """The header of the ids where there is no sample submission."""
+    """The header of the ids if there is no sample submission."""
     label_column: str = "label"
-    """The header of the labels where there is no sample submission."""
+    """The header of the labels if there is no sample submission."""
 
 
 class Dataset(Source):
-    """Where a competition's files come from, and how they are to be read."""
+    """Where a competition's files come from, and how to read them."""
 
     title: str
-    """The dataset's name for people."""
+    """The dataset's name, for display."""
     homepage: str | None = None
     """The page that describes the dataset."""
     archive_format: Literal["images", "cifar_python"] = "images"
@@ -104,10 +104,10 @@ class Dataset(Source):
     labels: Labels
     """The labels of the training images."""
     sample_submission: FileName | None = None
-    """The competition's sample submission, whose header, ids and order ours takes. Without one,
-    the ids are those of the test images in numeric order."""
+    """The competition's sample submission, which sets the header, ids and order of ours. Without
+    one, the ids are those of the test images in numeric order."""
     true_labels: FileName | None = None
-    """A CSV file with the test images' true labels, if they are known."""
+    """A CSV file with the test images' true labels, if known."""
     submission: Submission = Submission()
     """The form of the submission."""
     mean: Annotated[list[Mean], Field(min_length=3, max_length=3)]

@@ -1,4 +1,4 @@
-"""Where the files of a dataset lie, as the rules need to know it before any job runs."""
+"""The locations of a dataset's files, which the rules need before any job runs."""
 
 import hashlib
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from imagepipe.errors import UserError
 
 
 def table_names(dataset: Dataset) -> dict[str, str]:
-    """Return the names of the CSV files that a dataset has, by what they are."""
+    """Return the names of a dataset's CSV files by role."""
     names = {
         "labels": dataset.labels.file,
         "sample_submission": dataset.sample_submission,
@@ -19,9 +19,9 @@ def table_names(dataset: Dataset) -> dict[str, str]:
 
 
 def sources_in(raw_dir: Path, source: Source) -> list[Path]:
-    """Return the files of a user's folder that `fetch` reads, as far as they are there.
+    """Return the existing files in a user's folder that `fetch` reads.
 
-    They are the dataset's files, or its bundle if that is there and one of them is not.
+    These are the dataset's files, or its bundle if that exists and one of them is missing.
     """
     files = [raw_dir / file.name for file in source.files]
     bundle = raw_dir / source.bundle if source.bundle else None
@@ -31,14 +31,14 @@ def sources_in(raw_dir: Path, source: Source) -> list[Path]:
 
 
 def image_folders(folder: Path, source: Source | Contents) -> list[Path]:
-    """Return the folders in which a dataset whose source is `folder` has its images."""
+    """Return the image folders of a dataset with the source `folder`."""
     return [folder / source.train_folder, folder / source.test_folder]
 
 
 def state_of_images(raw_dir: Path, source: Source) -> str:
     """Return a hash of the names, sizes and times of a user's image files.
 
-    It changes when one of them does. The time of their folder would not.
+    It changes with each of them; the modification time of their folder does not.
     """
     state = hashlib.sha256()
     for folder in image_folders(raw_dir, source):
@@ -50,15 +50,15 @@ def state_of_images(raw_dir: Path, source: Source) -> str:
 
 
 def refuse_own_folder(raw_dir: Path, source: Source, folders: Sequence[Path]) -> None:
-    """Raise `UserError` if the user's files are in one of the folders that the workflow writes to.
+    """Raise `UserError` if the user's files are in one of the workflow's own folders.
 
-    The workflow removes a stage's results before it runs it anew: the files would be lost. Links
-    are followed.
+    The files would be lost there, since a stage's results are removed before it reruns. Links are
+    followed.
     """
     for path in (raw_dir, *sources_in(raw_dir, source)):
         for folder in folders:
             if path.resolve().is_relative_to(folder.resolve()):
                 raise UserError(
-                    f"raw_dir: {path} lies in {folder}, where the workflow puts its own files; "
+                    f"raw_dir: {path} is in {folder}, where the workflow puts its own files; "
                     "move yours to another folder"
                 )

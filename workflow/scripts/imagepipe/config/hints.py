@@ -1,4 +1,4 @@
-"""What a user may have meant by a key or a value that the configuration does not take."""
+"""Suggestions for keys and values that the configuration refuses."""
 
 import json
 import re
@@ -41,29 +41,29 @@ OLD_RECIPE_KEYS = {
     "optimizer.iterations": "it is called ns_steps now",
 }
 
-# What people call a choice, where no spelling is near.
+# Other names for a choice that no similarity of spelling finds.
 OTHER_NAMES = {"gpu": "cuda"}
 
 
 def nearest_choice(value: str, known: list[str]) -> str:
-    """Return " (did you mean …?)" for a value that is none of the choices, or nothing."""
+    """Return " (did you mean …?)" for a value that is none of the choices, or ""."""
     return nearest(OTHER_NAMES.get(value, value), known)
 
 
 def percentage(value: float, largest: float) -> str:
-    """Return a hint for a value that looks like a percentage where a part is wanted, or nothing."""
+    """Return a hint for a percentage given in place of a fraction, or ""."""
     return f" ({value:g}% is {value / 100:g})" if largest == 1 and 2 <= value <= 100 else ""
 
 
 def unknown_key(
     places: Sequence[Keys], keys: Keys, key: str, value: object, known: list[str]
 ) -> str:
-    """Say that the section `keys` has no such key, and what may have been meant.
+    """Return the message for an unknown key in the section `keys`, with a suggestion.
 
-    `places` are those of the keys of all sections, and `known` are the keys of this one.
+    `places` are the paths of all keys in all sections; `known` are the keys of this section.
     """
     unknown = f"unknown key {key!r}"
-    # YAML takes {epochs:2} for a key without a value, which Snakemake makes an empty text.
+    # YAML reads {epochs:2} as a key without a value, which Snakemake turns into an empty string.
     glued = re.fullmatch(r"([\w.]+)([:=])(.+)", key) if value in (None, "") else None
     name, written = (glued[1], glued[3]) if glued else (key, value)
     meant = find_key(places, keys, name)
@@ -78,10 +78,10 @@ def unknown_key(
 
 
 def find_key(places: Sequence[Keys], keys: Keys, name: str) -> Keys | None:
-    """Return where a key is that was looked for in the section `keys`, or None if nowhere.
+    """Return the path of the key that `name`, written in the section `keys`, may mean, or None.
 
-    `name` may be written with dots. The section itself and those in it go before others, and the
-    outer ones before the inner ones. Several that are as far out say nothing.
+    `name` may be dotted. The section itself and its inner sections win over others, and outer
+    sections over inner ones. A tie gives None.
     """
     ordered = sorted(dict.fromkeys(places), key=len)
     there = tuple(name.split("."))
@@ -95,7 +95,7 @@ def find_key(places: Sequence[Keys], keys: Keys, name: str) -> Keys | None:
 
 
 def nested(keys: Keys, value: object) -> str:
-    """Return how a key in sections is written, such as "{optimizer: {lr: 0.1}}"."""
+    """Return YAML that sets a nested key, such as "{optimizer: {lr: 0.1}}"."""
     text = flow(value)
     for key in reversed(keys):
         text = f"{{{key}: {text}}}"
@@ -103,7 +103,7 @@ def nested(keys: Keys, value: object) -> str:
 
 
 def flow(value: object) -> str:
-    """Return a value as YAML on one line; text as it is, as Snakemake makes texts of numbers."""
+    """Return a value as YAML on one line; text stays bare, as Snakemake turns numbers into text."""
     if isinstance(value, Mapping):
         return f"{{{', '.join(f'{key}: {flow(inner)}' for key, inner in value.items())}}}"
     if isinstance(value, list):
@@ -112,19 +112,19 @@ def flow(value: object) -> str:
 
 
 def network_as_recipe(name: str) -> str | None:
-    """Say how a network is taken whose name is given as a recipe's; None if none has the name."""
+    """Say how to use a network that was given as a recipe; None if it is not a network."""
     for library in LIBRARIES:
         if name in known_architectures(library):
             override = f"{{model: {{name: {library}, architecture: {name}}}}}"
             return (
-                f"{name!r} is no recipe but a network of {library}; take it by "
+                f"{name!r} is not a recipe but a network of {library}; use it with "
                 f"--config recipe=d2l override='{override}'"
             )
     return None
 
 
 def folder_as_dataset(name: str) -> str | None:
-    """Say how a folder is given that stands in a dataset's place; None if it is no folder."""
+    """Say how to pass a folder that was given as a dataset; None if it is not a folder."""
     if not Path(name).expanduser().is_dir():
         return None
     return (
@@ -134,10 +134,10 @@ def folder_as_dataset(name: str) -> str | None:
 
 
 def unusable_raw_dir(name: str) -> str | None:
-    """Say what to give in place of a file or of a path that Snakemake cannot have as an input."""
+    """Say what to do about a raw_dir that is a file or has a brace in its path, else None."""
     path = Path(name).expanduser()
     if path.is_file():
         return f"{name!r} is a file; give its folder: raw_dir={shlex.quote(str(path.parent))}"
     if "{" in name or "}" in name:
-        return f"{name!r} has a brace, which Snakemake takes for a wildcard; rename the folder"
+        return f"{name!r} has a brace, which Snakemake reads as a wildcard; rename the folder"
     return None

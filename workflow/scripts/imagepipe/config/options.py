@@ -1,7 +1,7 @@
-"""What all sections of options have in common: text is read by type, and mistakes become one line.
+"""The base class of all option sections: reads text by type, and explains mistakes in one line.
 
-Options are pydantic models. A key that has kinds, such as `optimizer`, is a union of models that
-are told apart by their `name`.
+Options are pydantic models. A key with several kinds, such as `optimizer`, is a union of models
+with different `name`s.
 """
 
 import json
@@ -40,9 +40,10 @@ TYPES = {
 
 
 class Options(BaseModel):
-    """A section of options. Unknown keys and values of another type are refused.
+    """A section of options. Unknown keys and values of the wrong type are refused.
 
-    Values may be text, as `--config` and YAML (of `2e-4`) bring them: each is read by its type.
+    Values may be text (`--config` passes only text, and YAML reads `2e-4` as text): each is read by
+    its type.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
@@ -53,19 +54,19 @@ class Options(BaseModel):
         if not isinstance(values, Mapping):
             return values
         fields = cls.model_fields
-        # YAML reads some keys as other types, such as `on`.
+        # YAML reads some keys, such as `on`, as other types.
         return {
             str(key): read_value(value, fields[key].annotation) if key in fields else value
             for key, value in values.items()
         }
 
     def part(self, section: type[Section]) -> Section:
-        """Return those of these options that another section has."""
+        """Return these options as another section, without the keys that it lacks."""
         return section.model_validate(self.model_dump(include=set(section.model_fields)))
 
     @classmethod
     def checked(cls, values: object, source: str) -> Self:
-        """Return options from a mapping. Raises `UserError`, which names the `source`."""
+        """Return options from a mapping. Raises `UserError` that names `source`."""
         try:
             return cls.model_validate(values)
         except ValidationError as error:
@@ -76,7 +77,7 @@ class Options(BaseModel):
 
 
 def kind(default: str) -> Discriminator:
-    """Return what tells the kinds of a section apart: the key `name`, or else the default kind."""
+    """Return the discriminator of a section's kinds: its key `name`, or the default kind."""
 
     def name_of(value: Any) -> str | None:
         if isinstance(value, str):
@@ -89,7 +90,7 @@ def kind(default: str) -> Discriminator:
 
 
 def read_value(value: Any, annotation: Any) -> Any:
-    """Return a value, or what a text means where another type than text is expected."""
+    """Return a value converted to the type of its annotation, or unchanged if it does not fit."""
     types = set(plain_types(annotation))
     if isinstance(value, str):
         return read_text(value, types)
@@ -106,7 +107,7 @@ def read_value(value: Any, annotation: Any) -> Any:
 
 
 def read_text(text: str, types: set[type]) -> Any:
-    """Return what a text means as one of some types, or the text if it means nothing as them."""
+    """Return text converted to one of `types`, or unchanged if it fits none."""
     if NoneType in types and text.strip().lower() in ("null", "none", "~", ""):
         return None
     if str in types:
@@ -137,7 +138,7 @@ def plain_annotations(annotation: Any) -> Iterator[Any]:
 
 
 def plain_types(annotation: Any) -> Iterator[type]:
-    """Yield the types that a value of an annotation may have."""
+    """Yield the types that an annotation allows."""
     for one in plain_annotations(annotation):
         origin = get_origin(one)
         if origin is Literal:
@@ -147,7 +148,7 @@ def plain_types(annotation: Any) -> Iterator[type]:
 
 
 def sections(annotation: Any) -> list[type[Options]]:
-    """Return the sections that a key of this annotation may hold, in itself or in a list."""
+    """Return the sections that a key with this annotation may hold, directly or in a list."""
     found: list[type[Options]] = []
     for one in plain_annotations(annotation):
         if get_origin(one) is list:
@@ -158,12 +159,12 @@ def sections(annotation: Any) -> list[type[Options]]:
 
 
 def is_list(annotation: Any) -> bool:
-    """Say whether a key of this annotation holds a list."""
+    """Return whether a key with this annotation holds a list."""
     return list in set(plain_types(annotation))
 
 
 def key_paths(section: type[Options], keys: hints.Keys = ()) -> Iterator[hints.Keys]:
-    """Yield the places of all keys of a section and of those in it, but not of those in lists."""
+    """Yield the paths of all keys of a section and its inner sections, except those in lists."""
     for key, field in section.model_fields.items():
         yield (*keys, key)
         if not is_list(field.annotation):
@@ -173,7 +174,7 @@ def key_paths(section: type[Options], keys: hints.Keys = ()) -> Iterator[hints.K
 
 @dataclass(frozen=True)
 class Place:
-    """Where a value stands: its keys, the section that has the last of them, and the value's type.
+    """The place of a value: its path of keys, the section of the last key, and the value's type.
 
     `others` are the other kinds of that section.
     """
@@ -185,7 +186,7 @@ class Place:
 
 
 def place_of(root: type[Options], location: Iterable[str | int]) -> Place:
-    """Return the place that pydantic gives as a path of keys, list indices and names of kinds."""
+    """Return the place of a pydantic location: a path of keys, list indices and names of kinds."""
     place, inside = Place((), root, root), sections(root)
     for item in location:
         named = (
@@ -211,7 +212,7 @@ def place_of(root: type[Options], location: Iterable[str | int]) -> Place:
 
 
 def explained(root: type[Options], error: Any) -> tuple[tuple[str | int, ...], str]:
-    """Return the keys of one of pydantic's errors, as a user knows them, and what to say of it."""
+    """Return the path of keys of a pydantic error, as a user writes it, and an explanation."""
     place = place_of(root, error["loc"])
     keys, value, context = place.keys, error["input"], error.get("ctx", {})
     shown = json.dumps(value, ensure_ascii=False, default=str)
@@ -248,11 +249,12 @@ def explained(root: type[Options], error: Any) -> tuple[tuple[str | int, ...], s
 
 
 def unknown_key(root: type[Options], place: Place, value: object) -> str:
-    """Say that a section has no such key: another kind of it may, or another section."""
+    """Return the message for an unknown key; another kind or another section may have it."""
     key, section = str(place.keys[-1]), place.section
     owners = [one.model_fields["name"].default for one in place.others if key in one.model_fields]
     if owners:
         name = section.model_fields["name"].default
-        return f"the key {key!r} does not apply to {name}; only {' and '.join(owners)} has it"
+        have = "has" if len(owners) == 1 else "have"
+        return f"the key {key!r} does not apply to {name}; only {' and '.join(owners)} {have} it"
     keys = tuple(str(one) for one in place.keys[:-1] if isinstance(one, str))
     return hints.unknown_key(list(key_paths(root)), keys, key, value, list(section.model_fields))

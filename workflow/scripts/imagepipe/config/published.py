@@ -1,4 +1,4 @@
-"""The record of what the submission at the top of the working directory was made from."""
+"""The record of the run behind the submission at the top of the working directory."""
 
 import json
 from collections.abc import Mapping
@@ -8,13 +8,13 @@ from imagepipe.files import file_hash, write_text
 
 
 def write_record(record: Path, submission: Path, made_from: Mapping[str, object]) -> None:
-    """Write what a submission was made from (`dataset`, `run` and `seeds`), and its hash."""
+    """Record a submission's origin (`dataset`, `run` and `seeds`) and its hash."""
     content = {**made_from, "sha256": file_hash(submission)}
     write_text(record, json.dumps(content, indent=2, sort_keys=True) + "\n")
 
 
 def is_made_from(record: Path, submission: Path, made_from: Mapping[str, object]) -> bool:
-    """Return whether a submission is there and, by its record, was made from this."""
+    """Return whether the submission exists and its record says that it was made from this."""
     try:
         known = json.loads(record.read_text(encoding="utf-8"))
         return bool(known == {**made_from, "sha256": file_hash(submission)})
@@ -23,7 +23,7 @@ def is_made_from(record: Path, submission: Path, made_from: Mapping[str, object]
 
 
 def describe_earlier(record: Path, submission: Path) -> str:
-    """Return a line that says from which earlier call a submission is."""
+    """Return a line that names the earlier call behind a submission."""
     try:
         known = json.loads(record.read_text(encoding="utf-8"))
         if known["sha256"] == file_hash(submission):

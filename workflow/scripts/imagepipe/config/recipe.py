@@ -1,4 +1,4 @@
-"""The options of a recipe: how a model is trained. Every one has a default."""
+"""The options of a recipe: how to train a model. Each has a default."""
 
 from typing import Annotated, ClassVar, Literal
 
@@ -14,9 +14,9 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class Network(Options):
-    """A network, and what sizes of images mean to it, in pixels.
+    """A network, and its limits on image size, in pixels.
 
-    Of images up to `one_pixel_size`, the last batch normalization sees a single pixel.
+    Images up to `one_pixel_size` reach the last batch normalization as a single pixel.
     """
 
     min_image_size: ClassVar[int] = 1
@@ -31,7 +31,7 @@ class D2LResNet18(Network):
 
 
 class Airbench(Network):
-    """Three groups of convolutions behind one that whitens the image."""
+    """A whitening convolution, then three groups of convolutions."""
 
     name: Literal["airbench"] = "airbench"
     one_pixel_size: ClassVar[int] = 16
@@ -40,26 +40,26 @@ class Airbench(Network):
     widths: Annotated[list[Count], Field(min_length=3, max_length=3)] = [64, 256, 256]
     """Channels of the three groups."""
     convolutions: Annotated[int, Field(ge=2, le=3)] = 2
-    """Convolutions in each group; with three, a group has a shortcut."""
+    """Convolutions per group; with three, each group has a shortcut."""
     activation: Literal["gelu", "silu"] = "gelu"
     """Activation of the groups."""
     pooling: Literal["max", "max_plus_mean"] = "max"
-    """What the last layer sees of each channel: the largest value over the image, or the sum of
-    that and the mean."""
+    """How the last layer pools each channel over the image: its maximum, or the sum of its
+    maximum and mean."""
     whitening_epsilon: Positive = 5e-4
-    """Added to the variance of each direction of the image patches before the first convolution
-    divides by its square root. A larger value keeps noise low, such as JPEG's."""
+    """Added to the variance of the image patches in each direction before the first convolution
+    divides by the square root. A larger value amplifies noise, such as JPEG's, less."""
 
 
 class WideResNet(Network):
-    """A residual network with few layers of many channels."""
+    """A wide residual network: few layers, many channels."""
 
     name: Literal["wide_resnet"] = "wide_resnet"
     one_pixel_size: ClassVar[int] = 4
     depth: Literal[10, 16, 22, 28, 34, 40] = 28
-    """Number of layers: 4, and 6 for each block of a group."""
+    """Number of layers: 4 plus 6 per block of a group."""
     widening_factor: Count = 10
-    """The groups have this many times 16, 32 and 64 channels."""
+    """Multiplies the groups' 16, 32 and 64 channels."""
 
 
 class SmallCNN(Network):
@@ -72,7 +72,7 @@ class SmallCNN(Network):
 
 
 class Torchvision(Network):
-    """A network of torchvision, its first layers fitted to small images."""
+    """A torchvision network, with its first layers adapted to small images."""
 
     name: Literal["torchvision"] = "torchvision"
     architecture: str = "resnet18"
@@ -80,7 +80,7 @@ class Torchvision(Network):
 
 
 class Timm(Network):
-    """A network of timm, which must be installed; its first layers are fitted to small images."""
+    """A timm network, with its first layers adapted to small images. timm must be installed."""
 
     name: Literal["timm"] = "timm"
     architecture: str = "resnet18"
@@ -99,10 +99,10 @@ Model = Annotated[
 
 
 class RandomResizedCrop(Options):
-    """Enlarge the image, cut out a random square, and resize that to the image's own size."""
+    """Enlarge the image, crop a random square, and resize it to the original size."""
 
     resize: Count = 40
-    """The size in pixels to which the image is enlarged."""
+    """The enlarged size, in pixels."""
     min_area: Fraction = 0.64
     """Smallest area of the square, as a fraction of the enlarged image."""
     max_area: Fraction = 1.0
@@ -110,50 +110,50 @@ class RandomResizedCrop(Options):
 
 
 class ColorJitter(Options):
-    """Change the colors, in this order, as torchvision.transforms.ColorJitter; 0 does nothing."""
+    """Change the colors, in this order, like torchvision's ColorJitter; 0 turns a change off."""
 
     brightness: NotNegative = 0.0
-    """The factor is uniform on max(0, 1 - brightness) ... 1 + brightness."""
+    """The factor is uniform in max(0, 1 - brightness) ... 1 + brightness."""
     contrast: NotNegative = 0.0
-    """The factor is uniform on max(0, 1 - contrast) ... 1 + contrast."""
+    """The factor is uniform in max(0, 1 - contrast) ... 1 + contrast."""
     saturation: NotNegative = 0.0
-    """The factor is uniform on max(0, 1 - saturation) ... 1 + saturation."""
+    """The factor is uniform in max(0, 1 - saturation) ... 1 + saturation."""
     hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0
-    """The shift is uniform on -hue ... hue, in turns of the color wheel."""
+    """The shift is uniform in -hue ... hue, in turns of the color wheel."""
 
 
 class Augmentation(Options):
-    """Random changes of the training images, in this order, drawn anew in every epoch."""
+    """Random changes of the training images, in this order, drawn anew each epoch."""
 
     random_resized_crop: RandomResizedCrop | None = None
-    """Cut a random square out of the enlarged image; null does not."""
+    """Crop a random square from the enlarged image; null turns it off."""
     random_crop_padding: Annotated[int, Field(ge=0)] = 0
-    """Shift the image by up to this many pixels each way, and mirror what is missing; 0 does
-    not."""
+    """Shift the image by up to this many pixels each way, with mirrored borders; 0 turns it
+    off."""
     horizontal_flip: bool = False
     """Mirror half of the images, left to right."""
     alternating_flip: bool = False
-    """With horizontal_flip, draw the mirrored images once; every second epoch mirrors the
-    others, so that two epochs show each image both ways."""
+    """With horizontal_flip, draw the mirrored half once, and mirror the other half in every
+    second epoch, so that two epochs show each image both ways."""
     color_jitter: ColorJitter = ColorJitter()
     """Change brightness, contrast, saturation and hue."""
     cutout: Annotated[int, Field(ge=0)] = 0
-    """Side in pixels of a square set to the mean color; 0 does not."""
+    """Side in pixels of a square set to the mean color; 0 turns it off."""
     mixup: NotNegative = 0.0
-    """Blend each image and its label with another; the weight is drawn from Beta(mixup, mixup).
-    0 does not."""
+    """Blend each image and its label with another's; the weight is drawn from
+    Beta(mixup, mixup). 0 turns it off."""
     cutmix: NotNegative = 0.0
-    """Replace a square of each image by another's, and as much of its label; the area that is
-    left is drawn from Beta(cutmix, cutmix). 0 does not. Not with mixup."""
+    """Replace a square of each image with another's, and the same fraction of its label; the
+    remaining area is drawn from Beta(cutmix, cutmix). 0 turns it off. Excludes mixup."""
 
 
 class ResizingStage(Options):
-    """A part of the training with smaller images."""
+    """A stage of the training with smaller images."""
 
     until: Fraction
     """The fraction of the training at which the stage ends, in whole epochs."""
     scale: Fraction
-    """The factor by which the images are resized."""
+    """The factor for the images' size."""
 
 
 class SGD(Options):
@@ -161,13 +161,13 @@ class SGD(Options):
 
     name: Literal["sgd"] = "sgd"
     lr: Positive = 0.1
-    """Learning rate: the highest of the schedule."""
+    """Peak learning rate of the schedule."""
     momentum: Momentum = 0.9
     """Momentum."""
     nesterov: bool = False
-    """Nesterov's form of the momentum."""
+    """Use Nesterov momentum."""
     weight_decay: NotNegative = 5e-4
-    """The fraction of a weight that is added to its gradient."""
+    """The fraction of each weight added to its gradient."""
 
 
 class AdamW(Options):
@@ -175,37 +175,37 @@ class AdamW(Options):
 
     name: Literal["adamw"] = "adamw"
     lr: Positive = 1e-3
-    """Learning rate: the highest of the schedule."""
+    """Peak learning rate of the schedule."""
     weight_decay: NotNegative = 1e-2
-    """The fraction by which a step at rate 1 shrinks a weight."""
+    """The fraction by which a step at learning rate 1 shrinks each weight."""
 
 
 class MuonRest(Options):
-    """How Muon trains the parameters that are not convolution filters: by Nesterov's SGD."""
+    """SGD with Nesterov momentum, for all parameters except convolution filters."""
 
     lr: Positive = 0.05
     """Learning rate of biases and normalization weights."""
     head_lr: Positive = 0.05
     """Learning rate of the last linear layer."""
     momentum: Momentum = 0.85
-    """Nesterov's momentum."""
+    """Nesterov momentum."""
 
 
 class Muon(Options):
-    """Muon: orthogonal steps for convolution filters, SGD for all other parameters."""
+    """Muon: orthogonalized steps for convolution filters, SGD for all other parameters."""
 
     name: Literal["muon"] = "muon"
     lr: Positive = 0.1
-    """Learning rate of the filters: the highest one."""
+    """Peak learning rate of the filters."""
     momentum: Momentum = 0.9
-    """Nesterov's momentum of the filters."""
+    """Nesterov momentum of the filters."""
     weight_decay: NotNegative = 5e-4
-    """The fraction by which a step at the highest rate shrinks the other parameters; filters
-    keep their norm."""
+    """The fraction by which a step at the peak rate shrinks the other parameters; filters keep
+    their norm."""
     ns_steps: Count = 3
-    """Newton-Schulz iterations that orthogonalize a step."""
+    """Newton-Schulz iterations per step."""
     rest: MuonRest = MuonRest()
-    """How the other parameters are trained."""
+    """The optimizer of the other parameters."""
 
 
 Optimizer = Annotated[
@@ -215,10 +215,10 @@ Optimizer = Annotated[
 
 
 class Schedule(Options):
-    """How the learning rate changes over the training."""
+    """The learning rate over the training."""
 
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """The fraction of the training in which the rate rises from 0."""
+    """The fraction of the training during which the rate rises from 0."""
 
 
 class StepSchedule(Schedule):
@@ -226,9 +226,9 @@ class StepSchedule(Schedule):
 
     name: Literal["step"] = "step"
     period: Count = 4
-    """Epochs between two decays."""
+    """Epochs between decays."""
     decay: Fraction = 0.9
-    """The factor of each decay."""
+    """The factor at each decay."""
 
 
 class LinearSchedule(Schedule):
@@ -238,13 +238,13 @@ class LinearSchedule(Schedule):
 
 
 class CosineSchedule(Schedule):
-    """The rate falls to 0 as half a period of the cosine."""
+    """The rate falls to 0 along half a cosine period."""
 
     name: Literal["cosine"] = "cosine"
 
 
 class OneCycleSchedule(Schedule):
-    """PyTorch's OneCycleLR: up from lr/25 and down to almost 0, both as a cosine."""
+    """PyTorch's OneCycleLR: up from lr/25, then down to almost 0, both along a cosine."""
 
     name: Literal["one_cycle"] = "one_cycle"
 
@@ -259,42 +259,42 @@ AnySchedule = Annotated[
 
 
 class Freeze(Options):
-    """Parameters that are trained in the first part of the training only.
+    """Parameters that are frozen partway through the training.
 
-    Their rate falls to 0 there; from then on they cost no time for gradients.
+    Their learning rate falls to 0 by then; afterwards their gradients are not computed.
     """
 
     parameters: Annotated[str, Field(min_length=1)]
-    """How their names begin, such as whitening or groups.0."""
+    """A prefix of their names, such as whitening or groups.0."""
     after: Annotated[float, Field(gt=0, lt=1)]
-    """The fraction of the training after which they are frozen."""
+    """The fraction of the training after which to freeze them."""
 
 
 class NoAveraging(Options):
-    """The weights are kept as they are."""
+    """No averaging: the last weights are kept."""
 
     name: Literal["none"] = "none"
 
 
 class EMA(Options):
-    """An exponential moving average beside the training, which is what is kept."""
+    """Keep an exponential moving average of the weights; the training itself does not see it."""
 
     name: Literal["ema"] = "ema"
     decay: Annotated[float, Field(gt=0, lt=1)] = 0.95
-    """The fraction of itself that the average keeps per update."""
+    """The weight of the old average in each update."""
     every: Count = 5
-    """Steps from one update to the next."""
+    """Steps between updates."""
 
 
 class Lookahead(Options):
-    """The training itself is set back to its average every few steps."""
+    """Reset the training to its moving average every few steps."""
 
     name: Literal["lookahead"] = "lookahead"
     decay: Annotated[float, Field(gt=0, lt=1)] = 0.95
-    """The fraction of itself that the average keeps per step at the end of the training; it is
-    less before."""
+    """The weight of the old average, per step, at the end of the training; it is smaller
+    before."""
     every: Count = 5
-    """Steps from one update to the next."""
+    """Steps between updates."""
 
 
 Averaging = Annotated[
@@ -309,10 +309,10 @@ class Loss(Options):
     """Cross-entropy."""
 
     reduction: Literal["sum", "mean"] = "mean"
-    """Of the losses of a batch. At batch size B, a learning rate r with sum is one of r * B
-    with mean."""
+    """How the losses of a batch combine. At batch size B, a learning rate r with sum equals
+    r * B with mean."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """The fraction of the target's probability that is spread over all classes."""
+    """The fraction of the target's probability to spread over all classes."""
 
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
@@ -320,58 +320,57 @@ TestTimeAugmentation = Literal["none", "flip", "flip_and_shift"]
 
 
 class Recipe(Options):
-    """How a model is trained. Every key has a default, so that a recipe names what it changes."""
+    """How to train a model. Each key has a default, so a recipe lists only its differences."""
 
     title: str = ""
-    """What the recipe is for, in one line."""
+    """The purpose of the recipe, in one line."""
     members: Count = 1
-    """Number of models, each with a seed of its own, whose probabilities are averaged, unless
-    config.yaml gives another."""
+    """Number of models, each with its own seed, whose probabilities are averaged; config.yaml
+    may set another number."""
     model: Model = SmallCNN()
     """The network."""
     augmentation: Augmentation = Augmentation()
     """Random changes of the training images."""
     progressive_resizing: list[ResizingStage] = []
-    """Train on smaller images first, which takes less time. Each stage lasts until a fraction
-    of the training is done; the rest trains on the images' own size."""
+    """Train on smaller images first, to save time. Each stage ends at a fraction of the
+    training; the rest uses images of full size."""
     batch_size: Count = 64
-    """Number of images for one step of the optimizer."""
+    """Number of images per optimizer step."""
     micro_batch_size: Annotated[int | None, Field(ge=1)] = None
-    """Number of images that go through the network at once, at most: a larger batch is divided,
-    and the gradients are added up. It takes less memory; batch normalization sees each part by
-    itself. null takes whole batches."""
+    """The most images to send through the network at once. A larger batch is divided and its
+    gradients are summed, which saves memory; batch normalization sees each part separately. null
+    uses whole batches."""
     min_steps_per_epoch: Count = 1
-    """Where there are too few training images for this many batches, the batches are made
-    smaller, so that a recipe for many images works for few."""
+    """If an epoch has too few images for this many batches, the batches shrink, so that a
+    recipe for many images also works for few."""
     drop_last: bool = True
-    """Leave out an epoch's last batch if it is smaller than the others, unless it is the only
+    """Skip an epoch's last batch if it is smaller than the others, unless it is the only
     one."""
     epochs: Count = 20
     """Number of passes over the training images."""
     optimizer: Optimizer = SGD()
-    """How the weights are changed."""
+    """The update rule of the weights."""
     schedule: AnySchedule = StepSchedule()
-    """How the learning rate changes."""
+    """The learning rate over the training."""
     freeze: list[Freeze] = []
-    """Parameters that are trained in the first part of the training only."""
+    """Parameters to freeze partway through the training."""
     averaging: Averaging = NoAveraging()
-    """Average the weights, and the batch statistics, over training."""
+    """Average the weights and the batch statistics over the training."""
     loss: Loss = Loss()
     """Cross-entropy."""
     precision: Precision = "auto"
-    """Of the network's arithmetic: fp32, bf16, fp16 (on GPUs; its losses are scaled), or auto:
-    bf16 where a GPU computes in it, or the processor is faster in it, which is measured once;
-    otherwise fp32. The weights stay fp32."""
+    """Precision of the network's arithmetic: fp32, bf16, fp16 (GPUs only; its losses are scaled),
+    or auto: bf16 on a GPU that supports it or a processor that is faster with it (measured once),
+    else fp32. The weights stay fp32."""
     tf32: bool = False
-    """Let CUDA GPUs compute in TF32, with 10 instead of 23 bits of mantissa, where the
-    precision is fp32."""
+    """Let CUDA GPUs compute fp32 operations in TF32, with 10 instead of 23 bits of mantissa."""
     deterministic: bool = True
-    """On CUDA GPUs, take only kernels that give the same bits every time, which costs 3 to 8%
-    of the speed on an H200. On the CPU all of them do."""
+    """On CUDA GPUs, use only kernels that give the same bits every time, which costs 3 to 8% of
+    the speed on an H200. All CPU kernels do."""
     compile: bool = False
-    """Compile the network by torch.compile, which needs a C++ compiler on the CPU; it takes
-    about a minute there and gains little. On a GPU it pays for long trainings."""
+    """Compile the network with torch.compile. On a CPU this needs a C++ compiler, takes about a
+    minute and gains little; on a GPU it pays off for long trainings."""
     test_time_augmentation: TestTimeAugmentation = "none"
-    """flip averages the logits of an image and its mirror image; flip_and_shift also those of
-    both shifted by a pixel, two ways, where the first two are unsure. In prediction and in the
-    last validation."""
+    """flip averages the logits of an image and its mirror image; flip_and_shift adds both
+    shifted by a pixel, two ways, if the first two are unsure. Applies to prediction and the last
+    validation."""

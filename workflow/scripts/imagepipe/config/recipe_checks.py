@@ -1,7 +1,7 @@
-"""What cannot work in a recipe, as far as it can be told without the network and the images.
+"""Checks for recipes that cannot work, without building the network or reading the images.
 
-The configuration is refused for it before any job starts, as Snakemake removes what a training has
-left before it starts the next. Nothing here imports PyTorch, which takes seconds.
+They run with the configuration, before any job, because Snakemake removes a training's earlier
+results when it starts. Nothing here imports PyTorch, which takes seconds.
 """
 
 import math
@@ -24,15 +24,15 @@ from imagepipe.config.recipe import (
 from imagepipe.config.settings import Settings
 from imagepipe.errors import UserError
 
-# A key of the recipe, with dots, and what is wrong with its value.
+# A dotted key of the recipe, and the problem with its value.
 Problem = tuple[str, str]
 
 
 def check_recipe(recipe: Recipe, image_size: int, settings: Settings, file: str) -> None:
-    """Raise `UserError` for a recipe that suits neither itself, the images nor the settings.
+    """Raise `UserError` for a recipe that contradicts itself, the images or the settings.
 
-    `recipe` is that of `file` with the settings' `override`; the message names that of the two
-    which holds the key.
+    `recipe` is the content of `file` with `settings.override` applied. The message names the one
+    of the two that sets the key.
     """
     problem = next(problems(recipe, image_size, settings), None)
     if problem is not None:
@@ -42,7 +42,7 @@ def check_recipe(recipe: Recipe, image_size: int, settings: Settings, file: str)
 
 
 def holds(options: object, key: str) -> bool:
-    """Say whether options set a key that is written with dots, or a whole section around it."""
+    """Return whether `options` set a dotted key, or a whole section around it."""
     for name in key.split("."):
         if not isinstance(options, Mapping):
             break
@@ -53,7 +53,7 @@ def holds(options: object, key: str) -> bool:
 
 
 def problems(recipe: Recipe, image_size: int, settings: Settings) -> Iterator[Problem]:
-    """Yield what cannot work in a recipe."""
+    """Yield the problems of a recipe."""
     smallest = smallest_image(recipe, image_size)
     yield from problems_of_model(recipe.model, smallest)
     yield from problems_of_augmentation(recipe.augmentation, image_size)
@@ -72,25 +72,25 @@ def smallest_image(recipe: Recipe, image_size: int) -> int:
 
 
 def problems_of_model(model: Model, smallest: int) -> Iterator[Problem]:
-    """Yield what cannot work of a network, with images of `smallest` pixels among them."""
+    """Yield the problems of a network whose smallest images have `smallest` pixels."""
     if smallest < model.min_image_size:
         yield (
             "model.name",
             f"{model.name} needs images of at least {model.min_image_size} pixels, and some have "
             f"{smallest}; choose another model, or remove progressive_resizing",
         )
-    # Without PyTorch here, trainings have an environment of their own, and their jobs check it.
+    # If PyTorch is missing here, trainings have their own environment, and their jobs check this.
     if isinstance(model, Torchvision | Timm) and is_installed("torch"):
         if not is_installed(model.name):
             yield "model.name", not_installed(model.name)
         known = known_architectures(model.name)
-        # None are found if the library is laid out in a new way: then the job decides.
+        # The set is empty for an unknown layout of the library: then the job decides.
         if known and model.architecture not in known:
             yield "model.architecture", unknown_architecture(model.name, model.architecture, known)
 
 
 def problems_of_augmentation(augmentation: Augmentation, image_size: int) -> Iterator[Problem]:
-    """Yield what cannot work of the augmentation of images of `image_size` pixels."""
+    """Yield the problems of an augmentation of images of `image_size` pixels."""
     crop = augmentation.random_resized_crop
     if crop is not None and crop.min_area > crop.max_area:
         yield (
@@ -115,9 +115,9 @@ def problems_of_augmentation(augmentation: Augmentation, image_size: int) -> Ite
 
 
 def problems_of_batches(recipe: Recipe, smallest: int) -> Iterator[Problem]:
-    """Yield what cannot work in whole batches of images of `smallest` pixels and larger ones.
+    """Yield the problems of full batches whose smallest images have `smallest` pixels.
 
-    The sizes of an epoch's last batch, and of one that has few images, are not known here.
+    The sizes of an epoch's last batch, and of batches from few images, are unknown here.
     """
     batch_size = recipe.batch_size
     chunks = math.ceil(batch_size / (recipe.micro_batch_size or batch_size))

@@ -1,4 +1,4 @@
-"""Runs: their names, the validated ones, and the standard error of their accuracy."""
+"""Runs: their names, the list of validated ones, and the standard error of their accuracy."""
 
 import hashlib
 import json
@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-# Keys of a recipe without effect on a single training.
+# Recipe keys without effect on a single training.
 NOT_OF_A_RUN = ("title", "members")
 LONGEST_CHANGES = 80
 HASH_DIGITS = 8
@@ -20,14 +20,13 @@ _FOLDER = re.compile(r"seed([0-9]+)")
 def run_name(recipe_name: str, recipe: Mapping[str, Any], changed: Mapping[str, Any]) -> str:
     """Return the name of the run that trains with `changed`, a changed `recipe`.
 
-    It is the recipe's name and the changes, such as fast@optimizer.lr=0.1@epochs=5. Equal settings
-    have equal names, and different settings different names: of many changes, the last ones become
-    a hash.
+    It joins the recipe's name and the changes, such as fast@optimizer.lr=0.1@epochs=5. In a long
+    list of changes, a hash replaces the last ones. Names are equal exactly if the settings are.
     """
     found = {k: v for k, v in changes(recipe, changed).items() if k not in NOT_OF_A_RUN}
     if not found:
         return recipe_name
-    # No commas: Snakemake cannot pass them to a cluster's job in a wildcard.
+    # No commas: Snakemake cannot pass them to a cluster job in a wildcard.
     texts = [f"@{key}={_text(value)}" for key, value in found.items()]
     if len("".join(texts)) <= LONGEST_CHANGES:
         return "".join([recipe_name, *texts])
@@ -38,25 +37,25 @@ def run_name(recipe_name: str, recipe: Mapping[str, Any], changed: Mapping[str, 
 
 
 def own_recipe_name(stem: str, recipe: Mapping[str, Any]) -> str:
-    """Return the name of a user's own recipe, with a hash, as the file may change."""
+    """Return the name of a user's own recipe, with a hash because the file may change."""
     settings = {key: value for key, value in recipe.items() if key not in NOT_OF_A_RUN}
     return f"{_ODD.sub('-', stem)}-{short_hash(settings)}"
 
 
 def short_hash(value: object) -> str:
-    """Return a hash of a value of JSON's types, in hexadecimal digits."""
+    """Return a short hexadecimal hash of a JSON value."""
     text = json.dumps(value, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:HASH_DIGITS]
 
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values of `after` that differ, by dotted keys, in the order of `after`."""
+    """Return the values of `after` that differ from `before`, by dotted key, in their order."""
     old = dict(leaves(before))
     return {key: value for key, value in leaves(after) if old.get(key, old) != value}
 
 
 def leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the dotted key and the value of each setting, from nested sections as well."""
+    """Yield the dotted key and value of each setting, including nested ones."""
     for key, value in settings.items():
         if isinstance(value, Mapping) and value:
             yield from leaves(value, f"{prefix}{key}.")
@@ -65,7 +64,7 @@ def leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
 
 
 def _text(value: Any) -> str:
-    """Return text for a file name that differs between the values of a key."""
+    """Return text for a file name, different for each value of a key."""
     if isinstance(value, float):
         return repr(value).removesuffix(".0")
     if value is None or isinstance(value, bool | int):
@@ -78,7 +77,7 @@ def _text(value: Any) -> str:
 
 
 def validated_runs(results: Path) -> list[tuple[str, int]]:
-    """Return name and seed of each run that has validated results in a folder."""
+    """Return the name and seed of each run with validated results in a folder, sorted."""
     found = []
     for path in results.glob("*/seed*/train/run.yaml"):
         seed = _FOLDER.fullmatch(path.parts[-3])

@@ -1,4 +1,4 @@
-"""The options of config.yaml: what a user chooses."""
+"""The options of config.yaml: the user's choices."""
 
 from typing import Annotated, Any, Literal
 
@@ -8,46 +8,46 @@ from imagepipe.config.options import Options
 
 
 class Settings(Options):
-    """What a user chooses, in config.yaml or by --config on the command line."""
+    """The user's choices, in config.yaml or after --config on the command line."""
 
     dataset: str = "sample"
     """A dataset's name (a file in workflow/datasets/) or the path of your own dataset file."""
     raw_dir: str | None = None
-    """A folder that holds the dataset's archives; null fetches them."""
+    """A folder with the dataset's archives; null fetches them."""
     recipe: str = "fast"
     """A recipe's name (a file in workflow/recipes/) or the path of your own recipe file."""
     override: dict[str, Any] = {}
-    """Changes of single keys of the recipe, such as {epochs: 5, optimizer: {lr: 0.1}}. Each
-    setting is a run with results of its own."""
+    """Changes to single keys of the recipe, such as {epochs: 5, optimizer: {lr: 0.1}}. Each set
+    of changes is a run with its own results."""
     valid_ratio: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Every class gives max(floor(n * valid_ratio), 1) images to the validation set, where n is
     the number of images of the rarest class."""
     split_seed: Annotated[int, Field(ge=0)] = 0
-    """Draws the validation images."""
+    """Seed of the draw of validation images."""
     seed: Annotated[int, Field(ge=0)] = 0
-    """Draws the initial weights, the order of images and augmentation."""
+    """Seed of the initial weights, the order of images and the augmentation."""
     members: Annotated[int | None, Field(ge=1)] = None
-    """Number of models, with the seeds seed ... seed + members - 1, that are trained on all
-    labelled images; the submission averages their probabilities. null takes the recipe's
-    number."""
+    """Number of models to train on all labelled images, with the seeds
+    seed ... seed + members - 1; the submission averages their probabilities. null uses the
+    recipe's number."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """Where to train and predict; auto takes CUDA, else MPS, else the CPU."""
+    """Where to train and predict; auto uses CUDA, else MPS, else the CPU."""
     checkpoint_minutes: Annotated[float, Field(gt=0)] = 5.0
-    """The most that an interrupted training has to do again; a checkpoint is also written after
-    epochs."""
+    """The most minutes of training that an interruption can lose; a checkpoint is also written
+    after epochs."""
     prediction_batch_size: Annotated[int, Field(ge=1)] = 500
-    """Number of test images that go through the model at once."""
+    """Number of test images to send through the model at once."""
     layout: Literal["folders", "packed"] = "folders"
-    """folders unpacks the images and makes the book's folder tree; packed decodes them straight
-    from the archives and writes no image file, for file systems that are slow with small files.
-    The arrays that training reads are the same."""
+    """folders unpacks the images and builds the book's folder tree; packed decodes them straight
+    from the archives and writes no image files, for file systems that are slow with small files.
+    Training reads the same arrays either way."""
     on_bad_image: Literal["error", "drop"] = "error"
-    """What to do with a training image that cannot be decoded, has no label, or is missing:
-    error stops with its name, drop leaves it out and names it in the data report. A bad test
-    image is always an error."""
+    """For a training image that cannot be decoded, has no label, or is missing: error stops and
+    names it, drop skips it and lists it in the data report. A bad test image is always an
+    error."""
     allow_test_images_in_training: bool = False
-    """Train even if labelled images are also in the test set, pixel for pixel; otherwise no
-    training starts then."""
+    """Train even if labelled images are also in the test set, pixel for pixel. By default,
+    training is then refused."""
     link_mode: Literal["auto", "hardlink", "symlink", "copy"] = "auto"
-    """How train_valid_test/ refers to the extracted images; auto takes hard links, else
-    symbolic links, else copies."""
+    """How train_valid_test/ refers to the extracted images; auto uses hard links, else symbolic
+    links, else copies."""

@@ -1,8 +1,8 @@
 """A content hash of the code that a script runs.
 
-A workflow manager follows a script by its time stamp, and the modules that it imports not at all.
-This module follows the imports, so that a stage reruns when, and only when, code that it uses has
-changed. It parses the source text and imports nothing.
+Workflow managers track a script by its time stamp and ignore the modules that it imports. This
+module follows the imports, so that a stage reruns if, and only if, code that it uses has changed.
+It parses source text and imports nothing.
 """
 
 import ast
@@ -11,16 +11,16 @@ from functools import cache
 from pathlib import Path
 
 PACKAGE = "imagepipe"
-# They decide what a user is shown while a job runs, and whether it may, never what it writes: the
-# options that they read are a param of their own, and complete.
+# These modules affect messages and checks, never the results: a param of its own holds the complete
+# options that they read.
 WITHOUT_EFFECT_ON_RESULTS = frozenset(
     f"{PACKAGE}.{name}"
     for name in (
         "checks.leakage",
         "config.architectures",
+        "config.closing_lines",
         "config.dataset",
         "config.hints",
-        "config.last_words",
         "config.options",
         "config.recipe",
         "config.recipe_checks",
@@ -33,7 +33,7 @@ WITHOUT_EFFECT_ON_RESULTS = frozenset(
 
 
 def file_of(module: str, package_folder: Path) -> Path:
-    """Return the file of a module, or the `__init__.py` of a package, by its dotted name."""
+    """Return the file of a module, or the `__init__.py` of a package, from its dotted name."""
     path = package_folder.joinpath(*module.split(".")[1:])
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
@@ -62,7 +62,7 @@ def imported_modules(source: Path, package_folder: Path) -> frozenset[str]:
 
 
 def modules_of(script: Path, package_folder: Path) -> frozenset[str]:
-    """Return the dotted names of all library modules that a script uses, at any remove."""
+    """Return the dotted names of all library modules that a script uses, directly or not."""
     found: set[str] = set()
     waiting = [script]
     while waiting:
@@ -73,10 +73,10 @@ def modules_of(script: Path, package_folder: Path) -> frozenset[str]:
 
 
 def code_hash(script: Path, package_folder: Path) -> str:
-    """Return a hash of a script and of every library module that can change what it writes.
+    """Return a hash of a script and all library modules that can affect its results.
 
-    A template that lies beside a module and is named after it, such as data_report.html.j2 beside
-    data_report.py, is a part of the module.
+    A template beside a module with the same stem, such as data_report.html.j2 beside
+    data_report.py, counts as part of the module.
     """
     result = hashlib.sha256(script.read_bytes())
     for name in sorted(modules_of(script, package_folder) - WITHOUT_EFFECT_ON_RESULTS):

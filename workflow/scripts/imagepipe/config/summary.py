@@ -1,4 +1,4 @@
-"""The summary at the end of a call: results, and where they are."""
+"""The summary at the end of a call: results and their paths."""
 
 import json
 import os
@@ -22,11 +22,11 @@ def summary(
 ) -> str:
     """Return a few lines about the results so far.
 
-    `run_folders` are those of the seeds; the first seed was also validated. `top` is the submission
-    at the top of the working directory; it and the score are this run's if `is_published`, as all
-    runs of a dataset share them. A file that is older than what it is made from belongs to an
-    earlier call, and is left out. Paths are relative to the folder `called_from`. `seconds` is the
-    duration of the call, if it made anything.
+    `run_folders` has a folder per seed; only the first seed was validated. All runs of a dataset
+    share the submission `top`, at the top of the working directory, and the score; both are this
+    run's if `is_published`. A file older than its inputs belongs to an earlier call and is left
+    out. Paths are relative to the folder `called_from`. `seconds` is the duration of the call, or
+    None if it had nothing to do.
     """
     metrics = run_folders[0] / "train" / "metrics.json"
     score = results / "score.json"
@@ -59,7 +59,7 @@ def summary(
 
 
 def in_order(paths: list[Path]) -> list[Path]:
-    """Return the existing files, up to the first that is older than one before it."""
+    """Return the existing files, up to the first that is older than its predecessor."""
     found: list[Path] = []
     newest = 0
     for path in filter(Path.is_file, paths):
@@ -72,7 +72,7 @@ def in_order(paths: list[Path]) -> list[Path]:
 
 
 def openable(path: Path, called_from: Path) -> str:
-    """Return a path as seen from another folder, absolute if it is two or more folders up."""
+    """Return a path relative to a folder, or absolute if it leads up two or more folders."""
     relative = os.path.relpath(path, called_from)
     is_far = relative.startswith(f"..{os.sep}..")
     return str(path.absolute()) if is_far else relative

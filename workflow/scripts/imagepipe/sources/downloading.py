@@ -31,7 +31,7 @@ GOOD_PROGRESS = 1 << 20
 
 
 @dataclass(frozen=True)
-class Patience:
+class RetryPolicy:
     """Number of attempts, and times in seconds.
 
     `connect` limits the wait for a connection, `read` the wait for the next bytes. `pause` is the
@@ -46,7 +46,7 @@ class Patience:
     longest_pause: float = 120
 
 
-PATIENCE = Patience()
+DEFAULT_RETRIES = RetryPolicy()
 
 
 class DownloadError(Exception):
@@ -57,7 +57,7 @@ class DownloadError(Exception):
         self.is_lasting, self.wait = is_lasting, wait
 
 
-def download(file: SourceFile, folder: Path, patience: Patience = PATIENCE) -> Path:
+def download(file: SourceFile, folder: Path, retries: RetryPolicy = DEFAULT_RETRIES) -> Path:
     """Download a file from its url to `folder`, check it, and return its path there.
 
     Raises `UserError` if the url is not http or https, if the file cannot be had, and if its size
@@ -67,7 +67,7 @@ def download(file: SourceFile, folder: Path, patience: Patience = PATIENCE) -> P
     if urlsplit(url).scheme.lower() not in ("http", "https"):
         problem = f"its url {url} is neither http nor https" if url else "it has no url"
         raise UserError(f"{file.name}: {problem}; correct the dataset file, or set raw_dir")
-    path = Download(file, url, lambda: url, folder, patience).run()
+    path = Download(file, url, lambda: url, folder, retries).run()
     etag_file(path).unlink()
     return path
 
@@ -106,7 +106,7 @@ class Download:
     origin: str
     find_url: Callable[[], str]
     folder: Path
-    patience: Patience
+    retries: RetryPolicy
 
     def run(self) -> Path:
         """Download the file, resume an earlier call's download, and return the path.
@@ -114,7 +114,7 @@ class Download:
         Raises `UserError` if the file cannot be had, or is not as the dataset file says.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        failures, tries = 0, self.patience.tries
+        failures, tries = 0, self.retries.tries
         with requests.Session() as session:
             while True:
                 before = self._size()
@@ -125,8 +125,8 @@ class Download:
                     failures = 1 if self._size() - before >= GOOD_PROGRESS else failures + 1
                     if error.is_lasting or failures >= tries:
                         self._give_up(error)
-                    pause = max(error.wait, self.patience.pause * 2 ** (failures - 1))
-                    pause = min(pause, self.patience.longest_pause)
+                    pause = max(error.wait, self.retries.pause * 2 ** (failures - 1))
+                    pause = min(pause, self.retries.longest_pause)
                     words = "%s: %s; try %d of %d in %g s"
                     logger.warning(words, self.file.name, error, failures + 1, tries, pause)
                     time.sleep(pause)
@@ -134,7 +134,7 @@ class Download:
     def _give_up(self, error: DownloadError) -> NoReturn:
         problem, advice = f"{error}", "correct the dataset file"
         if not error.is_lasting:
-            problem += f", in the last of {self.patience.tries} tries"
+            problem += f", in the last of {self.retries.tries} tries"
             can_resume = self._etag() or (self._size() and self.file.checksum)
             advice = f"call again {'to carry on from there' if can_resume else 'later'}"
         by_hand = f"get {self.file.name} yourself and set raw_dir to its folder"
@@ -150,8 +150,8 @@ class Download:
         headers = {"Accept-Encoding": "identity"}
         if have:
             headers |= {"Range": f"bytes={have}-"} | ({"If-Range": etag} if etag else {})
-        url, timeout = self.find_url(), (self.patience.connect, self.patience.read)
-        with connection_errors(url, self.patience):
+        url, timeout = self.find_url(), (self.retries.connect, self.retries.read)
+        with connection_errors(url, self.retries):
             response = session.get(url, headers=headers, stream=True, timeout=timeout)
         with response:
             found = etag_in(response.headers)
@@ -199,7 +199,7 @@ class Download:
                     if expected and have > expected:
                         self._refuse(f"has more than the {expected:,} bytes that are expected")
             except urllib3.exceptions.ReadTimeoutError:
-                silence = f"nothing came for {self.patience.read:g} s"
+                silence = f"nothing came for {self.retries.read:g} s"
                 raise DownloadError(f"{silence} after {have:,} {place}") from None
             except (urllib3.exceptions.HTTPError, ConnectionError):
                 raise DownloadError(f"cut after {have:,} {place}") from None
@@ -231,13 +231,13 @@ class Download:
 
 
 @contextmanager
-def connection_errors(url: str, patience: Patience) -> Iterator[None]:
+def connection_errors(url: str, retries: RetryPolicy) -> Iterator[None]:
     """Raise `DownloadError` if a request in the block gets no response."""
     host = urlsplit(url).netloc.rpartition("@")[2]
     try:
         yield
     except requests.ReadTimeout:
-        raise DownloadError(f"no answer from {host} within {patience.read:g} s") from None
+        raise DownloadError(f"no answer from {host} within {retries.read:g} s") from None
     except requests.ConnectionError as error:
         is_lasting = isinstance(error, requests.exceptions.SSLError)
         raise DownloadError(f"no connection to {host} ({reason(error)})", is_lasting) from None

@@ -15,7 +15,7 @@ from imagepipe.config.dataset import Source
 from imagepipe.config.dataset_files import image_folders, refuse_own_folder, sources_in
 from imagepipe.errors import Stopped, UserError
 from imagepipe.files import atomic_copy, file_hash, write_text
-from imagepipe.sources.downloading import PATIENCE, Patience, difference, download, remove
+from imagepipe.sources.downloading import DEFAULT_RETRIES, RetryPolicy, difference, download, remove
 from imagepipe.sources.first_use import check_first_use
 from imagepipe.sources.kaggle import download_competition
 from imagepipe.sources.sample_images import write_sample
@@ -29,7 +29,7 @@ def fetch(
     folder: Path,
     downloads: Path,
     record: Path,
-    patience: Patience = PATIENCE,
+    retries: RetryPolicy = DEFAULT_RETRIES,
 ) -> None:
     """Put the files of a source into `folder`, and their hashes into SHA256SUMS there.
 
@@ -52,7 +52,7 @@ def fetch(
     else:
         with claimed(downloads):
             take = take_from_kaggle if source.source == "kaggle" else take_from_urls
-            take(source, folder, downloads, record, patience)
+            take(source, folder, downloads, record, retries)
     write_text(sums, "".join(f"{file_hash(path)}  {path.name}\n" for path in paths))
 
 
@@ -85,18 +85,18 @@ def claimed(downloads: Path) -> Iterator[None]:
 
 
 def take_from_urls(
-    source: Source, folder: Path, downloads: Path, record: Path, patience: Patience
+    source: Source, folder: Path, downloads: Path, record: Path, retries: RetryPolicy
 ) -> None:
     """Download each file from its own url."""
     for file in source.files:
-        path = download(file, downloads, patience)
+        path = download(file, downloads, retries)
         with removed_if_refused(path):
             check_first_use({} if file.checksum else {file.name: path}, record)
         os.replace(path, folder / file.name)
 
 
 def take_from_kaggle(
-    source: Source, folder: Path, downloads: Path, record: Path, patience: Patience
+    source: Source, folder: Path, downloads: Path, record: Path, retries: RetryPolicy
 ) -> None:
     """Download a competition's files, which come in one .zip file."""
     if source.competition is None:
@@ -104,7 +104,7 @@ def take_from_kaggle(
             "competition: the dataset file has none; add the last part of its address, or set "
             "raw_dir"
         )
-    bundle = download_competition(source.competition, downloads, patience)
+    bundle = download_competition(source.competition, downloads, retries)
     unpacked = downloads / "unpacked"
     try:
         with removed_if_refused(bundle):

@@ -17,9 +17,9 @@ from requests.adapters import HTTPAdapter
 from imagepipe.config.dataset import SourceFile
 from imagepipe.errors import UserError, one_line
 from imagepipe.sources.downloading import (
-    PATIENCE,
+    DEFAULT_RETRIES,
     Download,
-    Patience,
+    RetryPolicy,
     connection_errors,
     failure,
     reason,
@@ -31,7 +31,9 @@ NEW_TOKEN = (
 )
 
 
-def download_competition(competition: str, folder: Path, patience: Patience = PATIENCE) -> Path:
+def download_competition(
+    competition: str, folder: Path, retries: RetryPolicy = DEFAULT_RETRIES
+) -> Path:
     """Download the .zip file with all of a competition's files to `folder`; return its path.
 
     The next call resumes a download, and finds a complete file that still lies there, unless Kaggle
@@ -39,10 +41,10 @@ def download_competition(competition: str, folder: Path, patience: Patience = PA
     """
     file = SourceFile(name=f"{competition}.zip")
     origin = f"competition {competition}"
-    return Download(file, origin, lambda: bundle_url(competition, patience), folder, patience).run()
+    return Download(file, origin, lambda: bundle_url(competition, retries), folder, retries).run()
 
 
-def bundle_url(competition: str, patience: Patience) -> str:
+def bundle_url(competition: str, retries: RetryPolicy) -> str:
     """Return the address of a competition's .zip file, which Kaggle has signed for a while.
 
     Raises `UserError`, or `DownloadError` where another attempt may succeed.
@@ -53,13 +55,13 @@ def bundle_url(competition: str, patience: Patience) -> str:
         from kagglesdk.competitions.types.competition_api_service import ApiDownloadDataFilesRequest
     except ImportError as error:
         problem = f"kagglehub cannot be imported ({error})"
-        raise refusal(competition, problem, "call `pip install kagglehub`") from None
+        raise refusal(competition, problem, "run `pip install kagglehub`") from None
 
     class WithTimeout(HTTPAdapter):
         """Requests that do not wait forever, as those of kagglesdk do."""
 
         def send(self, *arguments: Any, **options: Any) -> requests.Response:
-            timeout = (patience.connect, patience.read)
+            timeout = (retries.connect, retries.read)
             return super().send(*arguments, **options | {"timeout": timeout})
 
     request = ApiDownloadDataFilesRequest()
@@ -70,7 +72,7 @@ def bundle_url(competition: str, patience: Patience) -> str:
     except ValueError as error:  # a damaged file
         raise refusal(competition, one_line(str(error)), NEW_TOKEN) from None
     with (
-        connection_errors("https://www.kaggle.com", patience),
+        connection_errors("https://www.kaggle.com", retries),
         # kagglehub prints, for example that there is a newer version of it.
         contextlib.redirect_stdout(io.StringIO()),
         build_kaggle_client() as client,

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from imagepipe.config.last_words import closing_line, last_words
+from imagepipe.config.closing_lines import closing_line, closing_lines
 
 
 def test_only_the_closing_lines_of_this_run_are_repeated(tmp_path: Path) -> None:
@@ -19,7 +19,7 @@ def test_only_the_closing_lines_of_this_run_are_repeated(tmp_path: Path) -> None
     for name, (text, time) in logs.items():
         (tmp_path / name).write_text(text)
         os.utime(tmp_path / name, (time, time))
-    found = last_words([tmp_path / name for name in logs], since=50)
+    found = closing_lines([tmp_path / name for name in logs], since=50)
     assert found == [
         "error: b.csv: gone",
         "error: a.csv: row 3: empty",
@@ -29,4 +29,4 @@ def test_only_the_closing_lines_of_this_run_are_repeated(tmp_path: Path) -> None
 
 def test_log_that_is_not_there_has_no_closing_line(tmp_path: Path) -> None:
     assert closing_line(tmp_path / "train.log") is None
-    assert last_words([tmp_path / "train.log"]) == []
+    assert closing_lines([tmp_path / "train.log"]) == []
