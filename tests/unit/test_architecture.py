@@ -1,6 +1,7 @@
 """ARCHITECTURE.md tells the truth about where things are."""
 
 import re
+import tomllib
 
 import pytest
 
@@ -24,3 +25,9 @@ def test_there_are_ten_answers() -> None:
 def test_every_room_is_listed() -> None:
     folders = {path.parent.name for path in (SCRIPTS / "imagepipe").glob("*/__init__.py")}
     assert set(ROOMS) == folders
+
+
+def test_every_room_is_a_package() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
+    packages = project["tool"]["setuptools"]["packages"]
+    assert set(packages) == {"imagepipe", *(f"imagepipe.{room}" for room in ROOMS)}

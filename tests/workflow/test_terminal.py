@@ -145,8 +145,7 @@ def test_stopped_and_killed_trainings_end_in_what_to_do(finished: Finished, tmp_
     code, lines = interrupted(signal.SIGINT)
     assert code == 1
     # The training may have come to the end of an epoch in between.
-    asked = [line.startswith("Terminating processes on user request") for line in lines[-6:-2]]
-    assert asked.count(True) == 1
+    assert any(line.startswith("Terminating processes on user request") for line in lines)
     assert lines[-2] == EARLIER
     assert re.fullmatch(
         r"stopped by SIGINT after epoch \d+ of 1000( and step .*)?; the same command "
