@@ -8,21 +8,6 @@ TRAINING_OPTIONS = {
 }
 
 
-def training_resources(rule):
-    """Return the resources of a training. `gpu` counts all nodes; each GPU gets a process."""
-    # The name of the rule if this workflow is a module.
-    name = workflow.modifier.modify_rulename(rule)
-    asked = workflow.resource_settings.overwrite_resources.get(name, {})
-    nodes = asked["nodes"] if "nodes" in asked else 1
-    nodes = int(getattr(nodes, "value", nodes))
-    resources = {**TRAINING_RESOURCES, "gpu": GPU * nodes, "nodes": nodes}
-    if nodes > 1:
-        # For Snakemake's Slurm executor: one task per node, whatever its number of GPUs. As in MPI
-        # jobs, the script itself starts the tasks by srun.
-        resources |= {"mpi": "srun", "tasks": nodes, "tasks_per_gpu": 0}
-    return resources
-
-
 rule train:
     input:
         images=rules.pack.output.labelled,
