@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from imagepipe.config import recipe
 from imagepipe.models.airbench import Airbench
 from imagepipe.models.d2l_resnet import D2LResNet18
-from imagepipe.models.library_models import create_library_model
 from imagepipe.models.small_cnn import SmallCNN
+from imagepipe.models.torchvision_timm import create_library_model
 from imagepipe.models.wide_resnet import WideResNet
 
 

@@ -20,8 +20,8 @@ from imagepipe.device.memory import full_memory_message, largest_that_fits, memo
 from imagepipe.distributed.process_group import SINGLE_PROCESS, ProcessGroup
 from imagepipe.errors import UserError
 from imagepipe.files import file_hash, write_text
-from imagepipe.models.library_models import check_library_model
 from imagepipe.models.model_files import ModelDescription, save_model
+from imagepipe.models.torchvision_timm import check_library_model
 from imagepipe.prediction.logits import Predictions, write_predictions
 from imagepipe.training import checkpoint
 from imagepipe.training.history import write_metrics

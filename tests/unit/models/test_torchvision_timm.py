@@ -10,7 +10,7 @@ from torch import nn
 from imagepipe.config.recipe import Timm, Torchvision
 from imagepipe.errors import UserError
 from imagepipe.models.create import create_model
-from imagepipe.models.library_models import adapt_stem, check_library_model, create_library_model
+from imagepipe.models.torchvision_timm import adapt_stem, check_library_model, create_library_model
 
 
 def size_before(model: nn.Module, layer: str) -> int:
@@ -83,7 +83,7 @@ def test_a_library_that_is_not_installed_is_a_user_error() -> None:
         "import sys; sys.modules['timm'] = None\n"
         "from imagepipe.errors import UserError\n"
         "from imagepipe.config.recipe import Timm\n"
-        "from imagepipe.models.library_models import create_library_model\n"
+        "from imagepipe.models.torchvision_timm import create_library_model\n"
         "try: create_library_model(Timm(), 2)\n"
         "except UserError as error: print(error)\n"
     )
