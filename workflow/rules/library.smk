@@ -3,6 +3,7 @@
 
 import io
 import os
+import shutil
 import sys
 import tarfile
 from pathlib import Path
@@ -34,7 +35,7 @@ def checkout(basedir):
         try:
             unpacked.rename(folder)
         except OSError:
-            pass  # another job was faster
+            shutil.rmtree(unpacked)  # another job was faster
     return folder.joinpath(basedir.path).parents[1]
 
 
