@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from imagepipe.config import hints
 from imagepipe.config.dataset import Dataset
+from imagepipe.config.image_form import ImageForm, image_form
 from imagepipe.config.options import key_paths
 from imagepipe.config.recipe import Recipe
 from imagepipe.config.recipe_checks import check_recipe
@@ -24,7 +25,7 @@ class Configuration:
     """The complete, checked configuration of a call.
 
     `recipe` has `override` applied. `dataset_name` is the stem of the dataset's file; `run_name`
-    describes the recipe (see `runs.run_name`).
+    describes the recipe (see `runs.run_name`); `form` is that of the stored images.
     """
 
     settings: Settings
@@ -32,6 +33,7 @@ class Configuration:
     dataset: Dataset
     run_name: str
     recipe: Recipe
+    form: ImageForm
 
 
 def load_configuration(user_config: Mapping[str, Any], workflow_folder: Path) -> Configuration:
@@ -56,14 +58,15 @@ def load_configuration(user_config: Mapping[str, Any], workflow_folder: Path) ->
         refuse_old_keys(settings.override, hints.OLD_RECIPE_KEYS, "override")
         changed = merge(in_file.model_dump(), settings.override)
         recipe = Recipe.checked(changed, "override")
-    check_recipe(recipe, dataset.image_size, settings, str(recipe_path))
+    form = image_form(dataset.image_size, recipe.image_size, recipe.fit)
+    check_recipe(recipe, min(form.height, form.width), settings, str(recipe_path))
     if settings.raw_dir is None:
         refuse_without_raw_dir(dataset, dataset_path.stem)
     name = recipe_path.stem
     if recipe_path.parent != workflow_folder / "recipes":
         name = own_recipe_name(name, in_file.model_dump())
     run = run_name(name, in_file.model_dump(), named_settings(in_file, recipe))
-    return Configuration(settings, dataset_path.stem, dataset, run, recipe)
+    return Configuration(settings, dataset_path.stem, dataset, run, recipe, form)
 
 
 def named_settings(before: Recipe, after: Recipe) -> dict[str, Any]:

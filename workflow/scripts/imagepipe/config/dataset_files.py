@@ -8,14 +8,11 @@ from imagepipe.config.dataset import Contents, Dataset, Source
 from imagepipe.errors import UserError
 
 
-def table_names(dataset: Dataset) -> dict[str, str]:
-    """Return the names of a dataset's CSV files by role."""
-    names = {
-        "labels": dataset.labels.file,
-        "sample_submission": dataset.sample_submission,
-        "true_labels": dataset.true_labels,
-    }
-    return {table: name for table, name in names.items() if name is not None}
+def table_names(dataset: Dataset) -> list[str]:
+    """Return the names of the tables that `labels` reads, without repetition."""
+    sections = (dataset.labels, dataset.test_ids, dataset.split)
+    names = [getattr(section, "file", None) for section in sections]
+    return list(dict.fromkeys(name for name in (*names, dataset.sample_submission) if name))
 
 
 def sources_in(raw_dir: Path, source: Source) -> list[Path]:
@@ -32,7 +29,8 @@ def sources_in(raw_dir: Path, source: Source) -> list[Path]:
 
 def image_folders(folder: Path, source: Source | Contents) -> list[Path]:
     """Return the image folders of a dataset with the source `folder`."""
-    return [folder / source.train_folder, folder / source.test_folder]
+    names = (source.train_folder, source.test_folder)
+    return [folder / name for name in names if name is not None]
 
 
 def state_of_images(raw_dir: Path, source: Source) -> str:

@@ -35,6 +35,8 @@ OLD_CONFIG_KEYS = {
 OLD_DATASET_KEYS = {
     "channel_means": "it is called mean now",
     "channel_deviations": "it is called std now",
+    "image_extension": "remove it: images of all formats are read",
+    "submission.format": "remove it: the sample submission sets the form (or see submission.name)",
 }
 OLD_RECIPE_KEYS = {
     "least_steps_per_epoch": "it is called min_steps_per_epoch now",

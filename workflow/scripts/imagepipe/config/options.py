@@ -103,6 +103,13 @@ def read_value(value: Any, annotation: Any) -> Any:
     if isinstance(value, list):
         items = [item for one in plain_annotations(annotation) for item in get_args(one)]
         return [read_value(item, items[0]) for item in value] if items else value
+    if isinstance(value, dict):
+        items = [get_args(one) for one in plain_annotations(annotation) if get_origin(one) is dict]
+        return (
+            {str(key): read_value(one, items[0][1]) for key, one in value.items()}
+            if items
+            else value
+        )
     return value
 
 

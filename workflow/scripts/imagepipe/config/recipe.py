@@ -4,6 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, Tag
 
+from imagepipe.config.dataset import ImageSize
 from imagepipe.config.options import Options, kind
 
 Positive = Annotated[float, Field(gt=0)]
@@ -306,15 +307,22 @@ Averaging = Annotated[
 
 
 class Loss(Options):
-    """Cross-entropy."""
+    """Cross-entropy; binary cross-entropy of each class where images may have several."""
 
     reduction: Literal["sum", "mean"] = "mean"
     """How the losses of a batch combine. At batch size B, a learning rate r with sum equals
     r * B with mean."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """The fraction of the target's probability to spread over all classes."""
+    focal_gamma: NotNegative = 0.0
+    """Multiply each loss by (1 - p) to this power, p the probability of the right answer, so that
+    sure answers count less (focal loss); 0 turns it off."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """balanced: the losses of a class are multiplied by a weight that is inverse to its number of
+    training images, and 1 on average over the images."""
 
 
+Fit = Literal["squash", "crop", "pad"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 TestTimeAugmentation = Literal["none", "flip", "flip_and_shift"]
 
@@ -329,6 +337,13 @@ class Recipe(Options):
     may set another number."""
     model: Model = SmallCNN()
     """The network."""
+    image_size: ImageSize | None = None
+    """Height and width of the network's images in pixels (one number for both). Images are stored
+    at most so large, and enlarged on the device. null: the dataset's own size, or 96 if its images
+    differ in size."""
+    fit: Fit = "squash"
+    """How images of another shape become image_size: squash resizes each side, crop cuts the
+    middle out, pad adds black borders."""
     augmentation: Augmentation = Augmentation()
     """Random changes of the training images."""
     progressive_resizing: list[ResizingStage] = []
@@ -343,6 +358,9 @@ class Recipe(Options):
     min_steps_per_epoch: Count = 1
     """If an epoch has too few images for this many batches, the batches shrink, so that a
     recipe for many images also works for few."""
+    sampling: Literal["uniform", "balanced"] = "uniform"
+    """uniform: each epoch shows every image once. balanced: it shows as many images, drawn with
+    replacement so that every class is as frequent."""
     drop_last: bool = True
     """Skip an epoch's last batch if it is smaller than the others, unless it is the only
     one."""

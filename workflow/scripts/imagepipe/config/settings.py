@@ -41,10 +41,11 @@ class Settings(Options):
     """folders unpacks the images and builds the book's folder tree; packed decodes them straight
     from the archives and writes no image files, for file systems that are slow with small files.
     Training reads the same arrays either way."""
-    on_bad_image: Literal["error", "drop"] = "error"
+    on_bad_image: Literal["error", "drop", "salvage"] = "error"
     """For a training image that cannot be decoded, has no label, or is missing: error stops and
-    names it, drop skips it and lists it in the data report. A bad test image is always an
-    error."""
+    names it, drop skips it and lists it in the data report. salvage does as drop, but takes what
+    can be decoded of a damaged image, in the test set, too. Otherwise, a bad test image is always
+    an error."""
     allow_test_images_in_training: bool = False
     """Train even if labelled images are also in the test set, pixel for pixel. By default,
     training is then refused."""
