@@ -11,7 +11,7 @@ rule compare:
         test=rules.pack.output.test,
         test_table=rules.pack.output.test_table,
     output:
-        duplicates=f"{DATA}/duplicates.json",
+        duplicates=f"{PACKED}/duplicates.json",
     log:
         f"{LOGS}/compare.log",
     benchmark:
@@ -38,6 +38,7 @@ rule check_data:
         test=rules.pack.output.test,
         test_table=rules.pack.output.test_table,
         decoded=rules.pack.output.decoded,
+        channels=rules.pack.output.channels,
         duplicates=rules.compare.output.duplicates,
         split=rules.split.output.split,
         classes=rules.labels.output.classes,
@@ -62,7 +63,10 @@ rule check_data:
     conda:
         "../../envs/data.yaml"
     params:
-        options=options(**select(DATASET, "mean", "std")),
+        options=options(
+            **select(DATASET, "mean", "std"),
+            several_labels=DATASET.several_labels,
+        ),
         code=code("check_data.py"),
     message:
         "Check the data"

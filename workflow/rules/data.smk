@@ -5,12 +5,8 @@ from imagepipe.config.dataset_files import sources_in, state_of_images, table_na
 
 RAW_DIR = Path(config["raw_dir"]).expanduser() if config["raw_dir"] else None
 SOURCES = sources_in(RAW_DIR, DATASET) if RAW_DIR else []
-# The true labels stay separate: only `score` reads them.
-TABLE_NAMES = table_names(DATASET)
-TRUE_LABELS = {
-    key: TABLE_NAMES.pop(key) for key in ["true_labels"] if key in TABLE_NAMES
-}
-TABLES = {table: f"{DATA}/extracted/{name}" for table, name in TABLE_NAMES.items()}
+# Without the true labels, which only `score` reads.
+TABLES = table_names(DATASET)
 
 
 # On a cluster, `fetch` and the stages that read tables run locally, where there is a network. The
@@ -55,7 +51,9 @@ CONTENTS = select(
 if DATASET.archive_format == "cifar_python":
     # Unlike image files, the rows of the Toronto archive do not carry their size.
     CONTENTS["image_size"] = DATASET.image_size
-IMAGE_CONTENTS = CONTENTS | select(DATASET, "image_extension")
+IMAGE_CONTENTS = CONTENTS
+if DATASET.archive_format == "pixels":
+    IMAGE_CONTENTS = CONTENTS | select(DATASET, "pixels", "image_size", "encoding")
 
 
 rule extract:
@@ -94,14 +92,14 @@ rule tables:
         files=rules.fetch.output.files,
         sums=rules.fetch.output.sums,
     output:
-        **TABLES,
+        [f"{DATA}/extracted/{name}" for name in TABLES],
     log:
         f"{LOGS}/tables.log",
     localrule: True
     conda:
         "../../envs/data.yaml"
     params:
-        options=options(tables=TABLE_NAMES, contents=CONTENTS),
+        options=options(tables=TABLES, contents=CONTENTS),
         code=code("tables.py"),
     message:
         "Copy the tables"
@@ -109,7 +107,7 @@ rule tables:
         "../scripts/tables.py"
 
 
-if TRUE_LABELS:
+if DATASET.true_labels:
 
     # Separate from `tables`, so that new true labels rerun only the score.
     rule true_labels:
@@ -117,14 +115,14 @@ if TRUE_LABELS:
             files=rules.fetch.output.files,
             sums=rules.fetch.output.sums,
         output:
-            true_labels=f"{DATA}/true_labels/{TRUE_LABELS['true_labels']}",
+            true_labels=f"{DATA}/true_labels/{DATASET.true_labels}",
         log:
             f"{LOGS}/true_labels.log",
         localrule: True
         conda:
             "../../envs/data.yaml"
         params:
-            options=options(tables=TRUE_LABELS, contents=CONTENTS),
+            options=options(tables=[DATASET.true_labels], contents=CONTENTS),
             code=code("tables.py"),
         message:
             "Copy the true labels"
@@ -140,7 +138,10 @@ rule labels:
     output:
         labels=f"{DATA}/labels.csv",
         classes=f"{DATA}/classes.txt",
+        test=f"{DATA}/test.csv",
         unmatched=f"{DATA}/unmatched.csv",
+        form=f"{DATA}/submission_form.json",
+        metric=f"{DATA}/metric.json",
     log:
         f"{LOGS}/labels.log",
     group:
@@ -151,7 +152,9 @@ rule labels:
         **DATA_RESOURCES,
     params:
         options=options(
-            **select(DATASET, "labels", "image_extension", "sample_submission"),
+            **select(DATASET, "labels", "test_ids", "sample_submission"),
+            **select(DATASET, "submission", "metric", "encoding"),
+            split=DATASET.split if hasattr(DATASET.split, "file") else None,
             on_bad_image=config["on_bad_image"],
         ),
         code=code("labels.py"),
@@ -161,8 +164,21 @@ rule labels:
         "../scripts/labels.py"
 
 
+SPLIT = select(DATASET, "split")
+if DATASET.split.name != "fixed":
+    SPLIT |= {key: config[key] for key in ("valid_ratio", "split_seed")}
+FORM = CONFIGURATION.form
+PACKED = f"{DATA}/packed/{FORM.name}"
+
+
 rule split:
     input:
+        # Images that cannot be decoded are left out before the draw.
+        **(
+            {}
+            if config["on_bad_image"] == "error"
+            else {"decoded": f"{PACKED}/decoded.json"}
+        ),
         labels=rules.labels.output.labels,
     output:
         split=f"{DATA}/split.csv",
@@ -172,9 +188,7 @@ rule split:
     conda:
         "../../envs/data.yaml"
     params:
-        options=options(
-            valid_ratio=config["valid_ratio"], split_seed=config["split_seed"]
-        ),
+        options=options(**SPLIT),
         code=code("split.py"),
     message:
         "Draw the validation set"
@@ -189,6 +203,7 @@ if config["layout"] == "folders":
             images=rules.extract.output.images,
             manifest=rules.extract.output.manifest,
             split=rules.split.output.split,
+            test=rules.labels.output.test,
         output:
             trees=[
                 directory(f"{DATA}/train_valid_test/{tree}")
@@ -222,12 +237,14 @@ rule pack:
         ),
         manifest=rules.extract.output.manifest,
         labels=rules.labels.output.labels,
+        test_ids=rules.labels.output.test,
     output:
-        labelled=f"{DATA}/packed/labelled.npy",
-        labelled_table=f"{DATA}/packed/labelled.csv",
-        test=f"{DATA}/packed/test.npy",
-        test_table=f"{DATA}/packed/test.csv",
-        decoded=f"{DATA}/packed/decoded.json",
+        labelled=f"{PACKED}/labelled.npy",
+        labelled_table=f"{PACKED}/labelled.csv",
+        test=f"{PACKED}/test.npy",
+        test_table=f"{PACKED}/test.csv",
+        decoded=f"{PACKED}/decoded.json",
+        channels=f"{PACKED}/channels.json",
     log:
         f"{LOGS}/pack.log",
     benchmark:
@@ -241,7 +258,9 @@ rule pack:
         **DATA_RESOURCES,
     params:
         options=options(
-            image_size=DATASET.image_size,
+            own_size=FORM.own_size,
+            size=[FORM.height, FORM.width],
+            fit=None if FORM.is_own_size else FORM.fit,
             on_bad_image=config["on_bad_image"],
             layout=config["layout"],
             contents=IMAGE_CONTENTS if config["layout"] == "packed" else None,

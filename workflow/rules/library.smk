@@ -8,6 +8,11 @@ import sys
 import tarfile
 from pathlib import Path
 
+if sys.platform == "win32":
+    sys.exit(
+        "error: Windows is not supported; run this in WSL, Docker, or a Linux machine"
+    )
+
 
 def checkout(basedir):
     """Return the folder of this workflow. If Snakemake reads it from git, unpack it first.

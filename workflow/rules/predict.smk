@@ -35,10 +35,37 @@ rule predict:
         "../scripts/predict.py"
 
 
+if DATASET.needs_thresholds:
+
+    rule thresholds:
+        input:
+            valid_logits=expand(
+                f"{VALIDATED}/valid_logits.npz", run=RUN, seed=config["seed"]
+            ),
+            metric=rules.labels.output.metric,
+            form=rules.labels.output.form,
+        output:
+            thresholds=f"{RESULTS}/{RUN}/thresholds.json",
+        log:
+            f"{LOGS}/{RUN}/thresholds.log",
+        localrule: True
+        conda:
+            "../../envs/data.yaml"
+        params:
+            options=options(),
+            code=code("thresholds.py"),
+        message:
+            "Choose thresholds on the validation images"
+        script:
+            "../scripts/thresholds.py"
+
+
 rule submission:
     input:
-        **({"sample": TABLES["sample_submission"]} if DATASET.sample_submission else {}),
+        **({"thresholds": rules.thresholds.output} if DATASET.needs_thresholds else {}),
         logits=expand(f"{FINAL}/test_logits.npz", run=RUN, seed=SEEDS),
+        form=rules.labels.output.form,
+        test=rules.labels.output.test,
     output:
         submission=report(
             f"{RESULTS}/submission.csv",
@@ -51,7 +78,7 @@ rule submission:
     conda:
         "../../envs/data.yaml"
     params:
-        options=options(**select(DATASET, "submission", "image_extension")),
+        options=options(),
         code=code("submission.py"),
     message:
         "Write the submission"
@@ -65,6 +92,8 @@ if DATASET.true_labels:
         input:
             submission=rules.submission.output.submission,
             true_labels=rules.true_labels.output.true_labels,
+            form=rules.labels.output.form,
+            metric=rules.labels.output.metric,
         output:
             score=report(
                 f"{RESULTS}/score.json",
@@ -78,8 +107,13 @@ if DATASET.true_labels:
             "../../envs/data.yaml"
         params:
             options=options(
-                labels=select(DATASET.labels, "id_column", "label_column"),
-                **select(DATASET, "image_extension"),
+                # The columns of the true labels, where these have the labels' form.
+                labels=(
+                    DATASET.labels.model_copy(update={"file": DATASET.true_labels})
+                    if DATASET.labels.name == "table"
+                    else None
+                ),
+                encoding=DATASET.encoding,
             ),
             code=code("score.py"),
         message:

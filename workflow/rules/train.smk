@@ -5,14 +5,19 @@ from imagepipe.config.runs import validated_runs
 TRAINING_OPTIONS = {
     "recipe": RECIPE.model_dump(exclude=set(NOT_OF_A_RUN)),
     **select(DATASET, "mean", "std"),
+    "several_labels": DATASET.several_labels,
 }
+# Measured only where the dataset file has none.
+CHANNELS = {} if DATASET.mean else {"channels": rules.pack.output.channels}
 
 
 rule train:
     input:
+        **CHANNELS,
         images=rules.pack.output.labelled,
         table=rules.pack.output.labelled_table,
         classes=rules.labels.output.classes,
+        metric=rules.labels.output.metric,
         split=rules.split.output.split,
         duplicates=rules.compare.output.duplicates,
     output:
@@ -77,6 +82,7 @@ rule runs:
 
 use rule train as retrain with:
     input:
+        **CHANNELS,
         images=rules.pack.output.labelled,
         table=rules.pack.output.labelled_table,
         classes=rules.labels.output.classes,
