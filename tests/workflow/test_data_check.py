@@ -31,7 +31,7 @@ def test_images_of_the_test_set_are_refused_until_they_are_allowed(project: Proj
     assert "Traceback" not in result.output
     (error,) = result.errors
     for word in (
-        f"{DATA}/duplicates.json",
+        f"{DATA}/packed/32x32/duplicates.json",
         "1 labelled image is in the test set",
         "training image '17' = test image '3'",
         "report.md",

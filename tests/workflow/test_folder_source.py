@@ -12,6 +12,7 @@ DATASET = {
     "title": "a user's own",
     "source": "folder",
     "files": [{"name": "labels.csv"}],
+    "image_size": 32,
     "labels": {"file": "labels.csv"},
     "train_folder": "learn.v2",
     "test_folder": "exam",
@@ -47,7 +48,7 @@ def test_images_of_a_folder_are_read_and_left_as_they_are(project: Project, mine
     result = project.run("pack", config=CONFIG)
     assert result.code == 0, result.output
     names = ("labelled.npy", "labelled.csv", "test.npy", "test.csv", "decoded.json")
-    packed = {name: project.read(f"data/own/packed/{name}") for name in names}
+    packed = {name: project.read(f"data/own/packed/32x32/{name}") for name in names}
     assert packed["test.csv"].decode().split()[1:] == [
         "0,3,unknown",
         "1,10,unknown",
@@ -57,7 +58,7 @@ def test_images_of_a_folder_are_read_and_left_as_they_are(project: Project, mine
     result = project.run("pack", config=(*CONFIG, "layout=packed"))
     assert result.code == 0, result.output
     for name, content in packed.items():
-        assert project.read(f"data/own/packed/{name}") == content
+        assert project.read(f"data/own/packed/32x32/{name}") == content
     assert snapshot(mine) == before
 
     # An image in a folder of a folder: the time of no folder that is looked at changes.

@@ -23,9 +23,9 @@ from snapshots import snapshot
 READERS = {
     "fetch": ["extract", "tables", "true_labels"],
     "extract": ["labels", "reorganise", "pack"],
-    "tables": ["labels", "submission"],
+    "tables": ["labels"],
     "true_labels": ["score"],
-    "labels": ["split", "pack", "check_data", "train", "retrain"],
+    "labels": ["split", "reorganise", "pack", "check_data", *("train", "retrain"), "submission"],
     "split": ["reorganise", "check_data", "train"],
     "reorganise": ["publish"],
     "pack": ["compare", "check_data", "train", "retrain", "predict"],
@@ -75,6 +75,10 @@ CONFIG_TABLE: dict[str, tuple[str, set[str]]] = {
     "link_mode": ("link_mode=copy", onward("reorganise")),
 }
 
+WITH_THRESHOLDS = onward("labels") | {"thresholds"}
+GROUPS = {"name": "groups", "file": "trainLabels.csv", "group_column": "label"}
+FIXED = {"name": "fixed", "file": "trainLabels.csv"}
+
 # key of a dataset file: (change of the file's content, what reruns)
 Change = Callable[[dict[str, Any]], Any]
 DATASET_TABLE: dict[str, tuple[Change, set[str]]] = {
@@ -91,30 +95,84 @@ DATASET_TABLE: dict[str, tuple[Change, set[str]]] = {
         lambda d: d.update(archive_format="cifar_python"),
         IMAGES_AND_TABLES,
     ),
-    "image_extension": (lambda d: d.update(image_extension="jpg"), onward("extract")),
-    "image_size": (lambda d: d.update(image_size=64), onward("pack")),
+    **dict.fromkeys(
+        [f"pixels.{key}" for key in ("train", "test", "column", "id_column")]
+        + [f"pixels.{key}" for key in ("train_where", "test_where")],
+        (
+            lambda d: d.update(archive_format="pixels", pixels={"train": "a.csv", "test": "b.csv"}),
+            IMAGES_AND_TABLES,
+        ),
+    ),
+    "encoding": (lambda d: d.update(encoding="latin-1"), onward("labels")),
+    "image_size": (lambda d: d.update(image_size=[32, 64]), onward("pack")),
     "train_folder": (lambda d: d.update(train_folder="training"), onward("fetch")),
     "test_folder": (lambda d: d.update(test_folder="testing"), onward("fetch")),
+    "labels.name": (lambda d: d.update(labels={"name": "folders"}), onward("tables")),
     "labels.file": (lambda d: d["labels"].update(file="other.csv"), onward("tables")),
-    "labels.id_column": (lambda d: d["labels"].update(id_column="name"), onward("labels", "score")),
+    "labels.id_column": (lambda d: d["labels"].update(id_column="name"), onward("labels")),
     "labels.label_column": (lambda d: d["labels"].update(label_column="c"), onward("labels")),
+    "labels.separator": (lambda d: d["labels"].update(separator=" "), WITH_THRESHOLDS),
+    "labels.where": (lambda d: d["labels"].update(where={"label": "cat"}), onward("labels")),
+    "labels.columns": (
+        lambda d: d.update(labels={"name": "columns", "file": "trainLabels.csv"}),
+        onward("labels"),
+    ),
+    "labels.several": (
+        lambda d: d.update(labels={"name": "columns", "file": "trainLabels.csv", "several": True}),
+        WITH_THRESHOLDS,
+    ),
+    "labels.pattern": (
+        lambda d: d.update(labels={"name": "file_names", "pattern": "(?P<label>.)"}),
+        onward("tables"),
+    ),
+    "test_ids.file": (lambda d: d.update(test_ids={"file": "more.csv"}), onward("tables")),
+    "test_ids.id_column": (
+        lambda d: d.update(test_ids={"file": "sampleSubmission.csv", "id_column": "name"}),
+        onward("labels"),
+    ),
+    "test_ids.where": (
+        lambda d: d.update(test_ids={"file": "sampleSubmission.csv", "where": {"id": "1"}}),
+        onward("labels"),
+    ),
     "sample_submission": (lambda d: d.update(sample_submission=None), onward("tables")),
     "true_labels": (
         lambda d: d.update(true_labels="trainLabels.csv"),
         onward("true_labels"),
     ),
-    "submission.format": (
-        lambda d: d.update(submission={"format": "probability"}),
-        onward("submission"),
+    "submission.name": (
+        lambda d: d.update(submission={"name": "probabilities"}),
+        onward("labels"),
     ),
     "submission.id_column": (
-        lambda d: d.update(submission={"id_column": "name"}),
-        onward("submission"),
+        lambda d: d.update(submission={"name": "label", "id_column": "name"}),
+        onward("labels"),
     ),
     "submission.label_column": (
-        lambda d: d.update(submission={"label_column": "class"}),
-        onward("submission"),
+        lambda d: d.update(submission={"name": "label", "label_column": "class"}),
+        onward("labels"),
     ),
+    **dict.fromkeys(
+        ["submission.positive", "submission.probability_column"],
+        (
+            lambda d: d.update(submission={"name": "probability", "positive": "cat"}),
+            onward("labels"),
+        ),
+    ),
+    "submission.k": (
+        lambda d: d.update(submission={"name": "top_k", "k": 3}),
+        onward("labels"),
+    ),
+    "submission.separator": (
+        lambda d: d.update(submission={"name": "several_labels", "separator": ","}),
+        onward("labels"),
+    ),
+    "metric": (lambda d: d.update(metric="top_2_error"), onward("labels")),
+    "split.name": (lambda d: d.update(split={"name": "stratified"}), onward("split")),
+    "split.file": (lambda d: d.update(split=GROUPS | {"file": "more.csv"}), onward("tables")),
+    "split.id_column": (lambda d: d.update(split=GROUPS | {"id_column": "c"}), onward("labels")),
+    "split.group_column": (lambda d: d.update(split=GROUPS), onward("labels")),
+    "split.split_column": (lambda d: d.update(split=FIXED), onward("labels")),
+    "split.valid": (lambda d: d.update(split=FIXED | {"valid": "1"}), onward("labels")),
     "mean": (
         lambda d: d.update(mean=[0.4, 0.5, 0.6]),
         TRAINING | {"check_data"},
@@ -205,6 +263,13 @@ def test_what_a_machine_has_reruns_nothing(finished: Finished) -> None:
         "pack:mem_mb=9",
     )
     assert project.stale("submission.csv", *asked, config=config) == NOTHING
+
+
+def test_a_recipe_of_another_image_size_stores_the_images_again(finished: Finished) -> None:
+    project, config = finished
+    for change in ("image_size: 24", "image_size: [24, 32]"):
+        override = QUICK.replace("epochs: 1", f"epochs: 1, {change}")
+        assert project.stale(config=with_key(config, override)) == onward("pack")
 
 
 @pytest.mark.parametrize("key", ["optimizer.lr", "precision"])

@@ -145,7 +145,7 @@ def test_what_is_there_is_not_uploaded_again(storage: Storage, tmp_path: Path) -
     shared = ("--shared-fs-usage", "persistence", *CODE)
     arguments = (*storage.arguments, *shared)
     process = project.start(*arguments, config=config)
-    wait_until(lambda: "data/cifar10/duplicates.json" in storage.uploads(), 120)
+    wait_until(lambda: "data/cifar10/packed/32x32/duplicates.json" in storage.uploads(), 120)
     kill_group(process, signal.SIGKILL)
     before = storage.uploads()
     assert SUBMISSION not in before

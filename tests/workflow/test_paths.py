@@ -29,7 +29,7 @@ def test_odd_names_of_both_folders(odd: Project) -> None:
     config = ("dataset=cifar10", f"raw_dir={raw}")
     result = odd.run("pack", config=config)
     assert result.code == 0, result.output
-    assert (odd.directory / "data/cifar10/packed/test.npy").is_file()
+    assert (odd.directory / "data/cifar10/packed/32x32/test.npy").is_file()
     assert odd.stale("pack", config=config) == set()
 
 

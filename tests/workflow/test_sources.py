@@ -43,7 +43,7 @@ def test_the_competition_is_downloaded_by_kagglehub(
     log_in(monkeypatch)
     result = project.run("pack", config=config)
     assert result.code == 0, result.output
-    assert (project.directory / "data/cifar10/packed/test.npy").is_file()
+    assert (project.directory / "data/cifar10/packed/32x32/test.npy").is_file()
     record = project.read("data/cifar10/first_use.sha256")
     assert record == project.read("data/cifar10/raw/SHA256SUMS")
     assert project.stale("pack", config=config) == set()

@@ -82,9 +82,9 @@ def test_every_layout_seen_inside_the_archives(project: Project, layout: str) ->
     config = ("dataset=cifar10", "raw_dir=kaggle")
     result = project.run("pack", config=config)
     assert result.code == 0, result.output
-    table = rows_of(project, "data/cifar10/packed/labelled.csv")
+    table = rows_of(project, "data/cifar10/packed/32x32/labelled.csv")
     assert {row["id"]: row["label"] for row in table} == made.label_of
-    assert len(rows_of(project, "data/cifar10/packed/test.csv")) == 20
+    assert len(rows_of(project, "data/cifar10/packed/32x32/test.csv")) == 20
 
 
 def test_the_one_zip_that_kaggle_downloads(project: Project) -> None:
