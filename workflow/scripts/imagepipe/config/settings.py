@@ -20,8 +20,8 @@ class Settings(Options):
     """Changes to single keys of the recipe, such as {epochs: 5, optimizer: {lr: 0.1}}. Each set
     of changes is a run with its own results."""
     valid_ratio: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    """Every class gives max(floor(n * valid_ratio), 1) images to the validation set, where n is
-    the number of images of the rarest class."""
+    """The fraction of the labelled images to validate on; the dataset file's `split` says how they
+    are drawn."""
     split_seed: Annotated[int, Field(ge=0)] = 0
     """Seed of the draw of validation images."""
     seed: Annotated[int, Field(ge=0)] = 0
