@@ -150,7 +150,7 @@ def test_several_labels_are_separated_as_in_the_sample(tmp_path: Path) -> None:
     found = of_sample(tmp_path, ["a|b", "b", "c"], sample_of("id,tags", "c"), labels=labels)
     assert found.form["separator"] == "|"
     found = of_sample(tmp_path, ["a|b", "c"], sample_of("id,a,b,c", "0,0,0"), labels=labels)
-    assert (found.form["name"], found.metric["name"]) == ("probabilities", "mean_column_roc_auc")
+    assert (found.form["name"], found.metric["name"]) == ("probabilities", "log_loss")
 
 
 def test_class_that_only_the_sample_has_gets_no_probability(
