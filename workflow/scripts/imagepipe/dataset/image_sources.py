@@ -386,6 +386,8 @@ def refuse_missing(
     split = splits[0]
     folder = contents.train_folder if split == "train" else contents.test_folder
     folders = {folder for one in images for folder in one.folders()}
+    if len({folder.partition("/")[0] for folder in folders}) == 1:  # as a single archive's name
+        folders = {folder.partition("/")[2] or folder for folder in folders}
     if images and not folders:
         names = (name for one in images for name in usable(one.listing.names))
         endings = sorted({PurePosixPath(name).suffix for name in names} - {""})
