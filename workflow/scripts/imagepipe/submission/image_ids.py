@@ -10,7 +10,7 @@ def matching_ids(ids: Sequence[str], others: Sequence[str]) -> dict[str, str]:
     """Return {id: the other file's id of the same image}, for the ids that have one.
 
     Ids are compared as they are; if some have no match, without their endings; if still some, by
-    their files' names alone.
+    their files' names alone, in any case.
     """
     ways: list[Callable[[str], str]] = [_composed, _without_ending, _name]
     matches = [_match(ids, others, way) for way in ways]
@@ -34,4 +34,4 @@ def _without_ending(text: str) -> str:
 
 
 def _name(text: str) -> str:
-    return _without_ending(text).replace("\\", "/").rpartition("/")[2]
+    return _without_ending(text).replace("\\", "/").rpartition("/")[2].casefold()

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from imagepipe.dataset.manifests import TEST_COLUMNS
 from imagepipe.dataset.submission_form import SubmissionForm
 from imagepipe.errors import UserError, quoted
 from imagepipe.files import read_rows, write_text
 from imagepipe.metrics.decisions import NO_THRESHOLDS, Thresholds, decide
 from imagepipe.prediction.logits import Predictions
-
-TEST_COLUMNS = ("id", "submission_id")
 
 
 def write_submission(
