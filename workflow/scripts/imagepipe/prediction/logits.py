@@ -35,10 +35,9 @@ def probabilities_from_logits(logits: np.ndarray, *, several_labels: bool) -> np
     if several_labels:
         # exp of a negative number only, which cannot overflow.
         small = np.exp(-np.abs(exact))
-        return np.where(exact >= 0, 1, small) / (1 + small)
+        return np.asarray(np.where(exact >= 0, 1, small) / (1 + small))
     exponentials = np.exp(exact - exact.max(axis=1, keepdims=True))
-    probabilities: np.ndarray = exponentials / exponentials.sum(axis=1, keepdims=True)
-    return probabilities
+    return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))
 
 
 def write_predictions(
