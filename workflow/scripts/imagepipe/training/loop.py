@@ -258,9 +258,10 @@ def validate(training: Training, saver: Saver) -> np.ndarray | None:
     if len(rows):
         logits = predict_logits(
             training.evaluated_model(),
-            training.images[rows.to(training.images.device)],
+            training.images,
             spec.mean,
             spec.std,
+            rows=rows.to(training.images.device),
             batch_size=VALIDATION_BATCH_SIZE,
             image_size=training.image_size,
             several_labels=spec.several_labels,
