@@ -133,7 +133,7 @@ def test_the_validation_logits_are_those_of_the_model_for_the_images_held_out(
     assert written.ids.tolist() == [f"id{row + 1}" for row in VALID_ROWS]
     assert written.classes.tolist() == list(CLASSES)
     model, description = load_model(folder / "model.safetensors")
-    assert (description.image_size, description.test_time_augmentation) == (8, "flip")
+    assert (description.image_size, description.test_time_augmentation) == ([8, 8], "flip")
     assert (description.mean, description.std) == (MEAN, STD)
     images, labels = colored(IMAGES)
     logits = predict_logits(
@@ -159,7 +159,7 @@ def test_a_run_says_what_it_was(packed: Path, tmp_path: Path) -> None:
     for retrain, of_split in ((False, split), (True, None)):
         folder = run(packed, tmp_path / str(retrain), retrain=retrain)
         settings = yaml.safe_load((folder / "run.yaml").read_text())
-        assert list(settings) == ["run", "split", "recipe", "seed", "mean", "std"]
+        assert list(settings) == ["run", "split", "recipe", "seed", "mean", "std", "several_labels"]
         assert settings == {
             "run": "mine@epochs=3",
             "split": of_split,
@@ -167,6 +167,7 @@ def test_a_run_says_what_it_was(packed: Path, tmp_path: Path) -> None:
             "seed": 0,
             "mean": MEAN,
             "std": STD,
+            "several_labels": False,
         }
 
 

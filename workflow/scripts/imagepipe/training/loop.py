@@ -14,16 +14,19 @@ from torch import Tensor, nn
 
 from imagepipe.augmentation.mixing import MixedLabels, mix_batch
 from imagepipe.augmentation.randomness import generator, seed_layers
+from imagepipe.augmentation.resizing import resize_images
 from imagepipe.augmentation.transforms import AugmentationDraws, augment, draw_augmentation
 from imagepipe.device.devices import autocast, device_name
 from imagepipe.distributed.process_group import SINGLE_PROCESS, ProcessGroup
 from imagepipe.interruption import stop_requests
+from imagepipe.metrics.metric import compute_metric
+from imagepipe.prediction.logits import class_probabilities
 from imagepipe.prediction.predict import predict_logits
 from imagepipe.progress import Counter, counter
 from imagepipe.training.build import Training, build_training
 from imagepipe.training.epoch_progress import EpochProgress
 from imagepipe.training.history import EpochMetrics, epoch_line, write_history
-from imagepipe.training.loss import loss_per_image
+from imagepipe.training.loss import answers_are_right, loss_per_image
 from imagepipe.training.optimizers import num_frozen
 from imagepipe.training.saving import Checkpoints, Saver, resume
 from imagepipe.training.state import TrainingData, TrainingSpec
@@ -81,17 +84,20 @@ def train(
         saver = Saver(training, checkpoints, stop)
         while state.epoch < epochs:
             loss, accuracy = train_epoch(training, saver, bar)
-            valid_accuracy, valid_logits = validate(training, saver)
+            valid_logits = validate(training, saver)
+            valid = validation_metrics(training, valid_logits)
             metrics = EpochMetrics(
                 epochs=state.epoch + 1,
                 train_loss=loss,
                 train_accuracy=accuracy,
-                valid_accuracy=valid_accuracy,
+                valid_accuracy=valid.accuracy,
                 learning_rate=schedule.lr(training.global_step - 1),
                 examples_per_second=schedule.images_per_epoch / state.seconds,
                 seconds=state.seconds,
                 device=device_name(device),
                 precision=precision,
+                metric_name=valid.name,
+                metric=valid.metric,
             )
             state.end_epoch(metrics)
             if group.is_first:
@@ -99,7 +105,7 @@ def train(
             logger.info(epoch_line(metrics, epochs))
             saver.after_epoch()
         if valid_logits is None:
-            _, valid_logits = validate(training, saver)
+            valid_logits = validate(training, saver)
     return TrainingResult(training.evaluated_model(), state.history, valid_logits)
 
 
@@ -137,19 +143,24 @@ def epoch_inputs(training: Training) -> list[list[Tensor]]:
     They move to the device at once: a copy in each step would wait for it.
     """
     schedule, seed, epoch = training.schedule, training.spec.seed, training.state.epoch
-    device, image_size = training.device, training.images.shape[1]
+    device, image_size = training.device, training.image_size
     train_rows = torch.from_numpy(training.data.train_rows)
-    order = torch.randperm(len(train_rows), generator=generator(seed, "order", epoch))
     augmentation, num_images = training.recipe.augmentation, len(train_rows)
     draws = draw_augmentation(augmentation, num_images, image_size, seed, epoch).to(device)
+    if training.sampling is None:
+        draw_of = order = torch.randperm(num_images, generator=generator(seed, "order", epoch))
+    else:
+        # An image that comes twice is changed in two ways.
+        draw_of, order = torch.arange(num_images), training.sampling.draw(seed, epoch)
     shards = [
         schedule.images_before(step) + training.group.shard(schedule.batch_size_at(step))
         for step in range(schedule.steps_per_epoch)
     ]
-    order = order[torch.cat(shards)]
-    rows = train_rows[order]
+    positions = torch.cat(shards)
+    rows = train_rows[order[positions]]
     labels = training.labels[rows.to(device)]
-    inputs = [rows.to(training.images.device), labels, *draws.select(order.to(device)).tensors()]
+    draws = draws.select(draw_of[positions].to(device))
+    inputs = [rows.to(training.images.device), labels, *draws.tensors()]
     chunks = (torch.split(tensor, [len(shard) for shard in shards]) for tensor in inputs)
     return [list(step) for step in zip(*chunks, strict=True)]
 
@@ -168,11 +179,13 @@ def run_step(
 ) -> Tensor:
     """Augment this process's shard of a batch, and train on it.
 
-    batch_size: images in the whole batch. rows: int64 [B], the shard's images. labels: int64 [B].
-    draws: the tensors of the shard's `AugmentationDraws`. Returns what `forward_backward` does.
+    batch_size: images in the whole batch. rows: int64 [B], the shard's images. labels: int64 [B],
+    or uint8 [B, classes]. draws: the tensors of the shard's `AugmentationDraws`. Returns what
+    `forward_backward` does.
     """
     options, shard_draws = training.recipe.augmentation, AugmentationDraws(*draws)
     images = to_device(training.images[rows], training.device)
+    images = resize_images(images, training.image_size)
     images = augment(images, options, shard_draws, training.normalize, training.image_scale)
     images, mixed_labels = mix_batch(images, labels, options, shard_draws)
     return update_weights(training, images, mixed_labels, batch_size)
@@ -203,7 +216,8 @@ def forward_backward(
 
     images: float [B, 3, H, W], this process's shard, augmented, normalized and mixed.
     batch_size: images in the whole batch. Returns the shard's sum of losses and its number of
-    correct answers, float32 [2] on the device. For a mixed image, its own label is correct.
+    correct answers, float32 [2] on the device. For a mixed image, its own label is correct; with
+    several labels, all of them must be.
 
     The images go through the network in as few and as equal chunks as the recipe's
     `micro_batch_size` allows, whose gradients add up.
@@ -218,25 +232,25 @@ def forward_backward(
         chunk_labels = labels.select(chunk)
         with autocast(training.device, training.precision):
             logits = training.network(images[chunk])
-        losses = loss_per_image(logits.float(), chunk_labels, recipe.loss)
+        losses = loss_per_image(logits.float(), chunk_labels, recipe.loss, training.class_weights)
         # The processes' gradients are averaged, and their losses are to be added up.
         loss = losses.sum() * group.world_size
         if recipe.loss.reduction == "mean":
             loss = loss / batch_size
         training.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-        correct = (logits.detach().argmax(dim=1) == chunk_labels.labels).sum()
+        correct = answers_are_right(logits.detach(), chunk_labels.labels).sum()
         loss_and_correct += torch.stack((losses.detach().sum(), correct))
     return loss_and_correct
 
 
-def validate(training: Training, saver: Saver) -> tuple[float | None, np.ndarray | None]:
-    """Return top-1 accuracy and float32 logits of the validation images; None if there are none.
+def validate(training: Training, saver: Saver) -> np.ndarray | None:
+    """Return the logits of the validation images, float32 [N, classes]; None if there are none.
 
     Test-time augmentation takes a multiple of the time, so only the last epoch has it.
     """
     data, spec = training.data, training.spec
     if len(data.valid_rows) == 0:
-        return None, None
+        return None
     is_last = training.state.epoch >= spec.recipe.epochs - 1
     rows = torch.from_numpy(data.valid_rows)[training.group.chunk(len(data.valid_rows))]
     # With fewer images than processes, some have none.
@@ -244,18 +258,49 @@ def validate(training: Training, saver: Saver) -> tuple[float | None, np.ndarray
     if len(rows):
         logits = predict_logits(
             training.evaluated_model(),
-            training.images[rows.to(training.images.device)],
+            training.images,
             spec.mean,
             spec.std,
+            rows=rows.to(training.images.device),
             batch_size=VALIDATION_BATCH_SIZE,
+            image_size=training.image_size,
+            several_labels=spec.several_labels,
             precision=training.precision,
             test_time_augmentation=spec.recipe.test_time_augmentation if is_last else "none",
             description="validate",
             before_each_batch=saver.stop_if_asked,
         )
-    logits = training.group.all_gather(logits)
-    is_correct = logits.argmax(dim=1).numpy() == data.labels[data.valid_rows]
-    return float(is_correct.mean()), logits.numpy()
+    return training.group.all_gather(logits).numpy()
+
+
+@dataclass(frozen=True)
+class ValidationMetrics:
+    """The accuracy of the validation images, and the competition's metric and its name."""
+
+    accuracy: float | None = None
+    name: str | None = None
+    metric: float | None = None
+
+
+def validation_metrics(training: Training, logits: np.ndarray | None) -> ValidationMetrics:
+    """Return the metrics of the logits of `validate`."""
+    data = training.data
+    if logits is None:
+        return ValidationMetrics()
+    labels = data.labels[data.valid_rows]
+    is_right = answers_are_right(torch.from_numpy(logits), torch.from_numpy(labels)).numpy()
+    accuracy = float(is_right.mean())
+    if data.metric is None:
+        return ValidationMetrics(accuracy)
+    name = data.metric.name
+    if name == "accuracy":
+        return ValidationMetrics(accuracy, name, accuracy)
+    several_labels = training.spec.several_labels
+    probabilities = class_probabilities(logits, several_labels=several_labels)
+    metric = None
+    if np.isfinite(probabilities).all():
+        metric = compute_metric(data.metric, probabilities, labels, data.classes)
+    return ValidationMetrics(accuracy, name, metric)
 
 
 def try_steps(data: TrainingData, spec: TrainingSpec, device: torch.device, precision: str) -> None:

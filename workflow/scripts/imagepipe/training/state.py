@@ -1,5 +1,6 @@
 """What a training is given, and how far it has come."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,17 +9,22 @@ from torch import Tensor
 
 from imagepipe.config.recipe import Recipe
 from imagepipe.config.runs import NOT_OF_A_RUN
+from imagepipe.dataset.submission_form import MetricChoice
 from imagepipe.training.history import EpochMetrics
 
 
 @dataclass(frozen=True)
 class TrainingSpec:
-    """What a training is asked for; `mean` and `std` are those of the channels in 0…1."""
+    """What a training is asked for; `mean` and `std` are those of the channels in 0…1.
+
+    several_labels: an image may have several classes, or none.
+    """
 
     recipe: Recipe
     seed: int
     mean: list[float]
     std: list[float]
+    several_labels: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Return these options as plain values, without the recipe's title and members."""
@@ -29,8 +35,10 @@ class TrainingSpec:
 class TrainingData:
     """Labelled images, and which of them are trained on.
 
-    images: uint8 [N, H, W, 3], an array or a memory map. labels: int64 [N], 0…num_classes − 1.
-    train_rows, valid_rows: int64, indices of images; valid_rows may be empty.
+    images: uint8 [N, H, W, 3], an array or a memory map. labels: int64 [N], 0…num_classes − 1, or
+    uint8 [N, num_classes] of 0 and 1 if images may have several. train_rows, valid_rows: int64,
+    indices of images; valid_rows may be empty. metric: the competition's, for the validation;
+    `classes` are the names that it needs.
     """
 
     images: np.ndarray
@@ -38,6 +46,13 @@ class TrainingData:
     train_rows: np.ndarray
     valid_rows: np.ndarray
     num_classes: int
+    metric: MetricChoice | None = None
+    classes: Sequence[str] = ()
+
+    @property
+    def train_labels(self) -> np.ndarray:
+        """The labels of the training images."""
+        return np.asarray(self.labels[self.train_rows])
 
 
 @dataclass
