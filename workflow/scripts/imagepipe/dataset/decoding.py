@@ -109,10 +109,10 @@ def _any_image(content: bytes, target: Target, salvage: bool) -> tuple[Image.Ima
                 _check_png(content)
             with _truncated_allowed(salvage):
                 image.load()
-            fitted = fit_image(_eight_bits(image), turned, extent)
-            if salvage and all(low == high for low, high in _extrema(fitted)):
+            loaded = _eight_bits(image)
+            if salvage and all(low == high for low, high in _extrema(loaded)):
                 raise ValueError("nothing of it can be decoded")
-            return _upright(fitted, orientation), name
+            return _upright(fit_image(loaded, turned, extent), orientation), name
     except (BadImage, MemoryError):
         raise
     except (UnidentifiedImageError, *BOMBS) as error:
