@@ -11,9 +11,14 @@ def matching_ids(ids: Sequence[str], others: Sequence[str]) -> dict[str, str]:
     Ids are compared as they are; if some have no match, without their endings; if still some, by
     their files' names alone, in any case.
     """
+    best: dict[str, str] = {}
     ways: list[Callable[[str], str]] = [nfc, _without_ending, _name]
-    matches = [_match(ids, others, way) for way in ways]
-    return max(matches, key=len)
+    for way in ways:
+        match = _match(ids, others, way)
+        best = max(best, match, key=len)
+        if len(best) == len(ids):
+            break
+    return best
 
 
 def _match(ids: Sequence[str], others: Sequence[str], key: Callable[[str], str]) -> dict[str, str]:
