@@ -64,9 +64,10 @@ def _split(field: str, separator: str | None) -> list[str]:
 def _indicator(labels: Sequence[Sequence[str]], classes: Sequence[str]) -> np.ndarray:
     """Return 1 for the classes that each image has, else 0, float64 [N, classes]."""
     column_of = {name: column for column, name in enumerate(classes)}
+    columns = [column_of[name] for names in labels for name in names]
+    rows = np.repeat(np.arange(len(labels)), [len(names) for names in labels])
     indicator = np.zeros((len(labels), len(classes)))
-    for row, names in enumerate(labels):
-        indicator[row, [column_of[name] for name in names]] = 1
+    indicator[rows, columns] = 1
     return indicator
 
 

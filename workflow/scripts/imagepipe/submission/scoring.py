@@ -121,7 +121,9 @@ def _number(path: Path, row: int, field: str) -> float:
     try:
         return float(field)
     except ValueError:
-        raise UserError(f"{path}: row {row}: {quoted(field)} is not a number") from None
+        raise UserError(
+            f"{path}: row {row}: {quoted(field)} is not a number; get the true labels again"
+        ) from None
 
 
 def score_line(result: Score) -> str:
