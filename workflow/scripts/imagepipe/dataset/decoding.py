@@ -32,9 +32,9 @@ CHUNK_START = struct.Struct(">I4s")
 PNG_END = struct.pack(">I4sI", 0, b"IEND", zlib.crc32(b"IEND"))
 
 JPEG_SIGNATURE = b"\xff\xd8\xff"
-# What a JPEG file with an orientation has near its start, as Exif or as XMP.
-JPEG_ORIENTATIONS = (b"Exif\0\0", b":Orientation")
-JPEG_METADATA_BYTES = 1 << 17
+# The marker of a JPEG segment with Exif or XMP data, and those of the first without metadata.
+JPEG_APP1 = 0xE1
+JPEG_METADATA = (*range(0xE0, 0xF0), 0xFE)
 # libjpeg's names of colors, and Pillow's of what it makes of them.
 JPEG_MODES = {"Gray": "L", "YCbCr": "RGB", "RGB": "RGB"}
 # Orientations of Exif 2.32, tag 0x0112: what makes an image upright.
@@ -74,7 +74,7 @@ def decode(content: bytes, target: Target, salvage: bool = False) -> tuple[bytes
     image, name = (None if salvage else _plain_jpeg(content, target)) or _any_image(
         content, target, salvage
     )
-    return image.convert("RGB").tobytes(), name
+    return (image if image.mode == "RGB" else image.convert("RGB")).tobytes(), name
 
 
 def read_size(content: bytes) -> tuple[int, int] | None:
@@ -163,10 +163,26 @@ def _jpeg_header(content: bytes) -> tuple[tuple[int, int], int, str] | None:
     height, width, colors, _ = simplejpeg.decode_jpeg_header(content)
     if colors not in JPEG_MODES or height * width > (Image.MAX_IMAGE_PIXELS or 0):
         return None
-    if any(content.find(sign, 0, JPEG_METADATA_BYTES) >= 0 for sign in JPEG_ORIENTATIONS):
+    if _has_app1(content):
         with _opened(content) as image:
             return *_size_and_orientation(image), JPEG_MODES[colors]
     return (height, width), 1, JPEG_MODES[colors]
+
+
+def _has_app1(content: bytes) -> bool:
+    """Return whether a JPEG file has a segment that may hold its orientation.
+
+    They come before the others.
+    """
+    position = 2
+    while content[position : position + 1] == b"\xff" and position + 4 <= len(content):
+        marker = content[position + 1]
+        if marker == JPEG_APP1:
+            return True
+        if marker not in JPEG_METADATA and marker != 0xDB:
+            return False
+        position += 2 + int.from_bytes(content[position + 2 : position + 4], "big")
+    return True
 
 
 def _check_size(height: int, width: int, target: Target, file_bytes: int) -> None:
