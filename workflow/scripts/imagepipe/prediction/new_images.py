@@ -1,0 +1,303 @@
+"""Trained models for new images: what `imagepipe.load` returns, and `imagepipe predict` uses."""
+
+import io
+import logging
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor, nn
+
+from imagepipe.config.recipe import Precision
+from imagepipe.dataset.decoding import BadImage, Target, decode
+from imagepipe.device.devices import (
+    choose_precision,
+    chosen_device,
+    device_name,
+    set_arithmetic,
+)
+from imagepipe.device.memory import full_memory_message, largest_that_fits, memory_is_full
+from imagepipe.errors import UserError
+from imagepipe.models.model_files import ModelDescription, load_model
+from imagepipe.prediction.image_files import Load, LoadedImages, NewImages, find_images
+from imagepipe.prediction.logits import Predictions
+from imagepipe.prediction.predict import model_logits
+from imagepipe.progress import counter
+
+logger = logging.getLogger(__name__)
+
+# That of the rule `predict`: with other batches, logits differ in their last bits.
+BATCH_SIZE = 500
+# The probability from which an image has one of several classes.
+THRESHOLD = 0.5
+
+# A file, folder, archive or list of paths; an opened image; or pixels, uint8 [H, W, 3].
+AnyImage = str | os.PathLike[str] | Image.Image | np.ndarray
+# Takes the name of an unreadable image, and what is wrong with it.
+OnBad = Callable[[str, str], None]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The models' answer for an image.
+
+    path: the image's, or "" for one in memory. label: the likeliest class; with several labels, all
+    classes with a probability of at least 0.5, joined by "|". probability: that of the likeliest
+    class. probabilities: those of all classes.
+    """
+
+    path: str
+    label: str
+    probability: float
+    probabilities: dict[str, float]
+
+    def top(self, k: int) -> list[tuple[str, float]]:
+        """Return the k likeliest classes and their probabilities, the likeliest first."""
+        return sorted(self.probabilities.items(), key=lambda item: -item[1])[:k]
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """Models of the same classes, whose probabilities are averaged.
+
+    device: auto, cpu, cuda or mps. precision: as in recipes.
+    """
+
+    models: Sequence[tuple[nn.Module, ModelDescription]]
+    device: str = "auto"
+    precision: Precision = "auto"
+
+    @property
+    def classes(self) -> list[str]:
+        return self.models[0][1].classes
+
+    @property
+    def several_labels(self) -> bool:
+        """Whether an image may have several classes, or none."""
+        return self.models[0][1].several_labels
+
+    def predict(
+        self,
+        images: AnyImage | Sequence[AnyImage],
+        *,
+        batch_size: int = BATCH_SIZE,
+        skip_bad: bool = False,
+    ) -> list[Prediction]:
+        """Predict images in the models' own preprocessing and test-time views.
+
+        An image is a path (of a file, a folder, an archive, or a CSV file that lists paths), an
+        opened `PIL.Image`, or an array uint8 [H, W, 3] of red, green and blue. The predictions are
+        in the images' order; folders are in natural order. Raises `UserError` for an image that
+        cannot be read; with `skip_bad`, it is left out, with a warning.
+        """
+        single = isinstance(images, str | os.PathLike | Image.Image | np.ndarray)
+        found: list[NewImages] = []
+        for image in [images] if single else images:  # type: ignore[list-item]
+            if isinstance(image, str | os.PathLike):
+                found += find_images([Path(image)])
+            else:
+                found.append(LoadedImages([""], [partial(_encoded, image)]))
+        return self.predict_found(
+            found, batch_size=batch_size, on_bad=_warn if skip_bad else _refuse
+        )
+
+    def predict_found(
+        self, found: Sequence[NewImages], *, on_bad: OnBad, batch_size: int = BATCH_SIZE
+    ) -> list[Prediction]:
+        """Predict images of any kind; `on_bad` is called for those that cannot be read."""
+        by_model = self.logits(found, on_bad=on_bad, batch_size=batch_size)
+        mean = sum(one.probabilities for one in by_model) / len(by_model)
+        names = map(str, by_model[0].ids)
+        return [self._prediction(name, row) for name, row in zip(names, mean.tolist(), strict=True)]
+
+    def _prediction(self, path: str, probabilities: list[float]) -> Prediction:
+        of_class = dict(zip(self.classes, probabilities, strict=True))
+        label = max(of_class, key=of_class.__getitem__)
+        probability = of_class[label]
+        if self.several_labels:
+            label = "|".join(name for name, value in of_class.items() if value >= THRESHOLD)
+        return Prediction(path, label, probability, of_class)
+
+    def logits(
+        self,
+        found: Sequence[NewImages],
+        *,
+        on_bad: OnBad,
+        batch_size: int = BATCH_SIZE,
+        salvage: bool = False,
+        workers: int | None = None,
+    ) -> list[Predictions]:
+        """Return each model's logits of the readable images, in their order.
+
+        Images are decoded by `workers` threads (one per core by default) while the models predict
+        the batch before. `salvage` takes the rest of a damaged image. No more than three batches
+        are in memory.
+        """
+        descriptions = [description for _, description in self.models]
+        targets = list(dict.fromkeys(map(_target, descriptions)))
+        names: list[str] = []
+        chunks: list[list[Tensor]] = [[] for _ in self.models]
+        images = decoded_images(found, targets, salvage, workers, batch_size, on_bad)
+        total = sum(len(some.names) for some in found)
+        with (
+            chosen_device(self.device, gpus=1) as device,
+            counter(total=total, description="predict", unit="images") as bar,
+        ):
+            arithmetic, reason = choose_precision(self.precision, device)
+            set_arithmetic(device, tf32=False, deterministic=True)
+            logger.info("predict on %s in %s (%s)", device_name(device), arithmetic, reason)
+            for model, _ in self.models:
+                model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            predict = partial(_fitting_logits, precision=arithmetic, device=device)
+            while batch := list(islice(images, batch_size)):
+                names += [name for name, _ in batch]
+                pixels = {
+                    target: _stack([of_image[index] for _, of_image in batch], target)
+                    for index, target in enumerate(targets)
+                }
+                for (model, description), logits in zip(self.models, chunks, strict=True):
+                    logits.append(predict(model, description, pixels[_target(description)]))
+                bar.advance(len(batch))
+        ids = np.array(names, dtype=np.str_)
+        classes = np.array(self.classes)
+        none = torch.zeros(0, len(classes))
+        return [
+            Predictions(ids, torch.cat([none, *logits]).numpy(), classes, self.several_labels)
+            for logits in chunks
+        ]
+
+
+def load(
+    *paths: str | os.PathLike[str], device: str = "auto", precision: Precision = "auto"
+) -> Predictor:
+    """Load model files (model.safetensors) to predict images with them together.
+
+    Raises `UserError` if one is not a model, or has other classes than the first.
+    """
+    if not paths:
+        raise TypeError("load() needs the path of a model")
+    models = [load_model(Path(path)) for path in paths]
+    _, first = models[0]
+    for path, (_, other) in zip(paths, models, strict=True):
+        if (other.classes, other.several_labels) != (first.classes, first.several_labels):
+            raise UserError(
+                f"{path}: has other classes than {paths[0]}; predict with models of one dataset"
+            )
+    return Predictor(models, device, precision)
+
+
+def decoded_images(
+    found: Sequence[NewImages],
+    targets: Sequence[Target],
+    salvage: bool,
+    workers: int | None,
+    ahead: int,
+    on_bad: OnBad,
+) -> Iterator[tuple[str, list[bytes]]]:
+    """Yield each readable image's name, and its pixels for each target, in order.
+
+    `workers` threads decode up to `ahead` images that are yet to be asked for. Decoders and file
+    systems do not hold Python's lock, so that threads are enough, and need no guarded main module
+    in a user's program.
+    """
+    waiting: deque[tuple[str, Future[list[bytes]]]] = deque()
+
+    def first() -> Iterator[tuple[str, list[bytes]]]:
+        name, future = waiting.popleft()
+        try:
+            yield name, future.result()
+        except BadImage as problem:
+            on_bad(name, str(problem))
+
+    with ThreadPoolExecutor(workers or available_cores()) as pool:
+        try:
+            for images in found:
+                for name, load in zip(images.names, images.loads(), strict=True):
+                    waiting.append((name, pool.submit(_decode, load, targets, salvage)))
+                    if len(waiting) > ahead:
+                        yield from first()
+            while waiting:
+                yield from first()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def available_cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _decode(load: Load, targets: Sequence[Target], salvage: bool) -> list[bytes]:
+    content = load()
+    return [decode(content, target, salvage=salvage)[0] for target in targets]
+
+
+def _target(description: ModelDescription) -> Target:
+    height, width = description.stored_size
+    return Target(height, width, description.fit, exact=False)
+
+
+def _stack(pixels: Sequence[bytes], target: Target) -> Tensor:
+    """Return uint8 [N, H, W, 3]."""
+    # A bytearray, because PyTorch wants memory that could be written to.
+    joined = np.frombuffer(bytearray().join(pixels), np.uint8)
+    return torch.from_numpy(joined.reshape(len(pixels), target.height, target.width, 3))
+
+
+def _fitting_logits(
+    model: nn.Module,
+    description: ModelDescription,
+    images: Tensor,
+    *,
+    precision: str,
+    device: torch.device,
+) -> Tensor:
+    """Return logits, in smaller batches if the device's memory is too small for one."""
+    predict = partial(model_logits, model, description, precision=precision)
+    size = len(images)
+    try:
+        return predict(images, batch_size=size)
+    except RuntimeError as error:
+        if not memory_is_full(error):
+            raise
+    fits = largest_that_fits(lambda fewer: predict(images[:fewer], batch_size=fewer), size)
+    message = full_memory_message(device_name(device), "the batch size to {}", size, fits)
+    if fits is None:
+        raise UserError(message)
+    logger.warning("%s, to be as fast as can be", message)
+    return predict(images, batch_size=fits)
+
+
+def _encoded(image: Image.Image | np.ndarray) -> bytes:
+    """Return the file of an image in memory, so that it takes the way of all others."""
+    if isinstance(image, np.ndarray):
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            raise BadImage(
+                f"is an array {image.dtype} {list(image.shape)}; give uint8 [height, width, 3]"
+            )
+        image = Image.fromarray(image)
+    content = io.BytesIO()
+    upright = ImageOps.exif_transpose(image)
+    try:
+        upright.save(content, "PNG", compress_level=1)
+    except OSError:  # a mode that PNG does not have, such as CMYK
+        upright.convert("RGB").save(content, "PNG", compress_level=1)
+    return content.getvalue()
+
+
+def _warn(name: str, problem: str) -> None:
+    logger.warning("%s: %s", name or "an image in memory", problem)
+
+
+def _refuse(name: str, problem: str) -> None:
+    raise UserError(f"{name or 'an image in memory'}: {problem}")
