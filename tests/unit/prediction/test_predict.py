@@ -71,7 +71,10 @@ def predict_files(folder: Path, images: torch.Tensor, augmentation: TestTimeAugm
     description = ModelDescription(
         model=SMALL,
         classes=list(CLASSES),
-        image_size=8,
+        several_labels=False,
+        stored_size=[8, 8],
+        fit="squash",
+        image_size=[8, 8],
         mean=MEAN,
         std=STD,
         test_time_augmentation=augmentation,
@@ -126,7 +129,7 @@ def test_test_images_are_predicted_as_the_model_file_says(
 def test_images_of_another_size_than_the_model_was_trained_on_are_a_user_error(
     tmp_path: Path,
 ) -> None:
-    with pytest.raises(UserError, match=r"images of 8 pixels, and .* holds images of 9; train"):
+    with pytest.raises(UserError, match=r"images of 8×8 pixels, and .* holds images of 9×9; train"):
         predict_files(tmp_path, noise(4, size=9), "none")
 
 

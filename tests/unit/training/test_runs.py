@@ -133,7 +133,7 @@ def test_the_validation_logits_are_those_of_the_model_for_the_images_held_out(
     assert written.ids.tolist() == [f"id{row + 1}" for row in VALID_ROWS]
     assert written.classes.tolist() == list(CLASSES)
     model, description = load_model(folder / "model.safetensors")
-    assert (description.image_size, description.test_time_augmentation) == (8, "flip")
+    assert (description.image_size, description.test_time_augmentation) == ([8, 8], "flip")
     assert (description.mean, description.std) == (MEAN, STD)
     images, labels = colored(IMAGES)
     logits = predict_logits(

@@ -10,7 +10,7 @@ from safetensors.torch import save
 from torch import nn
 
 from imagepipe.config.options import Options
-from imagepipe.config.recipe import Model, TestTimeAugmentation
+from imagepipe.config.recipe import Fit, Model, TestTimeAugmentation
 from imagepipe.errors import UserError, one_line
 from imagepipe.files import atomic_write
 from imagepipe.models.create import create_model
@@ -21,18 +21,24 @@ METADATA_KEY = "imagepipe"
 BAD_CONTENT = (OSError, KeyError, TypeError, ValueError, RuntimeError)
 
 PerChannel = Annotated[list[float], Field(min_length=3, max_length=3)]
+HeightAndWidth = Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=2, max_length=2)]
 
 
 class ModelDescription(Options):
     """What a model file says about its weights.
 
-    classes: their names in the order of the logits. image_size: in pixels. mean, std: those of each
-    channel in 0…1, by which images are normalized.
+    classes: their names in the order of the logits. several_labels: an image may have several, so
+    that each class has a probability of its own (sigmoid, not softmax). Images are brought to
+    `stored_size` by `fit`, resized to `image_size` on the device, and normalized by `mean` and
+    `std`, those of each channel in 0…1. Sizes are height and width in pixels.
     """
 
     model: Model
     classes: list[str]
-    image_size: int = Field(ge=1)
+    several_labels: bool
+    stored_size: HeightAndWidth
+    fit: Fit
+    image_size: HeightAndWidth
     mean: PerChannel
     std: PerChannel
     test_time_augmentation: TestTimeAugmentation

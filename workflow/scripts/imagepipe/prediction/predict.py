@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from imagepipe.augmentation.normalize import Normalize
+from imagepipe.augmentation.resizing import resize_images
 from imagepipe.config.recipe import Precision, TestTimeAugmentation
 from imagepipe.dataset.packed import read_packed
 from imagepipe.device.devices import (
@@ -26,7 +27,7 @@ from imagepipe.device.memory import (
     memory_is_full,
 )
 from imagepipe.errors import UserError
-from imagepipe.models.model_files import load_model
+from imagepipe.models.model_files import ModelDescription, load_model
 from imagepipe.prediction.logits import Predictions, write_predictions
 from imagepipe.prediction.views import mean_over_views
 from imagepipe.progress import progress
@@ -42,6 +43,8 @@ def predict_logits(
     std: Sequence[float],
     *,
     batch_size: int,
+    image_size: Sequence[int] | None = None,
+    several_labels: bool = False,
     precision: str = "fp32",
     test_time_augmentation: TestTimeAugmentation = "none",
     description: str = "predict",
@@ -49,8 +52,9 @@ def predict_logits(
 ) -> Tensor:
     """Return float32 logits [N, classes], on the CPU, of uint8 images [N, H, W, 3].
 
-    mean, std: those of each channel in 0…1. The model predicts in evaluation mode, and is left in
-    the mode that it had.
+    mean, std: those of each channel in 0…1. image_size: the height and width to which images are
+    resized, a batch at a time; None leaves them as they are. The model predicts in evaluation mode,
+    and is left in the mode that it had.
     """
     device = next(model.parameters()).device
     was_training = model.training
@@ -60,13 +64,43 @@ def predict_logits(
     starts = range(0, len(images), batch_size)
     for start in progress(starts, total=len(starts), description=description, unit="batches"):
         before_each_batch()
-        batch = images[start : start + batch_size].to(device).permute(0, 3, 1, 2)
-        batch = normalize(batch)
+        batch = images[start : start + batch_size].to(device)
+        if image_size is not None:
+            batch = resize_images(batch, image_size)
+        batch = normalize(batch.permute(0, 3, 1, 2))
         with autocast(device, precision):
-            logits = mean_over_views(model, batch, test_time_augmentation)
+            logits = mean_over_views(
+                model, batch, test_time_augmentation, several_labels=several_labels
+            )
         chunks.append(logits.cpu())
     model.train(was_training)
     return torch.cat(chunks)
+
+
+def model_logits(
+    model: nn.Module,
+    description: ModelDescription,
+    images: Tensor,
+    *,
+    batch_size: int,
+    precision: str = "fp32",
+) -> Tensor:
+    """Return a model's float32 logits [N, classes], on the CPU, of uint8 images [N, h, w, 3].
+
+    The images have the model's `stored_size`; all that follows is as its description says.
+    `precision` is fp32, bf16 or fp16, as `choose_precision` gives it.
+    """
+    return predict_logits(
+        model,
+        images,
+        description.mean,
+        description.std,
+        batch_size=batch_size,
+        image_size=description.image_size,
+        several_labels=description.several_labels,
+        precision=precision,
+        test_time_augmentation=description.test_time_augmentation,
+    )
 
 
 def predict_test(
@@ -92,10 +126,11 @@ def predict_test(
     keep_freed_memory()
     model, description = load_model(model_file)
     packed = read_packed(images, table)
-    if packed.images.shape[1:3] != (description.image_size,) * 2:
+    stored, (height, width) = description.stored_size, packed.images.shape[1:3]
+    if [height, width] != stored:
         raise UserError(
-            f"{model_file}: was trained on images of {description.image_size} pixels, and "
-            f"{images} holds images of {packed.images.shape[1]}; train it again"
+            f"{model_file}: was trained on images of {stored[0]}×{stored[1]} pixels, and {images} "
+            f"holds images of {height}×{width}; train it again"
         )
     test_images = torch.from_numpy(packed.images)
     with chosen_device(device, gpus) as chosen:
@@ -103,14 +138,7 @@ def predict_test(
         set_arithmetic(chosen, tf32=tf32, deterministic=deterministic)
         logger.info("predict on %s in %s (%s)", device_name(chosen), arithmetic, reason)
         model.to(chosen, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        predict = partial(
-            predict_logits,
-            model,
-            mean=description.mean,
-            std=description.std,
-            precision=arithmetic,
-            test_time_augmentation=description.test_time_augmentation,
-        )
+        predict = partial(model_logits, model, description, precision=arithmetic)
         logits = None
         try:
             logits = predict(test_images, batch_size=batch_size)
@@ -124,4 +152,5 @@ def predict_test(
             key = "prediction_batch_size={}"
             raise UserError(full_memory_message(device_name(chosen), key, batch_size, fits))
     ids = np.array(packed.ids)
-    write_predictions(target, Predictions(ids, logits.numpy(), np.array(description.classes)))
+    classes = np.array(description.classes)
+    write_predictions(target, Predictions(ids, logits.numpy(), classes, description.several_labels))

@@ -12,7 +12,11 @@ SURE_GAP = 0.25
 
 
 def mean_over_views(
-    model: nn.Module, images: Tensor, test_time_augmentation: TestTimeAugmentation
+    model: nn.Module,
+    images: Tensor,
+    test_time_augmentation: TestTimeAugmentation,
+    *,
+    several_labels: bool = False,
 ) -> Tensor:
     """Return float32 logits [B, classes] of float images [B, 3, H, W].
 
@@ -27,17 +31,20 @@ def mean_over_views(
     logits = torch.stack([model(view).float() for view in (images, images.flip(-1))]).mean(dim=0)
     if test_time_augmentation == "flip":
         return logits
-    rows = is_unsure(logits).nonzero()[:, 0]
+    rows = is_unsure(logits, several_labels=several_labels).nonzero()[:, 0]
     if len(rows):
         logits[rows] = (logits[rows] + mean_over_shifts(model, images[rows])) / 2
     return logits
 
 
-def is_unsure(logits: Tensor) -> Tensor:
+def is_unsure(logits: Tensor, *, several_labels: bool = False) -> Tensor:
     """Say for each row of logits [B, classes] whether the two largest probabilities are close.
 
-    The result is bool [B]. The record runs of airbench, too, take more views of such images only.
+    With several labels: whether those of having and of not having some class are. The result is
+    bool [B]. The record runs of airbench, too, take more views of such images only.
     """
+    if several_labels:
+        return ((2 * logits.sigmoid() - 1).abs() < SURE_GAP).any(dim=1)
     largest = logits.softmax(dim=1).topk(min(2, logits.shape[1])).values
     return largest[:, 0] - largest[:, 1:].sum(dim=1) < SURE_GAP
 

@@ -112,7 +112,8 @@ def train_run(run: Run, group: ProcessGroup = SINGLE_PROCESS) -> None:
     torch.set_num_threads(threads)
     classes = read_classes(inputs.classes)
     packed = read_packed(inputs.images, inputs.table)
-    image_size = packed.images.shape[1]
+    stored_size = list(packed.images.shape[1:3])
+    image_size = stored_size[0]
     if isinstance(recipe.model, Torchvision | Timm):
         check_library_model(recipe.model, len(classes), smallest_image(recipe, image_size))
     data = training_data(
@@ -149,7 +150,10 @@ def train_run(run: Run, group: ProcessGroup = SINGLE_PROCESS) -> None:
     description = ModelDescription(
         model=recipe.model,
         classes=list(classes),
-        image_size=image_size,
+        several_labels=False,
+        stored_size=stored_size,
+        fit=recipe.fit,
+        image_size=recipe.image_size or stored_size,
         mean=spec.mean,
         std=spec.std,
         test_time_augmentation=recipe.test_time_augmentation,
