@@ -176,7 +176,12 @@ def sorted_images(
 
 def natural_path_key(path: str) -> str:
     """Return a key that sorts paths in natural order, "a.png" before "a-1.png"."""
-    return natural_key(os.path.splitext(path)[0]) + path
+    return natural_key(without_ending(path)) + path
+
+
+def without_ending(path: str) -> str:
+    """Return a path without the ending of an image's file."""
+    return path.removesuffix(Path(path).suffix) if is_image(path) else path
 
 
 def same_text(path: str) -> str:

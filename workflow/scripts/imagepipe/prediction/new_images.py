@@ -41,8 +41,21 @@ THRESHOLD = 0.5
 
 # A file, folder, archive or list of paths; an opened image; or pixels, uint8 [H, W, 3].
 AnyImage = str | os.PathLike[str] | Image.Image | np.ndarray
-# Takes the name of an unreadable image, and what is wrong with it.
-OnBad = Callable[[str, str], None]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How images are read and predicted.
+
+    on_bad: called with the name of an image that cannot be read, and what is wrong with it.
+    salvage: take what can be decoded of a damaged image. threads: decode in as many; None is one
+    for each core.
+    """
+
+    on_bad: Callable[[str, str], None]
+    batch_size: int = BATCH_SIZE
+    salvage: bool = False
+    threads: int | None = None
 
 
 @dataclass(frozen=True)
@@ -105,15 +118,11 @@ class Predictor:
                 found += find_images([Path(image)])
             else:
                 found.append(LoadedImages([""], [partial(_encoded, image)]))
-        return self.predict_found(
-            found, batch_size=batch_size, on_bad=_warn if skip_bad else _refuse
-        )
+        return self.predict_found(found, Reading(_warn if skip_bad else _refuse, batch_size))
 
-    def predict_found(
-        self, found: Sequence[NewImages], *, on_bad: OnBad, batch_size: int = BATCH_SIZE
-    ) -> list[Prediction]:
-        """Predict images of any kind; `on_bad` is called for those that cannot be read."""
-        by_model = self.logits(found, on_bad=on_bad, batch_size=batch_size)
+    def predict_found(self, found: Sequence[NewImages], reading: Reading) -> list[Prediction]:
+        """Predict those images that can be read, in their order."""
+        by_model = self.logits(found, reading)
         mean = sum(one.probabilities for one in by_model) / len(by_model)
         names = map(str, by_model[0].ids)
         return [self._prediction(name, row) for name, row in zip(names, mean.tolist(), strict=True)]
@@ -126,26 +135,17 @@ class Predictor:
             label = "|".join(name for name, value in of_class.items() if value >= THRESHOLD)
         return Prediction(path, label, probability, of_class)
 
-    def logits(
-        self,
-        found: Sequence[NewImages],
-        *,
-        on_bad: OnBad,
-        batch_size: int = BATCH_SIZE,
-        salvage: bool = False,
-        workers: int | None = None,
-    ) -> list[Predictions]:
-        """Return each model's logits of the readable images, in their order.
+    def logits(self, found: Sequence[NewImages], reading: Reading) -> list[Predictions]:
+        """Return each model's logits of those images that can be read, in their order.
 
-        Images are decoded by `workers` threads (one per core by default) while the models predict
-        the batch before. `salvage` takes the rest of a damaged image. No more than three batches
-        are in memory.
+        Images are decoded while the models predict the batch before. No more than two batches are
+        in memory.
         """
         descriptions = [description for _, description in self.models]
         targets = list(dict.fromkeys(map(_target, descriptions)))
         names: list[str] = []
         chunks: list[list[Tensor]] = [[] for _ in self.models]
-        images = decoded_images(found, targets, salvage, workers, batch_size, on_bad)
+        images = decoded_images(found, targets, reading)
         total = sum(len(some.names) for some in found)
         with (
             chosen_device(self.device, gpus=1) as device,
@@ -157,7 +157,7 @@ class Predictor:
             for model, _ in self.models:
                 model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
             predict = partial(_fitting_logits, precision=arithmetic, device=device)
-            while batch := list(islice(images, batch_size)):
+            while batch := list(islice(images, reading.batch_size)):
                 names += [name for name, _ in batch]
                 pixels = {
                     target: _stack([of_image[index] for _, of_image in batch], target)
@@ -195,18 +195,12 @@ def load(
 
 
 def decoded_images(
-    found: Sequence[NewImages],
-    targets: Sequence[Target],
-    salvage: bool,
-    workers: int | None,
-    ahead: int,
-    on_bad: OnBad,
+    found: Sequence[NewImages], targets: Sequence[Target], reading: Reading
 ) -> Iterator[tuple[str, list[bytes]]]:
     """Yield each readable image's name, and its pixels for each target, in order.
 
-    `workers` threads decode up to `ahead` images that are yet to be asked for. Decoders and file
-    systems do not hold Python's lock, so that threads are enough, and need no guarded main module
-    in a user's program.
+    Threads decode a batch ahead. Decoders and file systems do not hold Python's lock, so that
+    processes would gain little, and they would need a guarded main module in a user's program.
     """
     waiting: deque[tuple[str, Future[list[bytes]]]] = deque()
 
@@ -215,14 +209,14 @@ def decoded_images(
         try:
             yield name, future.result()
         except BadImage as problem:
-            on_bad(name, str(problem))
+            reading.on_bad(name, str(problem))
 
-    with ThreadPoolExecutor(workers or available_cores()) as pool:
+    with ThreadPoolExecutor(reading.threads or available_cores()) as pool:
         try:
             for images in found:
                 for name, load in zip(images.names, images.loads(), strict=True):
-                    waiting.append((name, pool.submit(_decode, load, targets, salvage)))
-                    if len(waiting) > ahead:
+                    waiting.append((name, pool.submit(_decode, load, targets, reading.salvage)))
+                    if len(waiting) > reading.batch_size:
                         yield from first()
             while waiting:
                 yield from first()
