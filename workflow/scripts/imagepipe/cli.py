@@ -126,7 +126,7 @@ def predict(
         else:
             predictions = predictor.predict_found(found, reading)
             if output is None and sys.stdout.isatty() and not probabilities:
-                text = terminal_text(predictions, top)
+                text = terminal_text(predictions, top, predictor.several_labels)
             else:
                 text = csv_text(predictions, predictor.classes, top, probabilities)
         if output:

@@ -86,6 +86,10 @@ class ArchivedImages:
                 first += bad
 
 
+def is_image(name):  # SHIM
+    return name.lower().endswith((".png", ".jpg", ".jpeg"))
+
+
 def find_images(paths: Sequence[Path]) -> list[NewImages]:
     """Return the images of files, folders, archives and CSV files that list paths.
 

@@ -206,10 +206,11 @@ def decoded_images(
 
     def first() -> Iterator[tuple[str, list[bytes]]]:
         name, future = waiting.popleft()
-        try:
-            yield name, future.result()
-        except BadImage as problem:
+        problem = future.exception()
+        if isinstance(problem, BadImage):
             reading.on_bad(name, str(problem))
+        else:
+            yield name, future.result()
 
     with ThreadPoolExecutor(reading.threads or available_cores()) as pool:
         try:

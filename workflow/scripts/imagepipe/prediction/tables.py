@@ -33,22 +33,19 @@ def csv_text(predictions: Sequence[Prediction], classes: Sequence[str], top: int
     return output.getvalue()
 
 
-def terminal_text(predictions: Sequence[Prediction], top: int) -> str:
+def terminal_text(predictions: Sequence[Prediction], top: int, several_labels: bool) -> str:
     """Return a table with aligned columns for a terminal: path, label, and the `top` classes."""
-    rows = [
-        [_shortened(one_line(one.path)), one_line(one.label) or "–", f"{one.probability:.1%}"]
-        + [f"{one_line(name)} {value:.1%}" for name, value in one.top(top)]
-        for one in predictions
-    ]
-    if not rows:
-        return ""
-    header = [*COLUMNS, *(f"{k}." for k in range(1, len(rows[0]) - len(COLUMNS) + 1))]
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    lines = [
-        "  ".join(field.ljust(width) for field, width in zip(row, widths, strict=True)).rstrip()
-        for row in (header, *rows)
-    ]
-    return "".join(f"{line}\n" for line in lines)
+    # The label is the likeliest class already, if an image has only one.
+    first = 0 if several_labels else 1
+    rows = [list(COLUMNS)]
+    for one in predictions:
+        row = [_shortened(one_line(one.path)), one_line(one.label), f"{one.probability:.1%}"]
+        row += [f"{one_line(name)} {value:.1%}" for name, value in one.top(top)[first:]]
+        rows.append(row)
+    rows[0] += [f"{k}." for k in range(first + 1, first + 1 + len(rows[-1]) - len(COLUMNS))]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    padded = [map(str.ljust, row, widths) for row in rows]
+    return "".join(f"{'  '.join(fields).rstrip()}\n" for fields in padded)
 
 
 def _shortened(path: str) -> str:

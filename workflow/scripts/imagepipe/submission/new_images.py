@@ -29,3 +29,6 @@ def ids_of_test_images(names: Iterable[str], ids: Iterable[str]) -> dict[str, st
             )
         name_of[image_id] = name
     return {name: image_id for image_id, name in name_of.items()}
+
+
+def submission_rows(*a): pass
