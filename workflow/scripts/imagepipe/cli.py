@@ -1,6 +1,7 @@
 """The command `imagepipe`."""
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import click
@@ -61,7 +62,7 @@ def schema(name: str | None, write: bool) -> None:
     "--thresholds",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="With --submission: the run's thresholds.json, if the metric needs one.",
+    help="The run's thresholds.json, if the metric needs one.",
 )
 @click.option("--skip-bad", is_flag=True, help="Exit with 0 although an image was unreadable.")
 @click.option("--salvage", is_flag=True, help="Take what can be decoded of a damaged image.")
@@ -93,8 +94,6 @@ def predict(
     images = [path for path in paths if path.suffix != ".safetensors"]
     if not models or not images:
         raise click.UsageError("give a model (a file .safetensors), and images")
-    if thresholds and not dataset:
-        raise click.UsageError("--thresholds needs --submission")
     if dataset and (top or probabilities):
         raise click.UsageError("--submission has its own columns: drop --top and --probabilities")
 
@@ -109,24 +108,25 @@ def predict(
     from imagepipe.submission.new_images import submission_rows
 
     bad: list[str] = []
+    note = partial(click.echo, err=True)
 
     def on_bad(name: str, problem: str) -> None:
         bad.append(name)
-        click.echo(f"{name}: {problem}", err=True)
+        note(f"{name}: {problem}")
 
     threads = threads or available_cores()
     torch.set_num_threads(threads)
     keep_freed_memory()
     try:
-        predictor = load(*models, device=device, precision=precision)
+        predictor = load(*models, thresholds=thresholds, device=device, precision=precision)
         reading = Reading(on_bad, batch_size, salvage, threads)
         found = find_images(images)
         if dataset:
-            text = submission_rows(predictor, found, dataset, thresholds, reading)
+            text = submission_rows(predictor, found, dataset, reading, note)
         else:
             predictions = predictor.predict_found(found, reading)
-            if output is None and sys.stdout.isatty() and not probabilities:
-                text = terminal_text(predictions, top, predictor.several_labels)
+            if output is None and is_terminal() and not probabilities:
+                text = terminal_text(predictions, top)
             else:
                 text = csv_text(predictions, predictor.classes, top, probabilities)
         if output:
@@ -137,3 +137,8 @@ def predict(
         raise click.ClickException(str(error)) from None
     if bad and not skip_bad:
         sys.exit(1)
+
+
+def is_terminal() -> bool:
+    """Say whether the output goes to a terminal."""
+    return sys.stdout.isatty()

@@ -1,6 +1,5 @@
 """New images: the files, folders, archives and lists of paths that a user names."""
 
-import csv
 import os
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +14,8 @@ from imagepipe.archives.chunk import Chunk
 from imagepipe.archives.reading import is_archive, open_archive
 from imagepipe.archives.zip import ZipChunk
 from imagepipe.dataset.decoding import BadImage
-from imagepipe.errors import UserError, one_line
+from imagepipe.dataset.tables import parsed_rows, table_format
+from imagepipe.errors import UserError
 from imagepipe.files import natural_key
 
 # Returns the content of an image's file, or raises `BadImage`.
@@ -121,23 +121,20 @@ def read_paths(table: Path) -> tuple[list[str], list[Path]]:
     """Return the paths in a CSV file, as they are written and as files.
 
     They are in the first column that has the path of a file, relative to the table's folder or to
-    the working directory. Raises `UserError` if no column has one.
+    the working directory; a header is passed over. Raises `UserError` if no column has one.
     """
-    try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            rows = [row for row in csv.reader(file) if "".join(row).strip()]
-    except FileNotFoundError:
-        raise UserError(f"{table}: the file does not exist; correct the path") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{table}: not a UTF-8 CSV file ({one_line(str(error))})") from None
-    width = max((len(row) for row in rows), default=0)
-    for column in range(width):
-        fields = [row[column].strip() if column < len(row) else "" for row in rows]
-        for first, field in enumerate(fields[:ROWS_TO_TRY]):
-            if field and _listed(table, field).is_file():
-                # Above the first path, there is at most a header.
-                start = 1 if first else 0
-                return fields[start:], [_listed(table, one) for one in fields[start:]]
+    csv_format = table_format(table, "utf-8")
+    rows = [list(csv_format.header), *(row for _, row in parsed_rows(table, csv_format))]
+    for column in range(len(rows[0])):
+        fields = [row[column].strip() for row in rows if column < len(row)]
+        first = next(
+            (n for n, field in enumerate(fields[:ROWS_TO_TRY]) if _listed(table, field).is_file()),
+            None,
+        )
+        if first is not None:
+            # Of the first rows, only a header is no path.
+            paths = [field for field in fields[min(first, 1) :] if field]
+            return paths, [_listed(table, path) for path in paths]
     raise UserError(
         f"{table}: no column has paths of files, relative to {table.parent} or to the working "
         "directory; correct the paths"
@@ -188,7 +185,7 @@ def without_ending(path: str) -> str:
     return path.removesuffix(Path(path).suffix) if is_image(path) else path
 
 
-def same_text(path: str) -> str:
+def composed(path: str) -> str:
     """Return a path in Unicode's normal form C: a Mac writes others."""
     return unicodedata.normalize("NFC", path)
 

@@ -26,6 +26,7 @@ from imagepipe.device.devices import (
 )
 from imagepipe.device.memory import full_memory_message, largest_that_fits, memory_is_full
 from imagepipe.errors import UserError
+from imagepipe.metrics.decisions import NO_THRESHOLDS, Thresholds, decide, read_thresholds
 from imagepipe.models.model_files import ModelDescription, load_model
 from imagepipe.prediction.image_files import Load, LoadedImages, NewImages, find_images
 from imagepipe.prediction.logits import Predictions
@@ -36,8 +37,6 @@ logger = logging.getLogger(__name__)
 
 # That of the rule `predict`: with other batches, logits differ in their last bits.
 BATCH_SIZE = 500
-# The probability from which an image has one of several classes.
-THRESHOLD = 0.5
 
 # A file, folder, archive or list of paths; an opened image; or pixels, uint8 [H, W, 3].
 AnyImage = str | os.PathLike[str] | Image.Image | np.ndarray
@@ -62,9 +61,9 @@ class Reading:
 class Prediction:
     """The models' answer for an image.
 
-    path: the image's, or "" for one in memory. label: the likeliest class; with several labels, all
-    classes with a probability of at least 0.5, joined by "|". probability: that of the likeliest
-    class. probabilities: those of all classes.
+    path: the image's, or "" for one in memory. label: its class; where an image may have several
+    classes, all of these, joined by "|". probability: the label's, or that of the likeliest class
+    of several. probabilities: those of all classes.
     """
 
     path: str
@@ -81,12 +80,19 @@ class Prediction:
 class Predictor:
     """Models of the same classes, whose probabilities are averaged.
 
-    device: auto, cpu, cuda or mps. precision: as in recipes.
+    thresholds: how probabilities become labels, if not by the largest (with several labels: at
+    least 0.5). device: auto, cpu, cuda or mps. precision: as in recipes.
     """
 
     models: Sequence[tuple[nn.Module, ModelDescription]]
+    thresholds: Thresholds | None = None
     device: str = "auto"
     precision: Precision = "auto"
+
+    @property
+    def decisions(self) -> Thresholds:
+        """How probabilities become labels."""
+        return self.thresholds or NO_THRESHOLDS
 
     @property
     def classes(self) -> list[str]:
@@ -124,16 +130,19 @@ class Predictor:
         """Predict those images that can be read, in their order."""
         by_model = self.logits(found, reading)
         mean = sum(one.probabilities for one in by_model) / len(by_model)
-        names = map(str, by_model[0].ids)
-        return [self._prediction(name, row) for name, row in zip(names, mean.tolist(), strict=True)]
-
-    def _prediction(self, path: str, probabilities: list[float]) -> Prediction:
-        of_class = dict(zip(self.classes, probabilities, strict=True))
-        label = max(of_class, key=of_class.__getitem__)
-        probability = of_class[label]
+        chosen = decide(mean, self.classes, self.decisions, several_labels=self.several_labels)
         if self.several_labels:
-            label = "|".join(name for name, value in of_class.items() if value >= THRESHOLD)
-        return Prediction(path, label, probability, of_class)
+            likeliest = mean.argmax(axis=1)
+            labels = ["|".join(self.classes[c] for c in np.flatnonzero(row)) for row in chosen]
+        else:
+            likeliest = chosen
+            labels = [self.classes[c] for c in chosen]
+        return [
+            Prediction(name, label, row[best], dict(zip(self.classes, row, strict=True)))
+            for name, label, best, row in zip(
+                by_model[0].ids.tolist(), labels, likeliest, mean.tolist(), strict=True
+            )
+        ]
 
     def logits(self, found: Sequence[NewImages], reading: Reading) -> list[Predictions]:
         """Return each model's logits of those images that can be read, in their order.
@@ -176,11 +185,15 @@ class Predictor:
 
 
 def load(
-    *paths: str | os.PathLike[str], device: str = "auto", precision: Precision = "auto"
+    *paths: str | os.PathLike[str],
+    thresholds: str | os.PathLike[str] | None = None,
+    device: str = "auto",
+    precision: Precision = "auto",
 ) -> Predictor:
     """Load model files (model.safetensors) to predict images with them together.
 
-    Raises `UserError` if one is not a model, or has other classes than the first.
+    thresholds: the run's thresholds.json, if its metric needs one; otherwise, the label is the
+    likeliest class, or all with a probability of at least 0.5 where there may be several. Raises `UserError` if one is not a model, or has other classes than the first.
     """
     if not paths:
         raise TypeError("load() needs the path of a model")
@@ -191,7 +204,8 @@ def load(
             raise UserError(
                 f"{path}: has other classes than {paths[0]}; predict with models of one dataset"
             )
-    return Predictor(models, device, precision)
+    chosen = read_thresholds(Path(thresholds)) if thresholds else None
+    return Predictor(models, chosen, device, precision)
 
 
 def decoded_images(

@@ -12,8 +12,10 @@ COLUMNS = ("path", "label", "probability")
 LONGEST_PATH = 60
 
 
-def csv_text(predictions: Sequence[Prediction], classes: Sequence[str], top: int, all_classes: bool) -> str:
-    """Return a CSV table with a row for each image: path, label, probability of the likeliest class.
+def csv_text(
+    predictions: Sequence[Prediction], classes: Sequence[str], top: int, all_classes: bool
+) -> str:
+    """Return a CSV table with a row for each image: its path, label and probability.
 
     More columns follow: class_1, probability_1, class_2 … of the `top` likeliest classes, and, with
     `all_classes`, the probability of every class, named after it.
@@ -33,16 +35,13 @@ def csv_text(predictions: Sequence[Prediction], classes: Sequence[str], top: int
     return output.getvalue()
 
 
-def terminal_text(predictions: Sequence[Prediction], top: int, several_labels: bool) -> str:
+def terminal_text(predictions: Sequence[Prediction], top: int) -> str:
     """Return a table with aligned columns for a terminal: path, label, and the `top` classes."""
-    # The label is the likeliest class already, if an image has only one.
-    first = 0 if several_labels else 1
     rows = [list(COLUMNS)]
     for one in predictions:
         row = [_shortened(one_line(one.path)), one_line(one.label), f"{one.probability:.1%}"]
-        row += [f"{one_line(name)} {value:.1%}" for name, value in one.top(top)[first:]]
-        rows.append(row)
-    rows[0] += [f"{k}." for k in range(first + 1, first + 1 + len(rows[-1]) - len(COLUMNS))]
+        rows.append(row + [f"{one_line(name)} {value:.1%}" for name, value in one.top(top)])
+    rows[0] += [f"{k}." for k in range(1, 1 + len(rows[-1]) - len(COLUMNS))]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     padded = [map(str.ljust, row, widths) for row in rows]
     return "".join(f"{'  '.join(fields).rstrip()}\n" for fields in padded)
