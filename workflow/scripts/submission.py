@@ -1,23 +1,22 @@
-"""Rule `submission`: writes the averaged predictions in the competition's format."""
+"""Rule `submission`: writes the averaged predictions in the competition's form."""
 
-import json
 from pathlib import Path
 
 import job
-from imagepipe.config.dataset import Submission
+from imagepipe.dataset.submission_form import read_submission_form
+from imagepipe.metrics.decisions import NO_THRESHOLDS, read_thresholds
 from imagepipe.prediction.logits import read_predictions
 from imagepipe.submission.submission import write_submission
 
 
 def main(snakemake) -> None:
-    options = json.loads(snakemake.params.options)
-    sample = snakemake.input.get("sample")
+    thresholds = snakemake.input.get("thresholds")
     write_submission(
         [read_predictions(Path(path)) for path in snakemake.input.logits],
-        Path(sample) if sample else None,
-        Submission.model_validate(options["submission"]),
+        read_submission_form(Path(snakemake.input.form)),
+        Path(snakemake.input.test),
         Path(snakemake.output.submission),
-        options["image_extension"],
+        read_thresholds(Path(thresholds)) if thresholds else NO_THRESHOLDS,
     )
 
 

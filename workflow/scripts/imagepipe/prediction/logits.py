@@ -1,5 +1,7 @@
 """Logits on disk, with the id of each row and the class of each column."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from zipfile import BadZipFile
@@ -15,7 +17,7 @@ from imagepipe.files import atomic_write
 class Predictions:
     """Logits float32 [N, classes], with the ids [N] of the rows and the classes of the columns.
 
-    several_labels: an image may have several classes, so that each has a probability of its own.
+    With `several_labels`, an image may have several classes, each with its own probability.
     """
 
     ids: np.ndarray
@@ -23,33 +25,30 @@ class Predictions:
     classes: np.ndarray
     several_labels: bool = False
 
-    @property
     def probabilities(self) -> np.ndarray:
-        """The probabilities, float64 [N, classes]."""
-        return probabilities_from_logits(self.logits, several_labels=self.several_labels)
+        """Return the classes' probabilities, float64 [N, classes]."""
+        return class_probabilities(self.logits, several_labels=self.several_labels)
 
 
-def probabilities_from_logits(logits: np.ndarray, *, several_labels: bool) -> np.ndarray:
-    """Return probabilities, float64 [N, classes], of logits [N, classes]: softmax, or sigmoid."""
-    exact = logits.astype(np.float64)
+def class_probabilities(logits: np.ndarray, *, several_labels: bool) -> np.ndarray:
+    """Return probabilities, float64 [N, classes], of logits [N, classes].
+
+    They add up to 1, unless an image may have several labels.
+    """
     if several_labels:
-        # exp of a negative number only, which cannot overflow.
-        small = np.exp(-np.abs(exact))
-        return np.where(exact >= 0, 1, small) / (1 + small)
-    exponentials = np.exp(exact - exact.max(axis=1, keepdims=True))
-    probabilities: np.ndarray = exponentials / exponentials.sum(axis=1, keepdims=True)
-    return probabilities
+        return np.asarray(np.exp(-np.logaddexp(0, -logits.astype(np.float64))))
+    exponentials = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))
 
 
 def write_predictions(
     path: Path, predictions: Predictions, labels: np.ndarray | None = None
 ) -> None:
-    """Write an .npz file of ids, logits and classes, and labels int64 [N] if they are known.
+    """Write an .npz file of ids, logits and classes, and the labels if they are known.
 
-    With several labels, those are [N, classes] of 0 and 1, and the file says so.
-
-    The same content gives the same bytes. Raises `UserError` if a logit is not finite, and
-    ValueError if an id has not exactly one row.
+    labels: int [N], positions of classes, or 0 and 1 [N, classes] with several labels. The same
+    content gives the same bytes. Raises `UserError` if a logit is not finite, and ValueError if an
+    id has not exactly one row.
     """
     ids, logits = predictions.ids, predictions.logits
     if logits.shape != (len(ids), len(predictions.classes)) or len(set(ids)) != len(ids):
@@ -74,9 +73,25 @@ def write_predictions(
 
 def read_predictions(path: Path) -> Predictions:
     """Read a file that `write_predictions` wrote, without unpickling anything."""
+    with _opened(path) as file:
+        return _predictions(file)
+
+
+def read_labelled_predictions(path: Path) -> tuple[Predictions, np.ndarray]:
+    """Read the predictions and the labels (see `write_predictions`) of validation images."""
+    with _opened(path) as file:
+        return _predictions(file), file["labels"]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[NpzFile]:
     try:
         with path.open("rb") as stream, NpzFile(stream, allow_pickle=False) as file:
-            several_labels = "several_labels" in file
-            return Predictions(file["ids"], file["logits"], file["classes"], several_labels)
+            yield file
     except (OSError, EOFError, ValueError, KeyError, NotImplementedError, BadZipFile) as error:
         raise UserError(f"{path}: cannot be read ({error}); predict again") from None
+
+
+def _predictions(file: NpzFile) -> Predictions:
+    several = "several_labels" in file and bool(file["several_labels"])
+    return Predictions(file["ids"], file["logits"], file["classes"], several)

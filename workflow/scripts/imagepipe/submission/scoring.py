@@ -1,51 +1,137 @@
 """The score of a submission whose true labels are known."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
-from imagepipe.dataset.labels import read_labels
-from imagepipe.dataset.submission_form import read_header
-from imagepipe.errors import UserError
+from imagepipe.config.dataset import LabelTable
+from imagepipe.config.metric_names import metric_words
+from imagepipe.dataset.submission_form import MetricChoice, SubmissionForm
+from imagepipe.dataset.tables import read_header, read_table
+from imagepipe.errors import UserError, quoted
 from imagepipe.files import read_rows, write_text
+from imagepipe.submission.evaluating import evaluate
+from imagepipe.submission.image_ids import matching_ids
+
+Score = dict[str, float | int | str | None]
 
 
 def score(
     submission: Path,
     true_labels: Path,
-    id_column: str,
-    label_column: str,
-    image_extension: str = "png",
-) -> dict[str, float | int]:
-    """Return the top-1 accuracy in 0…1, and the number n of images.
+    form: SubmissionForm,
+    metric: MetricChoice,
+    table: LabelTable | None = None,
+    encoding: str = "utf-8",
+) -> Score:
+    """Return the accuracy in 0…1, the metric (by its name, which is `metric`) and n, the images.
 
-    The columns are those of `true_labels`. Raises `UserError` if the files have different images.
+    `true_labels` has the columns of the submission, or those of `table`. Raises `UserError` if the
+    files have different images.
     """
-    rows = read_labels(true_labels, id_column, label_column, image_extension)
-    truth = {image_id: label for image_id, (_, label) in rows.items()}
-    header = read_header(submission)
-    correct = 0
-    ids: set[str] = set()
-    for row, (written_id, *values) in read_rows(submission, header):
-        image_id = written_id.removesuffix(f".{image_extension}")
-        if image_id not in truth or image_id in ids:
+    guesses: dict[str, list[str]] = {}
+    rows: dict[str, int] = {}
+    for row, (written_id, *values) in read_rows(submission, form.header):
+        guesses[written_id], rows[written_id] = values, row
+    truth = read_truth(true_labels, form, table, encoding)
+    match = matching_ids(list(guesses), list(truth))
+    for written_id, row in rows.items():
+        if written_id not in match:
             raise UserError(
-                f"{submission}: row {row}: the id {image_id!r} is not in {true_labels}, or is "
-                "there twice; get the true labels of this test set"
+                f"{submission}: row {row}: the id {quoted(written_id)} is not in {true_labels}; "
+                "get the true labels of this test set"
             )
-        ids.add(image_id)
-        if len(values) > 1:  # a column of probabilities for each class
-            label = header[1 + max(range(len(values)), key=lambda i: float(values[i]))]
-        else:
-            label = values[0]
-        correct += label == truth[image_id]
-    if len(ids) != len(truth):
+    if len(match) != len(truth):
         raise UserError(
-            f"{true_labels}: has {len(truth)} labels for {len(ids)} test images; "
+            f"{true_labels}: has {len(truth)} labels for {len(match)} test images; "
             "get the true labels of this test set"
         )
-    return {"accuracy": correct / len(ids), "n": len(ids)}
+    pairs = [(values, truth[match[written_id]]) for written_id, values in guesses.items()]
+    several = table is not None and table.separator is not None
+    accuracy, value = evaluate(form, metric, *zip(*pairs, strict=True), several=several)
+    return {
+        "accuracy": accuracy,
+        metric.name: value,
+        "metric": metric.name,
+        "n": len(pairs),
+    }
 
 
-def write_score(path: Path, result: dict[str, float | int]) -> None:
+def read_truth(
+    path: Path, form: SubmissionForm, table: LabelTable | None, encoding: str = "utf-8"
+) -> dict[str, tuple[str, ...]]:
+    """Return {id: the image's labels} of a file of true labels.
+
+    It is in the form of the submission (with one probability, 1 stands for the positive class), has
+    the columns of `table`, or a column of 0 and 1 for each class. Raises `UserError` for another
+    file, or an id that comes twice.
+    """
+    header = read_header(path, encoding)
+    where: Mapping[str, str] = {}
+    columns: list[str | None]
+    if set(form.header) <= set(header):
+        columns, separator = list(form.header), form.separator
+    elif table and table.label_column in header and table.id_column in (None, *header):
+        columns, separator = [table.id_column, table.label_column], table.separator
+        where = table.where if set(table.where) <= set(header) else {}
+    elif form.header[0] in header and len(header) >= 2:
+        others = [name for name in header if name != form.header[0]]
+        columns, separator = [form.header[0], *others], form.separator
+    else:
+        wanted = ", ".join(form.header[:5])
+        also = f", nor {table.id_column} and {table.label_column}" if table else ""
+        raise UserError(
+            f"{path}: row 1: has neither the columns of the submission, {quoted(wanted)}{also} "
+            f"(found: {quoted(', '.join(header))}); correct the header"
+        )
+    classes = dict(zip(form.header[1:], form.columns, strict=False))
+    names = [classes.get(str(name)) or str(name) for name in columns[1:]]
+    truth: dict[str, tuple[str, ...]] = {}
+    for row, (image_id, *fields) in read_table(path, columns, where=where, encoding=encoding):
+        if image_id in truth:
+            raise UserError(
+                f"{path}: row {row}: the id {quoted(image_id)} is there twice; remove one"
+            )
+        if len(fields) > 1:
+            numbers = [_number(path, row, field) for field in fields]
+            labels = [name for name, number in zip(names, numbers, strict=True) if number >= 0.5]
+        elif form.name == "probability":
+            labels = [_of_probability(fields[0], form, is_label=columns[1] not in form.header)]
+        else:
+            labels = fields[0].split(separator) if separator else fields
+        truth[image_id] = tuple(label.strip() for label in labels if label.strip())
+    if not truth:
+        raise UserError(f"{path}: has no rows; get the file again")
+    return truth
+
+
+def _of_probability(field: str, form: SubmissionForm, *, is_label: bool) -> str:
+    """Return the class of a field that is a class, or 1 for the positive one."""
+    try:
+        number = float(field)
+    except ValueError:
+        return field
+    positive = str(form.positive)
+    if is_label:
+        return field
+    return positive if number >= 0.5 else f"not {positive}"
+
+
+def _number(path: Path, row: int, field: str) -> float:
+    try:
+        return float(field)
+    except ValueError:
+        raise UserError(f"{path}: row {row}: {quoted(field)} is not a number") from None
+
+
+def score_line(result: Score) -> str:
+    """Return a line for the log, such as "log loss 0.4123, accuracy 0.8700 on 100 images"."""
+    name = str(result["metric"])
+    parts = [(metric_words(key), result[key]) for key in dict.fromkeys((name, "accuracy"))]
+    known = (f"{words} {value:.4f}" for words, value in parts if isinstance(value, float))
+    return f"{', '.join(known)} on {result['n']:,} images"
+
+
+def write_score(path: Path, result: Mapping[str, object]) -> None:
     """Write score.json."""
     write_text(path, json.dumps(result, indent=2, sort_keys=True) + "\n")

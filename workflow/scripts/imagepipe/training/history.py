@@ -2,9 +2,10 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, astuple, dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from imagepipe.config.metric_names import metric_words
 from imagepipe.files import write_rows, write_text
 
 
@@ -13,7 +14,9 @@ class EpochMetrics:
     """A row of history.csv; `epochs` is the number of epochs so far.
 
     Loss and accuracy (0…1) of the training images are means over the epoch's augmented batches.
-    `valid_accuracy` is None without validation images.
+    `valid_accuracy` is None without validation images. `metric` is the competition's metric of the
+    validation images, None where it is not defined; `metric_name` is None without validation.
+    Another metric than accuracy has a column of its own name.
     """
 
     epochs: int
@@ -25,20 +28,44 @@ class EpochMetrics:
     seconds: float
     device: str
     precision: str
+    metric_name: str | None = None
+    metric: float | None = None
 
 
-HISTORY_COLUMNS = tuple(field.name for field in fields(EpochMetrics))
+METRIC_FIELDS = ("metric_name", "metric")
+HISTORY_COLUMNS = tuple(f.name for f in fields(EpochMetrics) if f.name not in METRIC_FIELDS)
 
 
 def write_history(path: Path, history: Sequence[EpochMetrics]) -> None:
-    """Write history.csv, with a row for each epoch; an unknown accuracy is left empty."""
-    write_rows(path, HISTORY_COLUMNS, map(astuple, history))
+    """Write history.csv, with a row for each epoch; an unknown value is left empty."""
+    columns = [*HISTORY_COLUMNS]
+    if has_own_metric(history[0]):
+        columns.insert(columns.index("valid_accuracy") + 1, str(history[0].metric_name))
+    rows = (as_row(epoch) for epoch in history)
+    write_rows(path, columns, ([row[column] for column in columns] for row in rows))
+
+
+def has_own_metric(metrics: EpochMetrics) -> bool:
+    """Return whether the competition's metric is another one than accuracy."""
+    return metrics.metric_name not in (None, "accuracy")
+
+
+def as_row(metrics: EpochMetrics) -> dict[str, object]:
+    """Return the values by their names in history.csv and metrics.json."""
+    row = asdict(metrics)
+    name, value = (row.pop(field) for field in METRIC_FIELDS)
+    return row | ({name: value} if has_own_metric(metrics) else {})
 
 
 def write_metrics(path: Path, history: Sequence[EpochMetrics], valid_images: int) -> None:
-    """Write metrics.json: the last epoch's metrics, and the time and speed of all epochs."""
-    metrics = asdict(history[-1])
+    """Write metrics.json: the last epoch's metrics, and the time and speed of all epochs.
+
+    `metric` is the name of the competition's metric.
+    """
+    metrics = as_row(history[-1])
     del metrics["learning_rate"]
+    if history[-1].metric_name is not None:
+        metrics["metric"] = history[-1].metric_name
     seconds = sum(epoch.seconds for epoch in history)
     examples = sum(epoch.examples_per_second * epoch.seconds for epoch in history)
     metrics |= {"examples_per_second": examples / seconds, "seconds": seconds}
@@ -48,10 +75,16 @@ def write_metrics(path: Path, history: Sequence[EpochMetrics], valid_images: int
 
 def epoch_line(metrics: EpochMetrics, epochs: int) -> str:
     """Return the log line of an epoch, in the chapter's terms."""
-    valid = metrics.valid_accuracy
+    valid, metric = metrics.valid_accuracy, metrics.metric
+    words = metric_words(metrics.metric_name or "")
     return (
         f"epoch {metrics.epochs:>{len(str(epochs))}}/{epochs}: "
         f"train loss {metrics.train_loss:.3f}, train acc {metrics.train_accuracy:.3f}, "
         + (f"valid acc {valid:.3f}, " if valid is not None else "")
+        + (
+            f"valid {words} {metric:.3f}, "
+            if has_own_metric(metrics) and metric is not None
+            else ""
+        )
         + f"{metrics.examples_per_second:,.0f} examples/sec on {metrics.device}"
     )

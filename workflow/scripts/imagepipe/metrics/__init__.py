@@ -1,0 +1,1 @@
+"""The metrics of competitions, and the thresholds of predicted classes."""
