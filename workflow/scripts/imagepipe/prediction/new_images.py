@@ -129,7 +129,7 @@ class Predictor:
     def predict_found(self, found: Sequence[NewImages], reading: Reading) -> list[Prediction]:
         """Predict those images that can be read, in their order."""
         by_model = self.logits(found, reading)
-        mean = sum(one.probabilities for one in by_model) / len(by_model)
+        mean = sum(one.probabilities() for one in by_model) / len(by_model)
         chosen = decide(mean, self.classes, self.decisions, several_labels=self.several_labels)
         if self.several_labels:
             likeliest = mean.argmax(axis=1)
