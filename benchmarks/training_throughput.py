@@ -84,7 +84,7 @@ def steps_of(training: Training) -> Callable[[], object]:
     """Return what makes an epoch's steps on one batch that is augmented already."""
     augmentation, size = training.recipe.augmentation, training.images.shape[1]
     rows = torch.arange(training.schedule.batch_size, device=training.device)
-    draws = draw_augmentation(augmentation, len(rows), size, 0, 0).to(training.device)
+    draws = draw_augmentation(augmentation, len(rows), (size, size), 0, 0).to(training.device)
     batch = augment(
         training.images[rows], augmentation, draws, training.normalize, training.image_scale
     )

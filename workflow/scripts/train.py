@@ -7,7 +7,13 @@ import job
 from imagepipe.checks.leakage import refuse_test_images
 from imagepipe.config.recipe import Recipe
 from imagepipe.launch.launching import run_training
-from imagepipe.training.runs import Machine, Run, TrainingInputs, TrainingOutputs
+from imagepipe.training.runs import (
+    Machine,
+    Run,
+    TrainingInputs,
+    TrainingOutputs,
+    read_channels,
+)
 from imagepipe.training.state import TrainingSpec
 
 
@@ -23,11 +29,14 @@ def main(snakemake) -> None:
     )
     resources, options = snakemake.resources, json.loads(snakemake.params.options)
     options["recipe"] = Recipe.model_validate(options["recipe"])
+    if options["mean"] is None:
+        options |= read_channels(Path(snakemake.input.channels))
+    inputs = ("images", "table", "classes", "split", "metric")
     outputs = ("model", "history", "metrics", "settings", "valid_logits")
     run_training(
         Run(
             snakemake.wildcards.run,
-            TrainingInputs(**paths(snakemake.input, "images", "table", "classes", "split")),
+            TrainingInputs(**paths(snakemake.input, *inputs)),
             TrainingOutputs(**paths(snakemake.output, *outputs)),
             TrainingSpec(**options),
             snakemake.params.code,

@@ -9,7 +9,7 @@ from imagepipe.config.recipe import Augmentation
 
 def test_without_mixing_images_and_labels_stay() -> None:
     images, labels = torch.randn(5, 3, 8, 8), torch.arange(5)
-    draws = draw_augmentation(Augmentation(), 5, 8, seed=0, epoch=0)
+    draws = draw_augmentation(Augmentation(), 5, (8, 8), seed=0, epoch=0)
     same, mixed = mix_batch(images, labels, Augmentation(), draws)
     assert torch.equal(same, images)
     assert mixed.partner_labels is None
@@ -17,7 +17,7 @@ def test_without_mixing_images_and_labels_stay() -> None:
 
 def test_mixup_blends_an_image_with_the_one_at_the_other_end() -> None:
     images, labels = torch.randn(5, 3, 8, 8), torch.arange(5)
-    draws = draw_augmentation(Augmentation(mixup=1.0), 5, 8, seed=0, epoch=0)
+    draws = draw_augmentation(Augmentation(mixup=1.0), 5, (8, 8), seed=0, epoch=0)
     blends, mixed = mix_batch(images, labels, Augmentation(mixup=1.0), draws)
     assert mixed.partner_labels is not None
     assert mixed.lam is not None
@@ -37,7 +37,7 @@ def test_blending_ends_at_either_image() -> None:
 
 def test_cutmix_replaces_a_square_and_lam_is_what_is_left() -> None:
     count = 200
-    draws = draw_augmentation(Augmentation(cutmix=1.0), count, 32, seed=0, epoch=0)
+    draws = draw_augmentation(Augmentation(cutmix=1.0), count, (32, 32), seed=0, epoch=0)
     own, partner = torch.zeros(count, 3, 32, 32), torch.ones(count, 3, 32, 32)
     results, lam = cutmix(own, partner, draws.lam, draws.cutmix_row, draws.cutmix_column)
     torch.testing.assert_close(lam, 1 - results[:, 0].mean(dim=(1, 2)))
@@ -58,7 +58,7 @@ def test_a_square_inside_the_image_has_the_area_that_was_drawn() -> None:
 
 def test_lam_is_of_the_beta_distribution() -> None:
     for alpha in (0.2, 1.0, 4.0):
-        lam = draw_augmentation(Augmentation(mixup=alpha), 20_000, 32, seed=0, epoch=0).lam
+        lam = draw_augmentation(Augmentation(mixup=alpha), 20_000, (32, 32), seed=0, epoch=0).lam
         assert lam.min() >= 0 and lam.max() <= 1
         assert abs(lam.mean().item() - 0.5) < 0.01
         assert abs(lam.var().item() - 1 / (4 * (2 * alpha + 1))) < 0.005

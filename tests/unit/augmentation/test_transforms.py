@@ -31,7 +31,7 @@ COLORS = ("brightness", "contrast", "saturation", "hue")
 def drawn(
     count: int, size: int = 32, seed: int = 0, epoch: int = 0, **changes: Any
 ) -> AugmentationDraws:
-    return draw_augmentation(Augmentation(**changes), count, size, seed, epoch)
+    return draw_augmentation(Augmentation(**changes), count, (size, size), seed, epoch)
 
 
 def float_images(count: int, size: int = 32) -> torch.Tensor:
@@ -73,7 +73,7 @@ def test_resized_crop_is_torchvisions_resize_crop_and_resize(
     chosen = squares(resize, sides)
     images = float_images(len(chosen), size)
     side, top, left = torch.tensor(chosen).T
-    results = resized_crop(images, resize, side, top, left)
+    results = resized_crop(images, (resize, resize), side, side, top, left)
     for image, square, result in zip(images, chosen, results, strict=True):
         expected = torchvision_chain(image, resize, *square)
         torch.testing.assert_close(result, expected, rtol=0, atol=1e-5)
@@ -83,7 +83,7 @@ def test_resized_crop_is_within_two_gray_levels_of_pillows_as_in_the_book() -> N
     chosen = squares(40, range(32, 41))
     images = noise(len(chosen), 32)
     side, top, left = torch.tensor(chosen).T
-    results = resized_crop(images.permute(0, 3, 1, 2).float(), 40, side, top, left)
+    results = resized_crop(images.permute(0, 3, 1, 2).float(), (40, 40), side, side, top, left)
     for image, (side_, top_, left_), result in zip(images, chosen, results, strict=True):
         enlarged = transforms.Resize(40)(Image.fromarray(image.numpy()))
         cropped = pil_functional.resized_crop(enlarged, top_, left_, side_, side_, [32, 32])
@@ -99,7 +99,7 @@ def test_squares_are_drawn_as_by_torchvisions_random_resized_crop() -> None:
         top, left, side, _ = transforms.RandomResizedCrop.get_params(image, (0.64, 1.0), (1.0, 1.0))
         theirs.update([("top", side, top), ("left", side, left)])
     draws = drawn(80_000, random_resized_crop=BOOK_CROP)
-    sides = draws.crop_side.tolist()
+    sides = draws.crop_height.tolist()
     ours = Counter(("top", *pair) for pair in zip(sides, draws.crop_top.tolist(), strict=True))
     ours.update(("left", *pair) for pair in zip(sides, draws.crop_left.tolist(), strict=True))
     assert ours.keys() == theirs.keys()
@@ -110,7 +110,7 @@ def test_squares_are_drawn_as_by_torchvisions_random_resized_crop() -> None:
 
 def test_corners_of_squares_are_spread_over_both_axes_independently() -> None:
     draws = drawn(80_000, random_resized_crop=BOOK_CROP)
-    chosen = draws.crop_side == 38
+    chosen = draws.crop_height == 38
     corners = Counter(
         zip(draws.crop_top[chosen].tolist(), draws.crop_left[chosen].tolist(), strict=True)
     )
@@ -121,7 +121,7 @@ def test_corners_of_squares_are_spread_over_both_axes_independently() -> None:
 
 def test_least_and_largest_area_bound_the_squares() -> None:
     crop = {"resize": 20, "min_area": 0.25, "max_area": 0.49}
-    sides = drawn(5_000, random_resized_crop=crop).crop_side
+    sides = drawn(5_000, random_resized_crop=crop).crop_height
     assert sorted(set(sides.tolist())) == [10, 11, 12, 13, 14]
 
 
@@ -227,7 +227,7 @@ def test_the_cutout_is_the_mean_color_whatever_the_colors_were_changed_to() -> N
     images = noise(6, 8)
     normalize = Normalize.from_statistics([0.5, 0.4, 0.3], [0.2, 0.3, 0.4], torch.device("cpu"))
     chosen = Augmentation(cutout=3, color_jitter={"brightness": 0.5})
-    draws = draw_augmentation(chosen, 6, 8, seed=0, epoch=0)
+    draws = draw_augmentation(chosen, 6, (8, 8), seed=0, epoch=0)
     results = augment(images, chosen, draws, normalize)
     for result, top, left in zip(results, draws.cutout_top, draws.cutout_left, strict=True):
         assert (result == 0).all(dim=0).sum() == 9
@@ -270,7 +270,7 @@ def test_an_image_is_cropped_shifted_flipped_colored_and_then_cut_out() -> None:
     assert results.is_contiguous(memory_format=torch.channels_last)
     assert 0 < draws.flipped.sum() < len(images)
     for index, image in enumerate(images):
-        square = (draws.crop_side[index], draws.crop_top[index], draws.crop_left[index])
+        square = (draws.crop_height[index], draws.crop_top[index], draws.crop_left[index])
         pixels = image.permute(2, 0, 1) / 255
         expected = torchvision_chain(pixels, 40, *(value.item() for value in square))
         top, left = 2 - draws.shift_down[index].item(), 2 - draws.shift_right[index].item()
@@ -327,7 +327,7 @@ def test_another_seed_or_epoch_draws_everything_anew(seed: int, epoch: int) -> N
 @pytest.mark.parametrize(
     ("name", "fields"),
     [
-        ("random_resized_crop", ("crop_side", "crop_top", "crop_left")),
+        ("random_resized_crop", ("crop_height", "crop_width", "crop_top", "crop_left")),
         ("random_crop_padding", ("shift_down", "shift_right")),
         ("horizontal_flip", ("flipped",)),
         ("color_jitter", COLORS),

@@ -27,8 +27,19 @@ def pretend(monkeypatch: pytest.MonkeyPatch, *, cuda: bool, mps: bool) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
     monkeypatch.setattr(device_module, "claimed_gpu", lambda _: nullcontext(0))
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    pretend_gpus(monkeypatch, (9, 0))
     monkeypatch.setattr(torch.cuda, "set_device", lambda _: None)
+
+
+def pretend_gpus(monkeypatch: pytest.MonkeyPatch, *capabilities: tuple[int, int]) -> None:
+    """Pretend that there are GPUs of these capabilities, and kernels for 9.0."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: len(capabilities))
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda index: capabilities[index])
+    monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: ["sm_90"])
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: f"GPU {index}")
+    monkeypatch.setattr(
+        torch.cuda, "get_device_properties", lambda index: SimpleNamespace(uuid="abc"[index])
+    )
 
 
 def kind_of(name: str, gpus: int = 1) -> str:
@@ -78,15 +89,56 @@ def test_a_job_takes_the_gpu_that_it_claims_and_no_other(monkeypatch: pytest.Mon
         asked.extend(uuids)
         return nullcontext(2)
 
-    properties = [SimpleNamespace(uuid=name) for name in ("a", "b", "c")]
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
-    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: properties[index])
+    pretend_gpus(monkeypatch, (9, 0), (9, 0), (9, 0))
     monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
     monkeypatch.setattr(device_module, "claimed_gpu", claim)
     with chosen_device("auto", 1) as device:
         assert device == torch.device("cuda", 2)
     assert asked == ["a", "b", "c"]
     assert chosen == [2]
+
+
+def test_a_gpu_without_kernels_is_left_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch, cuda=True, mps=False)
+    asked: list[str] = []
+
+    def claim(uuids: list[str]) -> "nullcontext[int]":
+        asked.extend(uuids)
+        return nullcontext(1)
+
+    pretend_gpus(monkeypatch, (9, 0), (6, 0), (9, 0))
+    monkeypatch.setattr(device_module, "claimed_gpu", claim)
+    with chosen_device("auto", 1) as device:
+        assert device == torch.device("cuda", 2)
+    assert asked == ["a", "c"]
+    with pytest.raises(UserError, match="the job wants 3 GPUs .* PyTorch sees 2 here"):
+        check_gpus(device, 3)
+
+
+def test_without_a_gpu_that_has_kernels_auto_takes_the_cpu_and_says_so_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pretend(monkeypatch, cuda=True, mps=False)
+    pretend_gpus(monkeypatch, (6, 0))
+    assert kind_of("auto") == "cpu"
+    (line,) = (record.getMessage() for record in caplog.records)
+    assert line == (
+        f"the GPU is not used: PyTorch {torch.__version__} has no kernels for GPU 0 (compute "
+        "capability 6.0); install a PyTorch that has"
+    )
+    assert kind_of("cpu") == "cpu"
+    assert len(caplog.records) == 1
+
+
+def test_a_gpu_without_kernels_that_is_asked_for_is_a_user_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pretend(monkeypatch, cuda=True, mps=False)
+    pretend_gpus(monkeypatch, (7, 0))
+    with pytest.raises(
+        UserError, match=r"^device: .* no kernels for GPU 0 .*7\.0.*, or set device=cpu$"
+    ):
+        kind_of("cuda")
 
 
 @pytest.mark.parametrize(
@@ -219,7 +271,8 @@ def test_the_cpus_arithmetic_is_left_alone() -> None:
 def test_more_processes_than_gpus_are_refused(
     device: str, wanted: int, visible: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    pretend(monkeypatch, cuda=True, mps=True)
+    pretend_gpus(monkeypatch, (9, 0), (9, 0))
     message = f"wants {wanted} GPUs .* sees {visible} here; .* --set-resources train:gpu=N"
     with pytest.raises(UserError, match=message):
         check_gpus(torch.device(device), wanted)
@@ -229,5 +282,6 @@ def test_more_processes_than_gpus_are_refused(
 def test_as_many_processes_as_gpus_are_not(
     device: str, wanted: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    pretend(monkeypatch, cuda=True, mps=True)
+    pretend_gpus(monkeypatch, (9, 0), (9, 0))
     check_gpus(torch.device(device), wanted)

@@ -101,8 +101,8 @@ def test_airbench_whitens_images_by_its_epsilon(epsilon: float) -> None:
     model, layer = airbench(whitening_epsilon=epsilon), nn.Conv2d(3, 24, kernel_size=2)
     assert isinstance(model, InitializedFromImages)
     assert model.num_images_for_initialization == 5_000
-    model.initialize_from_images(images)
-    whiten(layer, images, epsilon)
+    model.initialize_from_images([images])
+    whiten(layer, [images], epsilon)
     weight = model.get_parameter("whitening.weight")
     assert torch.equal(weight, layer.weight)
     assert not weight.requires_grad
@@ -121,7 +121,7 @@ def whitened(images: torch.Tensor, epsilon: float = EPSILON) -> torch.Tensor:
     """Return what a whitening convolution without bias makes of images, as rows of 24 numbers."""
     convolution = nn.Conv2d(3, 24, kernel_size=2)
     nn.init.zeros_(convolution.bias)
-    whiten(convolution, images, epsilon)
+    whiten(convolution, images.split(500), epsilon)
     with torch.no_grad():
         return convolution(images).permute(0, 2, 3, 1).reshape(-1, 24)
 

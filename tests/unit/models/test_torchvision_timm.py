@@ -69,12 +69,12 @@ def test_networks_for_other_tasks_are_not_known() -> None:
 
 def test_an_architecture_for_other_images_is_a_user_error() -> None:
     with pytest.raises(UserError, match="vit_b_16 does not take images of 32 pixels"):
-        check_library_model(Torchvision(architecture="vit_b_16"), 10, 32)
+        check_library_model(Torchvision(architecture="vit_b_16"), 10, (32, 32))
 
 
 def test_an_architecture_with_several_outputs_is_a_user_error() -> None:
     with pytest.raises(UserError, match="googlenet gives more than logits in training"):
-        check_library_model(Torchvision(architecture="googlenet"), 10, 64)
+        check_library_model(Torchvision(architecture="googlenet"), 10, (64, 64))
 
 
 def test_a_library_that_is_not_installed_is_a_user_error() -> None:

@@ -159,7 +159,7 @@ def test_a_run_says_what_it_was(packed: Path, tmp_path: Path) -> None:
     for retrain, of_split in ((False, split), (True, None)):
         folder = run(packed, tmp_path / str(retrain), retrain=retrain)
         settings = yaml.safe_load((folder / "run.yaml").read_text())
-        assert list(settings) == ["run", "split", "recipe", "seed", "mean", "std"]
+        assert list(settings) == ["run", "split", "recipe", "seed", "mean", "std", "several_labels"]
         assert settings == {
             "run": "mine@epochs=3",
             "split": of_split,
@@ -167,6 +167,7 @@ def test_a_run_says_what_it_was(packed: Path, tmp_path: Path) -> None:
             "seed": 0,
             "mean": MEAN,
             "std": STD,
+            "several_labels": False,
         }
 
 

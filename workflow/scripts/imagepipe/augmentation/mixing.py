@@ -17,8 +17,8 @@ from imagepipe.config.recipe import Augmentation
 class MixedLabels:
     """The targets of B images: lam · label + (1 − lam) · partner's label.
 
-    labels, partner_labels: int64 [B]. lam: float32 [B] in 0…1. The last two are None without
-    mixing.
+    labels, partner_labels: int64 [B], or uint8 [B, classes] of 0 and 1 if images may have several.
+    lam: float32 [B] in 0…1. The last two are None without mixing.
     """
 
     labels: Tensor
@@ -35,7 +35,7 @@ class MixedLabels:
 def mix_batch(
     images: Tensor, labels: Tensor, options: Augmentation, draws: AugmentationDraws
 ) -> tuple[Tensor, MixedLabels]:
-    """Mix float images [B, 3, H, W] and labels int64 [B] by `mixup` or `cutmix`, if one is set."""
+    """Mix float images [B, 3, H, W] and their labels by `mixup` or `cutmix`, if one is set."""
     partners, lam = images.flip(0), draws.lam
     if options.mixup:
         images = mixup(images, partners, lam)
@@ -54,15 +54,21 @@ def mixup(images: Tensor, partners: Tensor, lam: Tensor) -> Tensor:
 def cutmix(
     images: Tensor, partners: Tensor, lam: Tensor, row: Tensor, column: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Replace a square of each image by its partner's (Yun et al., arXiv 1905.04899).
+    """Replace a rectangle of each image by its partner's (Yun et al., arXiv 1905.04899).
 
-    The square's area is 1 − lam of the image, its center is at row and column in 0…1, and the
-    image's edge clips it. Returns the images, and lam by the clipped area.
+    It has the image's shape, and 1 − lam of its area; its center is at row and column in 0…1, and
+    the image's edge clips it. Returns the images, and lam by the clipped area.
     """
-    size = images.shape[-1]
-    half = (1 - lam).sqrt() * size / 2
-    pixels = torch.arange(size, device=images.device) + 0.5
-    in_rows = (pixels - size * row[:, None]).abs() < half[:, None]
-    in_columns = (pixels - size * column[:, None]).abs() < half[:, None]
-    square = in_rows[:, :, None] & in_columns[:, None, :]
-    return torch.where(square[:, None], partners, images), 1 - square.float().mean(dim=(1, 2))
+
+    def in_rectangle(size: int, center: Tensor) -> Tensor:
+        """Say for each image and each pixel of an axis, [B, size], whether it is replaced."""
+        half = (1 - lam).sqrt() * size / 2
+        pixels = torch.arange(size, device=images.device) + 0.5
+        return (pixels - size * center[:, None]).abs() < half[:, None]
+
+    in_rows, in_columns = (
+        in_rectangle(images.shape[-2], row),
+        in_rectangle(images.shape[-1], column),
+    )
+    replaced = in_rows[:, :, None] & in_columns[:, None, :]
+    return torch.where(replaced[:, None], partners, images), 1 - replaced.float().mean(dim=(1, 2))

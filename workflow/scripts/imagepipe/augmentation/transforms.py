@@ -4,6 +4,7 @@
 applies them: the same arithmetic wherever and however often it is done.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -15,19 +16,22 @@ from imagepipe.augmentation import color
 from imagepipe.augmentation.normalize import Normalize
 from imagepipe.augmentation.randomness import derived_seed, generator
 from imagepipe.config.recipe import Augmentation, ColorJitter, RandomResizedCrop
+from imagepipe.config.recipe_checks import scaled_size
 
 
 @dataclass(frozen=True)
 class AugmentationDraws:
     """One epoch's random numbers, each a tensor [N] with a value for each image.
 
-    crop_side, crop_top, crop_left: int64, in pixels of the enlarged image. shift_down, shift_right,
-    cutout_top, cutout_left: int64, in pixels. flipped: bool. The others are float32. brightness,
-    contrast, saturation: factors. hue: in turns of the color wheel. lam: the weight of an image
-    when it is mixed. cutmix_row, cutmix_column: the center of CutMix's square, in 0…1 of the image.
+    crop_height, crop_width, crop_top, crop_left: int64, in pixels of the enlarged image.
+    shift_down, shift_right, cutout_top, cutout_left: int64, in pixels. flipped: bool. The others
+    are float32. brightness, contrast, saturation: factors. hue: in turns of the color wheel. lam:
+    the weight of an image when it is mixed. cutmix_row, cutmix_column: the center of CutMix's
+    rectangle, in 0…1 of the image.
     """
 
-    crop_side: Tensor
+    crop_height: Tensor
+    crop_width: Tensor
     crop_top: Tensor
     crop_left: Tensor
     shift_down: Tensor
@@ -57,9 +61,9 @@ class AugmentationDraws:
 
 
 def draw_augmentation(
-    options: Augmentation, num_images: int, image_size: int, seed: int, epoch: int
+    options: Augmentation, num_images: int, image_size: Sequence[int], seed: int, epoch: int
 ) -> AugmentationDraws:
-    """Draw the random numbers of an epoch.
+    """Draw the random numbers of an epoch, for images of height and width `image_size`.
 
     All are uniform but lam, which is from Beta(α, α) with the α of `mixup` or `cutmix`. As in
     torchvision, RandomResizedCrop with ratio (1, 1) draws the area, rounds the side and draws the
@@ -80,8 +84,10 @@ def draw_augmentation(
         return uniform(purpose, max(0.0, 1 - strength), 1 + strength)
 
     crop = options.random_resized_crop or RandomResizedCrop(resize=1, min_area=1.0)
-    area = uniform("crop area", crop.min_area, crop.max_area)
-    side = (crop.resize * area.sqrt()).round().long().clamp(1, crop.resize)
+    side = uniform("crop area", crop.min_area, crop.max_area).sqrt()
+    enlarged_height, enlarged_width = enlarged_size(crop.resize, image_size)
+    crop_height = (enlarged_height * side).round().long().clamp(1, enlarged_height)
+    crop_width = (enlarged_width * side).round().long().clamp(1, enlarged_width)
     flip_epoch = 0 if options.alternating_flip else epoch
     flipped = torch.rand(num_images, generator=generator(seed, "flip", flip_epoch)) < 0.5
     if options.alternating_flip and epoch % 2:
@@ -91,11 +97,11 @@ def draw_augmentation(
     lam = rng.beta(alpha, alpha, num_images) if alpha else np.ones(num_images)
     max_center = 1.0 if options.cutmix else 0.0
     jitter, padding = options.color_jitter, options.random_crop_padding
-    max_cutout = image_size - options.cutout
     return AugmentationDraws(
-        crop_side=side,
-        crop_top=integers("crop top", 0, crop.resize - side),
-        crop_left=integers("crop left", 0, crop.resize - side),
+        crop_height=crop_height,
+        crop_width=crop_width,
+        crop_top=integers("crop top", 0, enlarged_height - crop_height),
+        crop_left=integers("crop left", 0, enlarged_width - crop_width),
         shift_down=integers("shift down", -padding, padding),
         shift_right=integers("shift right", -padding, padding),
         flipped=flipped & options.horizontal_flip,
@@ -103,12 +109,22 @@ def draw_augmentation(
         contrast=factor("contrast", jitter.contrast),
         saturation=factor("saturation", jitter.saturation),
         hue=uniform("hue", -jitter.hue, jitter.hue),
-        cutout_top=integers("cutout top", 0, max_cutout),
-        cutout_left=integers("cutout left", 0, max_cutout),
+        cutout_top=integers("cutout top", 0, image_size[0] - options.cutout),
+        cutout_left=integers("cutout left", 0, image_size[1] - options.cutout),
         lam=torch.from_numpy(lam.astype(np.float32)),
         cutmix_row=uniform("cutmix row", 0, max_center),
         cutmix_column=uniform("cutmix column", 0, max_center),
     )
+
+
+def enlarged_size(resize: int, image_size: Sequence[int]) -> tuple[int, int]:
+    """Return the height and width of an image whose smaller side is resized to `resize` pixels.
+
+    The other side is rounded down, as in torchvision's Resize.
+    """
+    height, width = image_size
+    smaller = min(height, width)
+    return int(resize * height / smaller), int(resize * width / smaller)
 
 
 def augment(
@@ -118,17 +134,17 @@ def augment(
     normalize: Normalize,
     scale: float = 1.0,
 ) -> Tensor:
-    """Return augmented, normalized float32 images [B, 3, T, T] of uint8 images [B, S, S, 3].
+    """Return augmented, normalized float32 images [B, 3, h, w] of images [B, H, W, 3].
 
-    draws: those of the B images. scale: the last step resizes to T, the nearest whole number to
-    S · scale. The result is in channels_last layout.
+    The images are uint8, or float32 in 0…255. draws: those of the B images. scale: the last step
+    resizes to h and w, the nearest whole numbers to H · scale and W · scale. The result is in
+    channels_last layout.
     """
     changed = images.permute(0, 3, 1, 2)
     if options.random_resized_crop is not None:
-        resize = options.random_resized_crop.resize
-        changed = resized_crop(
-            changed.float(), resize, draws.crop_side, draws.crop_top, draws.crop_left
-        )
+        enlarged = enlarged_size(options.random_resized_crop.resize, changed.shape[-2:])
+        crop = (draws.crop_height, draws.crop_width, draws.crop_top, draws.crop_left)
+        changed = resized_crop(changed.float(), enlarged, *crop)
     if options.random_crop_padding or options.horizontal_flip:
         changed = shift_and_flip(changed, draws.shift_down, draws.shift_right, draws.flipped)
     if options.color_jitter != ColorJitter():
@@ -137,8 +153,8 @@ def augment(
     if options.cutout:
         changed = cut_out(changed, options.cutout, draws.cutout_top, draws.cutout_left)
     if scale != 1:
-        size = max(1, round(changed.shape[-1] * scale))
-        changed = F.interpolate(changed, size=(size, size), mode="bilinear", antialias=True)
+        size = scaled_size(changed.shape[-2:], scale)
+        changed = F.interpolate(changed, size=size, mode="bilinear", antialias=True)
     return changed.contiguous(memory_format=torch.channels_last)
 
 
@@ -190,22 +206,34 @@ def cut_out(images: Tensor, side: int, top: Tensor, left: Tensor) -> Tensor:
     return images.masked_fill((in_rows[:, :, None] & in_columns[:, None, :])[:, None], 0.0)
 
 
-def resized_crop(images: Tensor, resize: int, side: Tensor, top: Tensor, left: Tensor) -> Tensor:
-    """Enlarge square images to `resize` pixels, cut a square out of each, and resize that back.
+def resized_crop(
+    images: Tensor,
+    enlarged: Sequence[int],
+    crop_height: Tensor,
+    crop_width: Tensor,
+    top: Tensor,
+    left: Tensor,
+) -> Tensor:
+    """Enlarge images, cut a rectangle out of each, and resize that back.
 
-    images: float [B, C, S, S]. side, top, left: int64 [B], in pixels of the enlarged image. Both
-    resizings are bilinear, one axis after the other. Thus each is a product with a matrix for the
-    rows and one for the columns, and the matrices of both can be multiplied first, to S × S.
+    images: float [B, C, H, W]. enlarged: height and width. crop_height, crop_width, top, left:
+    int64 [B], in pixels of the enlarged image. Both resizings are bilinear, one axis after the
+    other. Thus each is a product with a matrix for the rows and one for the columns, and the
+    matrices of both can be multiplied first, to H × H and W × W.
     """
-    size = images.shape[-1]
-    enlarge = _crop_matrices(resize, size, side.new_full((1,), size), side.new_zeros(1))
-    rows = _crop_matrices(size, resize, side, top) @ enlarge
-    columns = _crop_matrices(size, resize, side, left) @ enlarge
-    batch, channels = images.shape[:2]
-    # One product for the rows of all channels: [B, S, S] @ [B, S, C·S].
-    cropped = rows @ images.permute(0, 2, 1, 3).reshape(batch, size, channels * size)
-    cropped = cropped.reshape(batch, size * channels, size) @ columns.transpose(1, 2)
-    return cropped.reshape(batch, size, channels, size).permute(0, 2, 1, 3)
+    batch, channels, height, width = images.shape
+    rows = _axis_matrices(height, enlarged[0], crop_height, top)
+    columns = _axis_matrices(width, enlarged[1], crop_width, left)
+    # One product for the rows of all channels: [B, H, H] @ [B, H, C·W].
+    cropped = rows @ images.permute(0, 2, 1, 3).reshape(batch, height, channels * width)
+    cropped = cropped.reshape(batch, height * channels, width) @ columns.transpose(1, 2)
+    return cropped.reshape(batch, height, channels, width).permute(0, 2, 1, 3)
+
+
+def _axis_matrices(size: int, enlarged: int, side: Tensor, start: Tensor) -> Tensor:
+    """Return matrices [B, size, size] that enlarge an axis, cut `side` out, and resize it back."""
+    enlarge = _crop_matrices(enlarged, size, side.new_full((1,), size), side.new_zeros(1))
+    return _crop_matrices(size, enlarged, side, start) @ enlarge
 
 
 def _crop_matrices(target: int, source: int, side: Tensor, start: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ results when it starts. Nothing here imports PyTorch, which takes seconds.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from imagepipe.config.architectures import (
     is_installed,
@@ -28,13 +28,14 @@ from imagepipe.errors import UserError
 Problem = tuple[str, str]
 
 
-def check_recipe(recipe: Recipe, image_size: int, settings: Settings, file: str) -> None:
+def check_recipe(recipe: Recipe, image_size: Sequence[int], settings: Settings, file: str) -> None:
     """Raise `UserError` for a recipe that contradicts itself, the images or the settings.
 
-    `recipe` is the content of `file` with `settings.override` applied. The message names the one
+    image_size: the height and width of the network's images, in pixels. `recipe` is the content of
+    `file` with `settings.override` applied. The message names the one
     of the two that sets the key.
     """
-    problem = next(problems(recipe, image_size, settings), None)
+    problem = next(problems(recipe, image_size, settings.device), None)
     if problem is not None:
         key, text = problem
         source = "override" if holds(settings.override, key) else file
@@ -52,7 +53,17 @@ def holds(options: object, key: str) -> bool:
     return True
 
 
-def problems(recipe: Recipe, image_size: int, settings: Settings) -> Iterator[Problem]:
+def check_images(recipe: Recipe, image_size: Sequence[int]) -> None:
+    """Raise `UserError` for a recipe that contradicts the images, once their size is known.
+
+    That is after packing, if they differ in size and the recipe names none.
+    """
+    problem = next(problems(recipe, image_size, "auto"), None)
+    if problem is not None:
+        raise UserError("recipe: {}: {}".format(*problem))
+
+
+def problems(recipe: Recipe, image_size: Sequence[int], device: str) -> Iterator[Problem]:
     """Yield the problems of a recipe."""
     smallest = smallest_image(recipe, image_size)
     yield from problems_of_model(recipe.model, smallest)
@@ -61,23 +72,36 @@ def problems(recipe: Recipe, image_size: int, settings: Settings) -> Iterator[Pr
     optimizer = recipe.optimizer
     if isinstance(optimizer, SGD) and optimizer.nesterov and optimizer.momentum == 0:
         yield "optimizer.nesterov", "is true, but must be false with a momentum of 0"
-    if recipe.precision == "fp16" and settings.device == "cpu":
+    if recipe.precision == "fp16" and device == "cpu":
         yield "precision", 'is "fp16", but must be auto, fp32 or bf16 with device=cpu'
 
 
-def smallest_image(recipe: Recipe, image_size: int) -> int:
-    """Return the smallest size in pixels to which a recipe resizes images of `image_size`."""
+def smallest_image(recipe: Recipe, image_size: Sequence[int]) -> tuple[int, int]:
+    """Return the smallest height and width to which a recipe resizes images of `image_size`."""
     scale = min([1.0, *(stage.scale for stage in recipe.progressive_resizing)])
-    return max(1, round(image_size * scale))
+    return scaled_size(image_size, scale)
 
 
-def problems_of_model(model: Model, smallest: int) -> Iterator[Problem]:
-    """Yield the problems of a network whose smallest images have `smallest` pixels."""
-    if smallest < model.min_image_size:
+def scaled_size(image_size: Sequence[int], scale: float) -> tuple[int, int]:
+    """Return height and width in pixels times `scale`, rounded."""
+    height, width = (max(1, round(side * scale)) for side in image_size)
+    return height, width
+
+
+def pixels(size: Sequence[int]) -> str:
+    """Return a height and width for people, such as "32 pixels" or "32×48 pixels"."""
+    height, width = size
+    return f"{height} pixels" if height == width else f"{height}×{width} pixels"
+
+
+def problems_of_model(model: Model, smallest: Sequence[int]) -> Iterator[Problem]:
+    """Yield the problems of a network whose smallest images have this height and width."""
+    if min(smallest) < model.min_image_size:
         yield (
             "model.name",
             f"{model.name} needs images of at least {model.min_image_size} pixels, and some have "
-            f"{smallest}; choose another model, or remove progressive_resizing",
+            f"{pixels(smallest)}; choose another model, set a larger image_size, or remove "
+            "progressive_resizing",
         )
     # If PyTorch is missing here, trainings have their own environment, and their jobs check this.
     if isinstance(model, Torchvision | Timm) and is_installed("torch"):
@@ -89,8 +113,10 @@ def problems_of_model(model: Model, smallest: int) -> Iterator[Problem]:
             yield "model.architecture", unknown_architecture(model.name, model.architecture, known)
 
 
-def problems_of_augmentation(augmentation: Augmentation, image_size: int) -> Iterator[Problem]:
-    """Yield the problems of an augmentation of images of `image_size` pixels."""
+def problems_of_augmentation(
+    augmentation: Augmentation, image_size: Sequence[int]
+) -> Iterator[Problem]:
+    """Yield the problems of an augmentation of images of this height and width."""
     crop = augmentation.random_resized_crop
     if crop is not None and crop.min_area > crop.max_area:
         yield (
@@ -98,13 +124,13 @@ def problems_of_augmentation(augmentation: Augmentation, image_size: int) -> Ite
             f"is {crop.min_area:g}, but must be at most max_area, which is {crop.max_area:g}",
         )
     for key, value, largest in (
-        ("random_crop_padding", augmentation.random_crop_padding, image_size - 1),
-        ("cutout", augmentation.cutout, image_size),
+        ("random_crop_padding", augmentation.random_crop_padding, min(image_size) - 1),
+        ("cutout", augmentation.cutout, min(image_size)),
     ):
         if value > largest:
             yield (
                 f"augmentation.{key}",
-                f"is {value}, but must be at most {largest} for images of {image_size} pixels",
+                f"is {value}, but must be at most {largest} for images of {pixels(image_size)}",
             )
     if augmentation.mixup and augmentation.cutmix:
         yield (
@@ -114,18 +140,18 @@ def problems_of_augmentation(augmentation: Augmentation, image_size: int) -> Ite
         )
 
 
-def problems_of_batches(recipe: Recipe, smallest: int) -> Iterator[Problem]:
-    """Yield the problems of full batches whose smallest images have `smallest` pixels.
+def problems_of_batches(recipe: Recipe, smallest: Sequence[int]) -> Iterator[Problem]:
+    """Yield the problems of full batches whose smallest images have this height and width.
 
     The sizes of an epoch's last batch, and of batches from few images, are unknown here.
     """
     batch_size = recipe.batch_size
     chunks = math.ceil(batch_size / (recipe.micro_batch_size or batch_size))
-    if batch_size // chunks == 1 and smallest <= recipe.model.one_pixel_size:
+    if batch_size // chunks == 1 and max(smallest) <= recipe.model.one_pixel_size:
         key = "batch_size" if batch_size == 1 else "micro_batch_size"
         yield (
             key,
             f"is {getattr(recipe, key)}, but must be more: {recipe.model.name} reduces images of "
-            f"{smallest} pixels to one pixel, and batch normalization cannot learn from one pixel "
+            f"{pixels(smallest)} to one pixel, and batch normalization cannot learn from one pixel "
             "of one image",
         )

@@ -1,6 +1,8 @@
 """The device of a job, and the arithmetic there."""
 
+import logging
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,7 +13,10 @@ from torch import Tensor
 from imagepipe.config.recipe import Precision
 from imagepipe.device.cpu_precision import faster_precision
 from imagepipe.device.gpu_claims import claimed_gpu
+from imagepipe.device.kernels import has_kernels
 from imagepipe.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 BITS_16 = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -21,16 +26,18 @@ def chosen_device(name: str, gpus: int) -> Iterator[torch.device]:
     """Give the device for `auto` (CUDA, else MPS, else the CPU), `cpu`, `cuda` or `mps`.
 
     gpus: the number of GPUs that the job may use; 0 gives the CPU. Of several CUDA GPUs it is one
-    that no other job uses, until the block ends. Raises `UserError` if the named device is missing.
+    that no other job uses, until the block ends. A GPU for which PyTorch has no kernels is as
+    missing, and the log says so. Raises `UserError` if the named device is missing.
     """
-    available = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
-    }
     if gpus == 0:
         name = "cpu"
-    elif name == "auto":
+    usable = usable_gpus() if name in ("auto", "cuda") else []
+    available = {"cuda": bool(usable), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name in ("auto", "cuda") and not usable and torch.cuda.is_available():
+        if name == "cuda":
+            raise UserError(f"device: {no_kernels()}, or set device=cpu")
+        logger.warning("the GPU is not used: %s", no_kernels())
+    if name == "auto":
         name = next(kind for kind, there in available.items() if there)
     if not available[name]:
         raise UserError(
@@ -39,16 +46,40 @@ def chosen_device(name: str, gpus: int) -> Iterator[torch.device]:
     if name != "cuda":
         yield torch.device(name)
         return
-    count = torch.cuda.device_count()
-    uuids = [str(torch.cuda.get_device_properties(index).uuid) for index in range(count)]
-    with claimed_gpu(uuids) as index:
+    uuids = [str(torch.cuda.get_device_properties(index).uuid) for index in usable]
+    with claimed_gpu(uuids) as position:
+        index = usable[position]
         torch.cuda.set_device(index)
         yield torch.device("cuda", index)
 
 
+def usable_gpus() -> list[int]:
+    """Return the indices of the CUDA GPUs for which this PyTorch has kernels."""
+    if not torch.cuda.is_available():
+        return []
+    architectures = torch.cuda.get_arch_list()
+    with warnings.catch_warnings():
+        # PyTorch's own about such GPUs, some twenty lines long.
+        warnings.simplefilter("ignore")
+        return [
+            index
+            for index in range(torch.cuda.device_count())
+            if has_kernels(torch.cuda.get_device_capability(index), architectures)
+        ]
+
+
+def no_kernels() -> str:
+    """Return why the first CUDA GPU cannot be used, and what to do."""
+    major, minor = torch.cuda.get_device_capability(0)
+    return (
+        f"PyTorch {torch.__version__} has no kernels for {torch.cuda.get_device_name(0)} (compute "
+        f"capability {major}.{minor}); install a PyTorch that has"
+    )
+
+
 def check_gpus(device: torch.device, wanted: int) -> None:
-    """Raise `UserError` if a job's processes on this machine want more GPUs than PyTorch sees."""
-    visible = torch.cuda.device_count() if device.type == "cuda" else 1
+    """Raise `UserError` if a job's processes on this machine want more GPUs than PyTorch can use."""
+    visible = len(usable_gpus()) if device.type == "cuda" else 1
     if device.type != "cpu" and visible < wanted:
         raise UserError(
             f"gpu: the job wants {wanted} GPUs on each machine, and PyTorch sees {visible} here; "

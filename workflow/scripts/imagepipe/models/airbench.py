@@ -1,6 +1,6 @@
 """The network of Keller Jordan's airbench (arXiv 2404.00498), which learns CIFAR-10 in seconds."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 
 import torch
@@ -11,7 +11,6 @@ from imagepipe.config import recipe
 from imagepipe.models.layers import Conv3x3, global_max_pool
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "silu": F.silu}
-WHITENING_CHUNK = 500
 
 
 class Airbench(nn.Module):
@@ -42,9 +41,9 @@ class Airbench(nn.Module):
         with torch.no_grad():
             self.classifier.weight /= self.classifier.weight.std()
 
-    def initialize_from_images(self, images: Tensor) -> None:
-        """Set the whitening weights from normalized float images [N, 3, H, W]."""
-        whiten(self.whitening, images, self.whitening_epsilon)
+    def initialize_from_images(self, chunks: Iterable[Tensor]) -> None:
+        """Set the whitening weights from chunks of normalized float images [N, 3, H, W]."""
+        whiten(self.whitening, chunks, self.whitening_epsilon)
 
     def forward(self, x: Tensor) -> Tensor:
         maps = self.groups(F.gelu(self.whitening(x)))
@@ -101,18 +100,19 @@ def identity_convolution(in_channels: int, out_channels: int) -> Conv3x3:
 
 
 @torch.no_grad()
-def whiten(convolution: nn.Conv2d, images: Tensor, epsilon: float) -> None:
-    """Set a convolution's weights so that its outputs on `images` are uncorrelated.
+def whiten(convolution: nn.Conv2d, chunks: Iterable[Tensor], epsilon: float) -> None:
+    """Set a convolution's weights so that its outputs on images are uncorrelated.
 
     The filters are the eigenvectors of the uncentered second moment of the image patches, each
     divided by the root of its eigenvalue plus `epsilon`, which keeps rare directions small. Then
     come the negatives of these filters. From airbench (section 3.2 of the paper), after Page's
-    ResNet (https://github.com/davidcpage/cifar10-fast). images: normalized float [N, 3, H, W].
+    ResNet (https://github.com/davidcpage/cifar10-fast). chunks: normalized float images
+    [n, 3, H, W].
     """
     height, width = convolution.kernel_size
     length = convolution.in_channels * height * width
     moment, count = torch.zeros(length, length, dtype=torch.float64), 0
-    for chunk in torch.split(images, WHITENING_CHUNK):
+    for chunk in chunks:
         patches = chunk.unfold(2, height, 1).unfold(3, width, 1)
         patches = patches.permute(1, 4, 5, 0, 2, 3).reshape(length, -1)
         moment += (patches @ patches.T).cpu().double()

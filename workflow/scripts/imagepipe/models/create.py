@@ -3,6 +3,7 @@
 Every network maps float images [N, 3, H, W] to logits [N, classes].
 """
 
+from collections.abc import Iterable
 from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
@@ -21,8 +22,8 @@ class InitializedFromImages(Protocol):
 
     num_images_for_initialization: int
 
-    def initialize_from_images(self, images: Tensor) -> None:
-        """Set the weights from normalized float images [N, 3, H, W] on the network's device."""
+    def initialize_from_images(self, chunks: Iterable[Tensor]) -> None:
+        """Set the weights from normalized float images [n, 3, H, W] on the network's device."""
 
 
 def create_model(options: recipe.Model, num_classes: int) -> nn.Module:

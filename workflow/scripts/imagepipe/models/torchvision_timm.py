@@ -1,12 +1,14 @@
 """Networks of torchvision and timm, adapted to small images."""
 
 import importlib
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from imagepipe.config.architectures import not_installed, unknown_architecture
 from imagepipe.config.recipe import Timm, Torchvision
+from imagepipe.config.recipe_checks import pixels
 from imagepipe.errors import UserError, one_line
 
 
@@ -62,16 +64,18 @@ def adapt_stem(model: nn.Module) -> None:
     model.set_submodule(convolutions[0], replacement)
 
 
-def check_library_model(options: Torchvision | Timm, num_classes: int, image_size: int) -> None:
-    """Raise `UserError` if a network does not map images of this size to logits."""
+def check_library_model(
+    options: Torchvision | Timm, num_classes: int, image_size: Sequence[int]
+) -> None:
+    """Raise `UserError` if a network does not map images of this height and width to logits."""
     model = create_library_model(options, num_classes)
     try:
-        logits = model(torch.zeros(2, 3, image_size, image_size))
+        logits = model(torch.zeros(2, 3, *image_size))
     except (RuntimeError, AssertionError, ValueError) as error:
         detail = one_line(str(error))[:200]
         raise UserError(
             f"recipe: model.architecture: {options.architecture} does not take images of "
-            f"{image_size} pixels ({detail}); choose another one"
+            f"{pixels(image_size)} ({detail}); choose another one"
         ) from None
     if not isinstance(logits, Tensor) or logits.shape != (2, num_classes):
         raise UserError(

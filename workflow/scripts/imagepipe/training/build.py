@@ -1,14 +1,17 @@
 """Building a training: all that is set up before its first step."""
 
 import copy
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from imagepipe.augmentation.normalize import Normalize
 from imagepipe.augmentation.randomness import derived_seed
+from imagepipe.augmentation.resizing import resize_images
 from imagepipe.config.recipe import NoAveraging, Recipe
 from imagepipe.device.devices import on_device_or_mapped, set_arithmetic
 from imagepipe.device.memory import keep_freed_memory
@@ -19,19 +22,26 @@ from imagepipe.training.averaging import WeightAverage
 from imagepipe.training.checkpoint import CheckpointState
 from imagepipe.training.cuda_graphs import CudaGraphs
 from imagepipe.training.history import EpochMetrics
+from imagepipe.training.loss import balanced_class_weights
 from imagepipe.training.optimizers import Optimizer, create_optimizer, load_state, set_lr
+from imagepipe.training.sampling import BalancedSampling
 from imagepipe.training.schedule import TrainingSchedule
 from imagepipe.training.state import TrainingData, TrainingSpec, TrainingState
+
+# Of the images that a network sees before training: at most so many at once, of so many pixels.
+MAX_CHUNK_IMAGES, MAX_CHUNK_PIXELS = 500, 500 * 64 * 64
 
 
 @dataclass(frozen=True)
 class Training:
     """A training: what is set up once, and its `state`, which changes.
 
-    images: uint8 [N, H, W, 3], on the device or in a memory map on the CPU. labels: int64 [N] on
-    the device. network: the model, or a form of it with the same weights that is compiled or
-    averages its gradients over the processes. average: None if the recipe averages no weights.
-    cuda_graphs: None if the kernels of a step are launched one by one.
+    images: uint8 [N, H, W, 3], on the device or in a memory map on the CPU. labels: int64 [N], or
+    uint8 [N, classes] with several, on the device. class_weights: float32 [classes], None if all
+    are 1. sampling: None if each epoch shows every image once. network: the model, or a form of it
+    with the same weights that is compiled or averages its gradients over the processes. average:
+    None if the recipe averages no weights. cuda_graphs: None if the kernels of a step are launched
+    one by one.
     """
 
     spec: TrainingSpec
@@ -42,6 +52,8 @@ class Training:
     group: ProcessGroup
     images: Tensor
     labels: Tensor
+    class_weights: Tensor | None
+    sampling: BalancedSampling | None
     normalize: Normalize
     model: nn.Module
     network: nn.Module
@@ -54,6 +66,11 @@ class Training:
     @property
     def recipe(self) -> Recipe:
         return self.spec.recipe
+
+    @property
+    def image_size(self) -> Sequence[int]:
+        """The height and width at which images are augmented, validated and predicted."""
+        return network_image_size(self.recipe, self.images.shape[1:3])
 
     @property
     def global_step(self) -> int:
@@ -159,8 +176,11 @@ def build_training(
     normalize = Normalize.from_statistics(spec.mean, spec.std, device)
     if isinstance(model, InitializedFromImages):
         rows = data.train_rows[: model.num_images_for_initialization]
-        images = torch.from_numpy(data.images[rows]).to(device)
-        model.initialize_from_images(normalize(images.permute(0, 3, 1, 2)))
+        size = network_image_size(recipe, data.images.shape[1:3])
+        model.initialize_from_images(
+            normalize(resize_images(images.to(device), size).permute(0, 3, 1, 2))
+            for images in image_chunks(data.images, rows, size)
+        )
     model = group.synchronize_batch_norm(model)
     network: nn.Module = model
     if recipe.compile:
@@ -169,7 +189,12 @@ def build_training(
         network = torch.compile(model, dynamic=False)  # type: ignore[assignment]
     schedule = TrainingSchedule(recipe, len(data.train_rows))
     images = on_device_or_mapped(data.images, device)
-    averaging = recipe.averaging
+    averaging, loss = recipe.averaging, recipe.loss
+    class_weights = sampling = None
+    if loss.class_weights == "balanced":
+        class_weights = balanced_class_weights(data.train_labels, data.num_classes).to(device)
+    if recipe.sampling == "balanced":
+        sampling = BalancedSampling.from_labels(data.train_labels, data.num_classes)
     return Training(
         spec=spec,
         data=data,
@@ -179,6 +204,8 @@ def build_training(
         group=group,
         images=images,
         labels=torch.tensor(data.labels, device=device),
+        class_weights=class_weights,
+        sampling=sampling,
         normalize=normalize,
         model=model,
         network=group.synchronize_gradients(network, freezes=bool(recipe.freeze)),
@@ -188,6 +215,18 @@ def build_training(
         cuda_graphs=CudaGraphs() if can_record_graphs(images, precision, group) else None,
         state=TrainingState(torch.zeros(schedule.steps_per_epoch, 2, device=device)),
     )
+
+
+def network_image_size(recipe: Recipe, stored_size: Sequence[int]) -> Sequence[int]:
+    """Return the height and width of a network's images, by the recipe or as they are stored."""
+    return recipe.image_size or stored_size
+
+
+def image_chunks(images: np.ndarray, rows: np.ndarray, size: Sequence[int]) -> Iterator[Tensor]:
+    """Yield images [n, H, W, 3], as few at once as their final `size` in pixels demands."""
+    step = max(1, min(MAX_CHUNK_IMAGES, MAX_CHUNK_PIXELS // (size[0] * size[1])))
+    for first in range(0, len(rows), step):
+        yield torch.from_numpy(images[rows[first : first + step]])
 
 
 def can_record_graphs(images: Tensor, precision: str, group: ProcessGroup) -> bool:

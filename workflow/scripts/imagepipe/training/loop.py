@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from imagepipe.augmentation.mixing import MixedLabels, mix_batch
 from imagepipe.augmentation.randomness import generator, seed_layers
+from imagepipe.augmentation.resizing import resize_images
 from imagepipe.augmentation.transforms import AugmentationDraws, augment, draw_augmentation
 from imagepipe.device.devices import autocast, device_name
 from imagepipe.distributed.process_group import SINGLE_PROCESS, ProcessGroup
@@ -23,7 +24,7 @@ from imagepipe.progress import Counter, counter
 from imagepipe.training.build import Training, build_training
 from imagepipe.training.epoch_progress import EpochProgress
 from imagepipe.training.history import EpochMetrics, epoch_line, write_history
-from imagepipe.training.loss import loss_per_image
+from imagepipe.training.loss import answers_are_right, loss_per_image
 from imagepipe.training.optimizers import num_frozen
 from imagepipe.training.saving import Checkpoints, Saver, resume
 from imagepipe.training.state import TrainingData, TrainingSpec
@@ -137,19 +138,24 @@ def epoch_inputs(training: Training) -> list[list[Tensor]]:
     They move to the device at once: a copy in each step would wait for it.
     """
     schedule, seed, epoch = training.schedule, training.spec.seed, training.state.epoch
-    device, image_size = training.device, training.images.shape[1]
+    device, image_size = training.device, training.image_size
     train_rows = torch.from_numpy(training.data.train_rows)
-    order = torch.randperm(len(train_rows), generator=generator(seed, "order", epoch))
     augmentation, num_images = training.recipe.augmentation, len(train_rows)
     draws = draw_augmentation(augmentation, num_images, image_size, seed, epoch).to(device)
+    if training.sampling is None:
+        draw_of = order = torch.randperm(num_images, generator=generator(seed, "order", epoch))
+    else:
+        # An image that comes twice is changed in two ways.
+        draw_of, order = torch.arange(num_images), training.sampling.draw(seed, epoch)
     shards = [
         schedule.images_before(step) + training.group.shard(schedule.batch_size_at(step))
         for step in range(schedule.steps_per_epoch)
     ]
-    order = order[torch.cat(shards)]
-    rows = train_rows[order]
+    positions = torch.cat(shards)
+    rows = train_rows[order[positions]]
     labels = training.labels[rows.to(device)]
-    inputs = [rows.to(training.images.device), labels, *draws.select(order.to(device)).tensors()]
+    draws = draws.select(draw_of[positions].to(device))
+    inputs = [rows.to(training.images.device), labels, *draws.tensors()]
     chunks = (torch.split(tensor, [len(shard) for shard in shards]) for tensor in inputs)
     return [list(step) for step in zip(*chunks, strict=True)]
 
@@ -168,11 +174,13 @@ def run_step(
 ) -> Tensor:
     """Augment this process's shard of a batch, and train on it.
 
-    batch_size: images in the whole batch. rows: int64 [B], the shard's images. labels: int64 [B].
-    draws: the tensors of the shard's `AugmentationDraws`. Returns what `forward_backward` does.
+    batch_size: images in the whole batch. rows: int64 [B], the shard's images. labels: int64 [B],
+    or uint8 [B, classes]. draws: the tensors of the shard's `AugmentationDraws`. Returns what
+    `forward_backward` does.
     """
     options, shard_draws = training.recipe.augmentation, AugmentationDraws(*draws)
     images = to_device(training.images[rows], training.device)
+    images = resize_images(images, training.image_size)
     images = augment(images, options, shard_draws, training.normalize, training.image_scale)
     images, mixed_labels = mix_batch(images, labels, options, shard_draws)
     return update_weights(training, images, mixed_labels, batch_size)
@@ -203,7 +211,8 @@ def forward_backward(
 
     images: float [B, 3, H, W], this process's shard, augmented, normalized and mixed.
     batch_size: images in the whole batch. Returns the shard's sum of losses and its number of
-    correct answers, float32 [2] on the device. For a mixed image, its own label is correct.
+    correct answers, float32 [2] on the device. For a mixed image, its own label is correct; with
+    several labels, all of them must be.
 
     The images go through the network in as few and as equal chunks as the recipe's
     `micro_batch_size` allows, whose gradients add up.
@@ -218,13 +227,13 @@ def forward_backward(
         chunk_labels = labels.select(chunk)
         with autocast(training.device, training.precision):
             logits = training.network(images[chunk])
-        losses = loss_per_image(logits.float(), chunk_labels, recipe.loss)
+        losses = loss_per_image(logits.float(), chunk_labels, recipe.loss, training.class_weights)
         # The processes' gradients are averaged, and their losses are to be added up.
         loss = losses.sum() * group.world_size
         if recipe.loss.reduction == "mean":
             loss = loss / batch_size
         training.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-        correct = (logits.detach().argmax(dim=1) == chunk_labels.labels).sum()
+        correct = answers_are_right(logits.detach(), chunk_labels.labels).sum()
         loss_and_correct += torch.stack((losses.detach().sum(), correct))
     return loss_and_correct
 
@@ -248,14 +257,16 @@ def validate(training: Training, saver: Saver) -> tuple[float | None, np.ndarray
             spec.mean,
             spec.std,
             batch_size=VALIDATION_BATCH_SIZE,
+            image_size=training.image_size,
+            several_labels=spec.several_labels,
             precision=training.precision,
             test_time_augmentation=spec.recipe.test_time_augmentation if is_last else "none",
             description="validate",
             before_each_batch=saver.stop_if_asked,
         )
     logits = training.group.all_gather(logits)
-    is_correct = logits.argmax(dim=1).numpy() == data.labels[data.valid_rows]
-    return float(is_correct.mean()), logits.numpy()
+    is_right = answers_are_right(logits, torch.from_numpy(data.labels[data.valid_rows]))
+    return float(is_right.numpy().mean()), logits.numpy()
 
 
 def try_steps(data: TrainingData, spec: TrainingSpec, device: torch.device, precision: str) -> None:

@@ -13,7 +13,7 @@ import torch
 import yaml
 
 from imagepipe.config.recipe import Recipe, Timm, Torchvision
-from imagepipe.config.recipe_checks import smallest_image
+from imagepipe.config.recipe_checks import check_images, smallest_image
 from imagepipe.dataset.packed import PackedImages, read_classes, read_packed, read_split
 from imagepipe.device.devices import check_gpus, choose_precision, chosen_device, device_name
 from imagepipe.device.memory import full_memory_message, largest_that_fits, memory_is_full
@@ -24,6 +24,7 @@ from imagepipe.models.model_files import ModelDescription, save_model
 from imagepipe.models.torchvision_timm import check_library_model
 from imagepipe.prediction.logits import Predictions, write_predictions
 from imagepipe.training import checkpoint
+from imagepipe.training.build import network_image_size
 from imagepipe.training.history import write_metrics
 from imagepipe.training.loop import train, try_steps
 from imagepipe.training.saving import Checkpoints
@@ -32,21 +33,25 @@ from imagepipe.training.state import TrainingData, TrainingSpec
 
 logger = logging.getLogger(__name__)
 
+# A channel that is the same in all pixels has no deviation to divide by.
+MIN_STD = 1 / 255
 # Of a split's hash in run.yaml: enough to tell the splits of two runs apart.
 SPLIT_DIGITS = 12
 
 
 @dataclass(frozen=True)
 class TrainingInputs:
-    """The packed images, the table of their rows, the names of the classes, and the split.
+    """The packed images, the table of their rows, the classes, the split and the metric.
 
-    Without `split` (see `splitting.write_split`), all labelled images are trained on.
+    Without `split` (see `splitting.write_split`), all labelled images are trained on. `metric` is
+    that of the validation, beside the accuracy.
     """
 
     images: Path
     table: Path
     classes: Path
     split: Path | None = None
+    metric: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -113,12 +118,12 @@ def train_run(run: Run, group: ProcessGroup = SINGLE_PROCESS) -> None:
     classes = read_classes(inputs.classes)
     packed = read_packed(inputs.images, inputs.table)
     stored_size = list(packed.images.shape[1:3])
-    image_size = stored_size[0]
+    image_size = list(network_image_size(recipe, stored_size))
+    check_images(recipe, image_size)
     if isinstance(recipe.model, Torchvision | Timm):
         check_library_model(recipe.model, len(classes), smallest_image(recipe, image_size))
-    data = training_data(
-        packed, classes, read_split(inputs.split, packed.ids) if inputs.split else None
-    )
+    splits = read_split(inputs.split, packed.ids) if inputs.split else None
+    data = training_data(packed, classes, splits, several_labels=spec.several_labels)
     if inputs.split and len(data.valid_rows) == 0:
         raise UserError(f"{inputs.split}: has no image of the split valid; run split again")
     minutes = machine.checkpoint_minutes
@@ -145,15 +150,15 @@ def train_run(run: Run, group: ProcessGroup = SINGLE_PROCESS) -> None:
         return
     if outputs.valid_logits is not None and result.valid_logits is not None:
         ids = np.array(packed.ids)[data.valid_rows]
-        predictions = Predictions(ids, result.valid_logits, np.array(classes))
+        predictions = Predictions(ids, result.valid_logits, np.array(classes), spec.several_labels)
         write_predictions(outputs.valid_logits, predictions, data.labels[data.valid_rows])
     description = ModelDescription(
         model=recipe.model,
         classes=list(classes),
-        several_labels=False,
+        several_labels=spec.several_labels,
         stored_size=stored_size,
         fit=recipe.fit,
-        image_size=recipe.image_size or stored_size,
+        image_size=image_size,
         mean=spec.mean,
         std=spec.std,
         test_time_augmentation=recipe.test_time_augmentation,
@@ -166,27 +171,44 @@ def train_run(run: Run, group: ProcessGroup = SINGLE_PROCESS) -> None:
     checkpoint.remove(run.checkpoint_folder)
 
 
+def read_channels(path: Path) -> dict[str, list[float]]:
+    """Return `mean` and `std` of the channels in 0…1, as rule `pack` measured them."""
+    channels = json.loads(path.read_text(encoding="utf-8"))
+    return {"mean": channels["mean"], "std": [max(MIN_STD, std) for std in channels["std"]]}
+
+
 def fingerprint(run: Run) -> str:
-    """Return a hash of all that decides the weights of a run."""
+    """Return a hash of all that decides the weights of a run, and what its history says."""
     files = [run.inputs.images, run.inputs.table]
-    if run.inputs.split:
-        files.append(run.inputs.split)
+    files += filter(None, (run.inputs.split, run.inputs.metric))
     parts = [json.dumps(run.spec.to_dict(), sort_keys=True), run.code, *map(file_hash, files)]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
 def training_data(
-    packed: PackedImages, classes: Sequence[str], splits: Sequence[str] | None = None
+    packed: PackedImages,
+    classes: Sequence[str],
+    splits: Sequence[str] | None = None,
+    *,
+    several_labels: bool = False,
 ) -> TrainingData:
     """Return the data of a training; `splits` has "train" or "valid" for each image.
 
-    Without `splits`, all images are trained on.
+    Without `splits`, all images are trained on. With `several_labels`, an image's label is the
+    names of its classes, separated by "|", or nothing.
     """
     is_valid = np.array([split == "valid" for split in splits or [""] * len(packed.images)])
     number_of = {name: number for number, name in enumerate(classes)}
+    if several_labels:
+        labels = np.zeros((len(packed.images), len(classes)), dtype=np.uint8)
+        for row, label in enumerate(packed.labels):
+            for name in filter(None, label.split("|")):
+                labels[row, number_of[name]] = 1
+    else:
+        labels = np.array([number_of[label] for label in packed.labels], dtype=np.int64)
     return TrainingData(
         images=packed.images,
-        labels=np.array([number_of[label] for label in packed.labels], dtype=np.int64),
+        labels=labels,
         train_rows=np.flatnonzero(~is_valid),
         valid_rows=np.flatnonzero(is_valid),
         num_classes=len(classes),

@@ -13,12 +13,16 @@ from imagepipe.training.history import EpochMetrics
 
 @dataclass(frozen=True)
 class TrainingSpec:
-    """What a training is asked for; `mean` and `std` are those of the channels in 0…1."""
+    """What a training is asked for; `mean` and `std` are those of the channels in 0…1.
+
+    several_labels: an image may have several classes, or none.
+    """
 
     recipe: Recipe
     seed: int
     mean: list[float]
     std: list[float]
+    several_labels: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Return these options as plain values, without the recipe's title and members."""
@@ -29,8 +33,9 @@ class TrainingSpec:
 class TrainingData:
     """Labelled images, and which of them are trained on.
 
-    images: uint8 [N, H, W, 3], an array or a memory map. labels: int64 [N], 0…num_classes − 1.
-    train_rows, valid_rows: int64, indices of images; valid_rows may be empty.
+    images: uint8 [N, H, W, 3], an array or a memory map. labels: int64 [N], 0…num_classes − 1, or
+    uint8 [N, num_classes] of 0 and 1 if images may have several. train_rows, valid_rows: int64,
+    indices of images; valid_rows may be empty.
     """
 
     images: np.ndarray
@@ -38,6 +43,11 @@ class TrainingData:
     train_rows: np.ndarray
     valid_rows: np.ndarray
     num_classes: int
+
+    @property
+    def train_labels(self) -> np.ndarray:
+        """The labels of the training images."""
+        return np.asarray(self.labels[self.train_rows])
 
 
 @dataclass
