@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,8 +28,8 @@ from PIL import Image
 from imagepipe.config.recipe import Airbench, Network, SmallCNN
 from imagepipe.dataset.array_writing import write_arrays
 from imagepipe.dataset.decoding import Target
-from imagepipe.dataset.packing import extracted_images
 from imagepipe.dataset.manifests import Image as ListedImage
+from imagepipe.dataset.packing import extracted_images
 from imagepipe.files import write_rows
 from imagepipe.models.create import create_model
 from imagepipe.models.model_files import ModelDescription, save_model
@@ -146,9 +147,9 @@ def main() -> None:
         model, images = work / "model.safetensors", work / "images"
         stages, ours = [], []
         for _ in range(arguments.rounds):
-            seconds, expected = timed(lambda: by_stages(images, count, case, model, work))
+            seconds, expected = timed(partial(by_stages, images, count, case, model, work))
             stages.append(seconds)
-            seconds, labels = timed(lambda: by_load(images, model))
+            seconds, labels = timed(partial(by_load, images, model))
             ours.append(seconds)
         ratio = min(stages) / min(ours)
         verdict = "at least" if ratio >= LEAST_RATIO else "LESS THAN"

@@ -229,7 +229,9 @@ def test_opened_image_is_turned_upright(predictor: Predictor, tmp_path: Path) ->
     exif[0x0112] = 6  # to be shown turned by 90° clockwise
     turned.save(tmp_path / "turned.png", exif=exif)
     with Image.open(tmp_path / "turned.png") as opened:
-        check(predictor, [opened, tmp_path / "turned.png"], ["", str(tmp_path / "turned.png")], [3, 3])
+        check(
+            predictor, [opened, tmp_path / "turned.png"], ["", str(tmp_path / "turned.png")], [3, 3]
+        )
 
 
 @pytest.mark.parametrize("array", [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 3))])
@@ -404,15 +406,18 @@ def test_command_prints_a_table_on_a_terminal(
     header, first, second = result.stdout.splitlines()
     assert header.split() == ["path", "label", "probability", "1."]
     one, _ = predictor.predict(folder)
-    assert first.split()[1:] == [one.label, f"{one.probability:.1%}", one.label, f"{one.probability:.1%}"]
+    assert first.split()[1:] == [
+        one.label,
+        f"{one.probability:.1%}",
+        one.label,
+        f"{one.probability:.1%}",
+    ]
     assert second.startswith("…xxx")
     label = header.index("label")
     assert all(line[label - 1] == " " != line[label] for line in (header, first, second))
 
 
-def test_command_names_unreadable_images_and_predicts_the_others(
-    run: Run, tmp_path: Path
-) -> None:
+def test_command_names_unreadable_images_and_predicts_the_others(run: Run, tmp_path: Path) -> None:
     folder = write_images(tmp_path / "images", {"1.png": 1, "3.png": 2})
     (folder / "2.png").write_bytes(b"no image")
     target = tmp_path / "new/predictions.csv"
@@ -474,7 +479,9 @@ def test_rows_of_the_submission(
     run: Run, predictor: Predictor, dataset: Path, tmp_path: Path
 ) -> None:
     names = {"cat/10.png": 1, "2.PNG": 2, "cat/2.jpg": 3, "other.png": 4, "10.png": 5}
-    folder = write_images(tmp_path / "test", names | {f"{unicodedata.normalize('NFD', 'é')}.png": 6})
+    folder = write_images(
+        tmp_path / "test", names | {f"{unicodedata.normalize('NFD', 'é')}.png": 6}
+    )
     result = run(folder, "--submission", dataset)
     assert result.exit_code == 0
     assert result.stderr == ""

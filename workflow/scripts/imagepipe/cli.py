@@ -8,6 +8,7 @@ import click
 
 from imagepipe.config import schemas
 from imagepipe.config.openmp import wait_briefly
+from imagepipe.config.recipe import Precision
 from imagepipe.errors import UserError
 from imagepipe.files import write_text
 
@@ -80,7 +81,7 @@ def predict(
     skip_bad: bool,
     salvage: bool,
     device: str,
-    precision: str,
+    precision: Precision,
     batch_size: int,
     threads: int | None,
 ) -> None:

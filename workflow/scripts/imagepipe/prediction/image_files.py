@@ -1,7 +1,6 @@
 """New images: the files, folders, archives and lists of paths that a user names."""
 
 import os
-import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ from imagepipe.archives.zip import ZipChunk
 from imagepipe.dataset.decoding import BadImage
 from imagepipe.dataset.tables import parsed_rows, table_format
 from imagepipe.errors import UserError
-from imagepipe.files import natural_key
+from imagepipe.files import files_below, has_junk, is_image, natural_key
 
 # Returns the content of an image's file, or raises `BadImage`.
 Load = Callable[[], bytes]
@@ -86,10 +85,6 @@ class ArchivedImages:
                 first += bad
 
 
-def is_image(name):  # SHIM
-    return name.lower().endswith((".png", ".jpg", ".jpeg"))
-
-
 def find_images(paths: Sequence[Path]) -> list[NewImages]:
     """Return the images of files, folders, archives and CSV files that list paths.
 
@@ -101,12 +96,12 @@ def find_images(paths: Sequence[Path]) -> list[NewImages]:
     found: list[NewImages] = []
     for path in paths:
         if path.is_dir():
-            names = [name for chunk in open_archive(path, is_image) for name in chunk.names]
+            names = filter(is_image, files_below(path))
             inside = [path / name for name in sorted(names, key=natural_path_key)]
             _require(path, len(inside))
             found.append(ImageFiles([str(file) for file in inside], inside))
         elif is_archive(path.name):
-            chunks = open_archive(path, is_image)
+            chunks = open_archive(path, _is_wanted)
             _require(path, sum(len(chunk.names) for chunk in chunks))
             found += map(ArchivedImages, chunks)
         elif path.suffix.lower() == ".csv":
@@ -147,9 +142,7 @@ def _listed(table: Path, field: str) -> Path:
 
 
 @contextmanager
-def sorted_images(
-    found: Sequence[NewImages], keys: dict[str, str]
-) -> Iterator[list[NewImages]]:
+def sorted_images(found: Sequence[NewImages], keys: dict[str, str]) -> Iterator[list[NewImages]]:
     """Give those images whose name is in `keys`, in natural order of their keys.
 
     Archives can only be read in their own order, so their images are copied to a temporary file,
@@ -185,9 +178,8 @@ def without_ending(path: str) -> str:
     return path.removesuffix(Path(path).suffix) if is_image(path) else path
 
 
-def composed(path: str) -> str:
-    """Return a path in Unicode's normal form C: a Mac writes others."""
-    return unicodedata.normalize("NFC", path)
+def _is_wanted(name: str) -> bool:
+    return is_image(name) and not has_junk(name)
 
 
 def _require(path: Path, images: int) -> None:

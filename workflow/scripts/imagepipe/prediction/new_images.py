@@ -117,9 +117,10 @@ class Predictor:
         in the images' order; folders are in natural order. Raises `UserError` for an image that
         cannot be read; with `skip_bad`, it is left out, with a warning.
         """
-        single = isinstance(images, str | os.PathLike | Image.Image | np.ndarray)
+        if isinstance(images, str | os.PathLike | Image.Image | np.ndarray):
+            images = [images]
         found: list[NewImages] = []
-        for image in [images] if single else images:  # type: ignore[list-item]
+        for image in images:
             if isinstance(image, str | os.PathLike):
                 found += find_images([Path(image)])
             else:
@@ -129,7 +130,7 @@ class Predictor:
     def predict_found(self, found: Sequence[NewImages], reading: Reading) -> list[Prediction]:
         """Predict those images that can be read, in their order."""
         by_model = self.logits(found, reading)
-        mean = sum(one.probabilities() for one in by_model) / len(by_model)
+        mean = np.sum([one.probabilities() for one in by_model], axis=0) / len(by_model)
         chosen = decide(mean, self.classes, self.decisions, several_labels=self.several_labels)
         if self.several_labels:
             likeliest = mean.argmax(axis=1)
@@ -192,8 +193,9 @@ def load(
 ) -> Predictor:
     """Load model files (model.safetensors) to predict images with them together.
 
-    thresholds: the run's thresholds.json, if its metric needs one; otherwise, the label is the
-    likeliest class, or all with a probability of at least 0.5 where there may be several. Raises `UserError` if one is not a model, or has other classes than the first.
+    thresholds: the run's thresholds.json, if its metric needs one. Without, the label is the
+    likeliest class, or all with a probability of at least 0.5 where there may be several. Raises
+    `UserError` if a file is not a model, or if the models have different classes.
     """
     if not paths:
         raise TypeError("load() needs the path of a model")

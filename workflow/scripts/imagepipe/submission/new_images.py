@@ -12,13 +12,8 @@ from imagepipe.dataset.manifests import TEST_COLUMNS
 from imagepipe.dataset.packed import read_classes
 from imagepipe.dataset.submission_form import read_metric, read_submission_form
 from imagepipe.errors import UserError, quoted
-from imagepipe.files import read_rows
-from imagepipe.prediction.image_files import (
-    NewImages,
-    composed,
-    sorted_images,
-    without_ending,
-)
+from imagepipe.files import nfc, read_rows
+from imagepipe.prediction.image_files import NewImages, sorted_images, without_ending
 from imagepipe.prediction.new_images import Predictor, Reading
 from imagepipe.submission.submission import average, form_values, submission_text
 
@@ -66,7 +61,9 @@ def submission_rows(
     ids = np.array([id_of[name] for name in predicted[0].ids.tolist()], dtype=np.str_)
     _, classes, probabilities = average([replace(one, ids=ids) for one in predicted])
     row_of = {image_id: row for row, image_id in enumerate(ids.tolist())}
-    in_order = [(written, row_of[image_id]) for image_id, written in submitted if image_id in row_of]
+    in_order = [
+        (written, row_of[image_id]) for image_id, written in submitted if image_id in row_of
+    ]
     values = form_values(
         form,
         classes,
@@ -86,7 +83,7 @@ def ids_of_test_images(names: Iterable[str], ids: Iterable[str]) -> dict[str, st
     known = set(ids)
     name_of: dict[str, str] = {}
     for name in names:
-        parts = PurePosixPath(composed(name)).parts
+        parts = PurePosixPath(nfc(name)).parts
         ends = ["/".join(parts[first:]) for first in range(len(parts))]
         both = (form for end in ends for form in (end, without_ending(end)))
         image_id = next((form for form in both if form in known), None)
