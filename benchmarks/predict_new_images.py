@@ -27,7 +27,7 @@ from PIL import Image
 
 from imagepipe.config.recipe import Airbench, Network, SmallCNN
 from imagepipe.dataset.array_writing import write_arrays
-from imagepipe.dataset.decoding import Target
+from imagepipe.dataset.fitting import Target
 from imagepipe.dataset.manifests import Image as ListedImage
 from imagepipe.dataset.packing import extracted_images
 from imagepipe.files import write_rows

@@ -158,7 +158,7 @@ def sorted_images(found: Sequence[NewImages], keys: dict[str, str]) -> Iterator[
                     try:
                         content = load()
                     except BadImage as problem:
-                        load = partial(_refuse, str(problem))
+                        load = partial(_refuse, problem.problem)
                     else:
                         load = partial(os.pread, spool.fileno(), len(content), spool.tell())
                         spool.write(content)
@@ -191,8 +191,8 @@ def _read_file(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise BadImage(f"cannot be read ({error.strerror})") from None
+        raise BadImage(f"cannot be read ({error.strerror})", "correct the path") from None
 
 
 def _refuse(problem: str) -> bytes:
-    raise BadImage(problem)
+    raise BadImage(problem, "get the archive again")

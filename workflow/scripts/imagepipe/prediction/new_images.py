@@ -3,9 +3,11 @@
 import io
 import logging
 import os
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -13,11 +15,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps
 from torch import Tensor, nn
 
 from imagepipe.config.recipe import Precision
-from imagepipe.dataset.decoding import BadImage, Target, decode
+from imagepipe.dataset.decoding import BadImage, decode
+from imagepipe.dataset.fitting import Target
 from imagepipe.device.devices import (
     choose_precision,
     chosen_device,
@@ -158,6 +161,7 @@ class Predictor:
         images = decoded_images(found, targets, reading)
         total = sum(len(some.names) for some in found)
         with (
+            _same_decoding(reading.salvage),
             chosen_device(self.device, gpus=1) as device,
             counter(total=total, description="predict", unit="images") as bar,
         ):
@@ -224,7 +228,7 @@ def decoded_images(
         name, future = waiting.popleft()
         problem = future.exception()
         if isinstance(problem, BadImage):
-            reading.on_bad(name, str(problem))
+            reading.on_bad(name, problem.problem)
         else:
             yield name, future.result()
 
@@ -241,6 +245,19 @@ def decoded_images(
             pool.shutdown(cancel_futures=True)
 
 
+@contextmanager
+def _same_decoding(salvage: bool) -> Iterator[None]:
+    """Set for all threads what the decoder sets for each image, or they would undo it mutually."""
+    before = ImageFile.LOAD_TRUNCATED_IMAGES
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        ImageFile.LOAD_TRUNCATED_IMAGES = salvage
+        try:
+            yield
+        finally:
+            ImageFile.LOAD_TRUNCATED_IMAGES = before
+
+
 def available_cores() -> int:
     """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
@@ -255,7 +272,7 @@ def _decode(load: Load, targets: Sequence[Target], salvage: bool) -> list[bytes]
 
 def _target(description: ModelDescription) -> Target:
     height, width = description.stored_size
-    return Target(height, width, description.fit, exact=False)
+    return Target(height, width, description.fit)
 
 
 def _stack(pixels: Sequence[bytes], target: Target) -> Tensor:
@@ -294,7 +311,8 @@ def _encoded(image: Image.Image | np.ndarray) -> bytes:
     if isinstance(image, np.ndarray):
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             raise BadImage(
-                f"is an array {image.dtype} {list(image.shape)}; give uint8 [height, width, 3]"
+                f"is an array {image.dtype} {list(image.shape)}, not uint8 [height, width, 3]",
+                "convert it",
             )
         image = Image.fromarray(image)
     content = io.BytesIO()
@@ -311,4 +329,6 @@ def _warn(name: str, problem: str) -> None:
 
 
 def _refuse(name: str, problem: str) -> None:
-    raise UserError(f"{name or 'an image in memory'}: {problem}")
+    raise UserError(
+        f"{name or 'an image in memory'}: {problem}; replace it, or leave it out by skip_bad=True"
+    )
