@@ -96,7 +96,7 @@ def find_images(paths: Sequence[Path]) -> list[NewImages]:
     found: list[NewImages] = []
     for path in paths:
         if path.is_dir():
-            names = filter(is_image, files_below(path))
+            names = [name for name in files_below(path) if is_image(name)]
             inside = [path / name for name in sorted(names, key=natural_path_key)]
             _require(path, len(inside))
             found.append(ImageFiles([str(file) for file in inside], inside))
