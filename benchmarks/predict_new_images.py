@@ -147,7 +147,7 @@ def main() -> None:
     print(f"{count:,} files, {available_cores()} of {os.cpu_count()} cores", flush=True)
     torch.set_num_threads(available_cores())
     for case in CASES:
-        work = arguments.work / case.ending
+        work = arguments.work / f"{case.ending}-{count}"
         draw(work / "images", case, count)
         write_model(work / "model.safetensors", case)
         model, images = work / "model.safetensors", work / "images"
