@@ -364,7 +364,7 @@ def make_packed(folder: Path, rows: Sequence[tuple[str, str, str, int]]) -> None
         write_csv(folder / f"packed/{name}.csv", ("row", "id", "label"), table)
     write_csv(folder / "split.csv", ("id", "label", "split"), (row[:3] for row in labelled))
     decoded = {
-        name: {"formats": {"PNG RGB 32×32": len(part)}, "undecodable": []}
+        name: {"formats": {"PNG RGB 32×32": len(part)}, "undecodable": [], "salvaged": []}
         for name, part in (("labelled", labelled), ("test", test))
     }
     (folder / "packed/decoded.json").write_text(json.dumps(decoded), encoding="utf-8")

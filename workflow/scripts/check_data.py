@@ -16,7 +16,13 @@ def main(snakemake) -> None:
         classes=Path(snakemake.input.classes),
         unmatched=Path(snakemake.input.unmatched),
     )
-    check_data(files, Path(snakemake.output.report_json), options["mean"], options["std"])
+    check_data(
+        files,
+        Path(snakemake.output.report_json),
+        options["mean"],
+        options["std"],
+        several_labels=options["several_labels"],
+    )
 
 
 if __name__ == "__main__":

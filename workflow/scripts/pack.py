@@ -5,6 +5,7 @@ from pathlib import Path
 
 import job
 from imagepipe.config.dataset import Contents
+from imagepipe.config.image_form import image_form
 from imagepipe.dataset.packing import pack
 
 
@@ -17,8 +18,9 @@ def main(snakemake) -> None:
     pack(
         Path(snakemake.input.manifest).parent,
         Path(snakemake.input.labels),
+        Path(snakemake.input.test_ids),
         Path(snakemake.output.labelled).parent,
-        image_size=options["image_size"],
+        image_form(options["own_size"], options["size"], options["fit"]),
         on_bad_image=options["on_bad_image"],
         workers=snakemake.threads,
         archives=archives,

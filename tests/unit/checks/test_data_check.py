@@ -17,8 +17,22 @@ from imagepipe.dataset import packed
 
 Row = tuple[str, str, str, int]
 
+LIMITS = {name: getattr(data_check, name) for name in ("FEW_VALID", "FEW_VALID_OF_CLASS")}
 # Of noise.
 SUITING = {"mean": [0.5, 0.5, 0.5], "std": [0.29, 0.29, 0.29]}
+
+
+@pytest.fixture(autouse=True)
+def few_images_suffice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Most of these tests are not about the size of the validation set."""
+    monkeypatch.setattr(data_check, "FEW_VALID", 0)
+    monkeypatch.setattr(data_check, "FEW_VALID_OF_CLASS", 0)
+
+
+@pytest.fixture
+def true_limits(few_images_suffice: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in LIMITS.items():
+        monkeypatch.setattr(data_check, name, value)
 
 
 def clean_rows() -> list[Row]:
@@ -128,6 +142,18 @@ CASES: dict[str, tuple[list[Row], Callable[[Path], object], dict[str, Any], tupl
         {},
         ("1 image that could not be decoded", "| train/7.png | is not a readable"),
     ),
+    "salvaged": (
+        clean_rows(),
+        note(salvaged=[{"image": "train/9.jpg", "problem": "is not wholly readable (cut)"}]),
+        {},
+        ("1 image is damaged", "| train/9.jpg | is not wholly readable"),
+    ),
+    "unequal_classes": (
+        clean_rows() + [(str(n), "dog", "train", 200 + n) for n in range(31, 121)],
+        lambda folder: None,
+        {},
+        ("'dog' has 100 images, the class 'cat' 10", "loss.class", "sampling"),
+    ),
     "unmatched": (
         clean_rows(),
         lambda folder: write_csv(
@@ -140,7 +166,7 @@ CASES: dict[str, tuple[list[Row], Callable[[Path], object], dict[str, Any], tupl
         clean_rows() + [(str(n), "Dog", "train", n) for n in range(31, 41)],
         lambda folder: None,
         {},
-        ("'Dog' and 'dog'", "only in case or spaces"),
+        ("'Dog' and 'dog'", "only in case, spaces or the way"),
     ),
     "small_classes": (
         [row for row in clean_rows() if row[0] != "1"],
@@ -228,9 +254,12 @@ def test_long_lists_are_cut_in_the_markdown_and_whole_in_the_json(tmp_path: Path
         (["e\u0301t\u00e9", "\u00e9te\u0301"], [["e\u0301t\u00e9", "\u00e9te\u0301"]]),
         (["a\u00a0b", "a b", "ab c"], [["a\u00a0b", "a b"]]),
         (["cat1", "cat2", "cat-1"], []),
+        (["1", "1.0", "01", "10", "+1", "-1", "1e0"], [["1", "1.0", "01", "+1"]]),
+        (["0.5", ".50", "5"], [["0.5", ".50"]]),
+        (["1.1", "1.1.0", "v1", "v01"], []),
     ],
 )
-def test_labels_that_differ_only_in_case_or_spaces(
+def test_labels_that_differ_only_in_case_or_spaces_or_the_form_of_a_number(
     labels: list[str], groups: list[list[str]]
 ) -> None:
     assert similar_labels(labels) == groups
@@ -294,3 +323,95 @@ def test_the_same_data_gives_the_same_bytes_in_chunks_of_any_size(
     look(tmp_path / "b", rows)
     for name in ("report.json", "report.md", "report.html", "duplicates.json"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def rows_of(**counts: tuple[int, int]) -> list[Row]:
+    """Return different images of classes, of each so many for train and for valid."""
+    rows: list[Row] = []
+    for label, (train, valid) in counts.items():
+        for split, number in (("train", train), ("valid", valid)):
+            for _ in range(number):
+                rows.append((str(len(rows)), label, split, len(rows)))
+    return rows
+
+
+@pytest.mark.usefixtures("true_limits")
+@pytest.mark.parametrize(
+    ("counts", "found", "words"),
+    [
+        ({"cat": (50, 25), "dog": (50, 25)}, set(), []),
+        ({"cat": (50, 25), "dog": (50, 24)}, {"small_validation"}, ["49 images", "7 points"]),
+        ({"cat": (300, 1), "dog": (60, 1)}, {"small_validation"}, ["2 images", "35 points"]),
+        ({"cat": (90, 50), "dog": (50, 4)}, set(), ["1 class has fewer than 5", "dog"]),
+        # A class that is named as small is not named again.
+        ({"cat": (40, 50), "dog": (8, 1)}, {"small_classes", "unequal_classes"}, ["cat", "90"]),
+    ],
+)
+def test_a_validation_set_that_says_little_needs_attention(
+    tmp_path: Path, counts: dict[str, tuple[int, int]], found: set[str], words: list[str]
+) -> None:
+    report, text = look(tmp_path, rows_of(**counts))
+    few = (
+        {"small_validation_classes"} if any(v < 5 and t > 9 for t, v in counts.values()) else set()
+    )
+    assert findings(report) == found | few
+    for word in words:
+        assert word in text.partition("## Images")[0]
+
+
+def test_an_image_with_several_labels_counts_in_each_of_its_classes(tmp_path: Path) -> None:
+    rows = [
+        (i, ("cat|dog", "dog", "", "cat")[int(i) % 4] if s != "test" else label, s, seed)
+        for i, label, s, seed in clean_rows()
+    ]
+    report, text = look(
+        tmp_path,
+        rows,
+        lambda folder: (folder / "classes.txt").write_text("cat\ndog\n"),
+        several_labels=True,
+    )
+    assert report["attention"] == []
+    assert report["classes"] == [
+        {"class": "cat", "train": 8, "valid": 2},
+        {"class": "dog", "train": 8, "valid": 2},
+    ]
+    assert report["unlabelled"] == 5
+    assert "5 images have none" in text
+    assert "| all | 16 | 4 | 20 |" in text
+
+
+def test_without_figures_in_the_dataset_file_the_measured_ones_are_shown(tmp_path: Path) -> None:
+    channels = {"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6]}
+    report, text = look(
+        tmp_path,
+        clean_rows(),
+        lambda folder: (folder / "packed/channels.json").write_text(json.dumps(channels)),
+        mean=None,
+        std=None,
+    )
+    assert report["attention"] == []
+    assert report["channels"]["measured"] == channels
+    assert "| mean | measured | 0.1000 | 0.2000 | 0.3000 |" in text
+    assert "as the dataset file has none" in text
+    assert "| dataset file |" not in text
+
+
+def test_the_most_frequent_of_many_formats_are_shown(tmp_path: Path) -> None:
+    formats = {f"JPEG RGB {n}×9": n for n in range(1, 31)}
+    report, text = look(tmp_path, clean_rows(), note(formats=formats))
+    assert report["formats"]["labelled"] == formats
+    assert "| JPEG RGB 30×9 | 30 | 0 |\n| JPEG RGB 29×9 | 29 | 0 |" in text
+    assert "| JPEG RGB 5×9 |" not in text
+    assert "… and 11 more; all are in report.json." in text
+
+
+def test_images_need_not_be_square(tmp_path: Path) -> None:
+    def cut(folder: Path) -> None:
+        for name in ("labelled", "test"):
+            path = folder / f"packed/{name}.npy"
+            np.save(path, np.load(path)[:, :24])
+
+    report, text = look(tmp_path, clean_rows(), cut)
+    assert report["attention"] == []
+    assert report["size"] == {"height": 24, "width": 32}
+    assert "a height of 24 and a width of 32 pixels" in text

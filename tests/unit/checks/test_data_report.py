@@ -25,12 +25,27 @@ def report_with(text: str) -> dict[str, Any]:
     values = {"mean": [0.5] * 3, "std": [0.2] * 3}
     report: dict[str, Any] = {
         "images": {"train": 2000, "valid": 1, "test": 1},
+        "size": {"height": 24, "width": 32},
+        "several_labels": False,
+        "unlabelled": 0,
         "classes": [{"class": text, "train": 2000, "valid": 1}],
+        "small_validation": {
+            "fewer_than": 50,
+            "is_small": True,
+            "fewer_of_class_than": 5,
+            "classes": [text],
+            "standard_error": 0.5,
+        },
+        "unequal_classes": {
+            "largest": {"class": text, "images": 2001},
+            "smallest": {"class": text, "images": 1},
+        },
         "small_classes": {"fewer_than": 10, "classes": [text]},
         "similar_labels": [[text, text]],
         "unmatched": [{"id": text, "problem": text}],
         "formats": {"labelled": {text: 2001}, "test": {}},
         "undecodable": [{"image": text, "problem": text}],
+        "salvaged": [{"image": text, "problem": text}],
         "channels": {
             "measured": values | {"image_std": [0.1] * 3},
             "dataset_file": values,
@@ -55,11 +70,12 @@ def report_with(text: str) -> dict[str, Any]:
 def test_markdown_has_headings_lists_and_tables() -> None:
     text = render(report_with("a|b"), "md", "report.json")
     for part in (
-        "# The data before training\n\n**9 things need attention:**\n\n- ",
+        "# The data before training\n\n**13 things need attention:**\n\n- ",
         "\n\n## Images\n\n"
         "| class | train | valid | both |\n| --- | ---: | ---: | ---: |\n"
         "| a\\|b | 2,000 | 1 | 2,001 |\n| all | 2,000 | 1 | 2,001 |\n\n"
-        "The test set has 1 image.\n\n",
+        "The test set has 1 image. Images are stored with a height of 24 and a width of 32 "
+        "pixels.\n\n",
         "\n| mean | measured | 0.5000 | 0.5000 | 0.5000 |\n",
         "\n| a\\|b: a\\|b; a\\|b2: a\\|b |\n",
     ):
@@ -73,10 +89,11 @@ def test_html_has_headings_lists_and_tables() -> None:
     for part in (
         "<!DOCTYPE html>\n<html><head>",
         "<title>The data before training</title>",
-        "<h1>The data before training</h1>\n<p><strong>9 things need attention:</strong></p>\n<ul>",
+        "<h1>The data before training</h1>\n"
+        "<p><strong>13 things need attention:</strong></p>\n<ul>",
         "<tr><th>class</th><th class=number>train</th>",
         "<tr><td>a|b</td><td class=number>2,000</td>",
-        "<p>The test set has 1 image.</p>",
+        "<p>The test set has 1 image. Images are stored",
     ):
         assert part in page
 

@@ -27,14 +27,24 @@ from builders import (
 )
 from imagepipe.config.dataset import Contents, Dataset
 from imagepipe.config.dataset_files import table_names
+from imagepipe.config.image_form import ImageForm, image_form
 from imagepipe.dataset import array_writing, extraction, packing
 from imagepipe.dataset.extraction import extract, extract_tables
+from imagepipe.dataset.manifests import read_manifest
 from imagepipe.dataset.packed import read_packed
 from imagepipe.dataset.packing import pack
 
 LABELS = {str(number): label_of(number) for number in range(1, 13)}
 TEST_IDS = ("3", "10", "200")
-FILES = ("labelled.npy", "labelled.csv", "test.npy", "test.csv", "decoded.json")
+FILES = (
+    "labelled.npy",
+    "labelled.csv",
+    "test.npy",
+    "test.csv",
+    "decoded.json",
+    "channels.json",
+)
+SMALL = image_form([32, 32], None, "squash")
 
 
 @pytest.fixture
@@ -43,8 +53,16 @@ def extracted(tmp_path: Path) -> Path:
     return tmp_path / "extracted"
 
 
-def pack_into(extracted: Path, folder: Path, **options: Any) -> None:
-    pack(extracted, extracted / "trainLabels.csv", folder, image_size=32, **options)
+def write_test_ids(extracted: Path) -> Path:
+    """Write the table of the test images, which is in the order of the submission."""
+    ids = [image.id for image in read_manifest(extracted) if image.is_test]
+    write_csv(extracted / "test.csv", ("id", "submission_id"), [(i, f"{i}.png") for i in ids[::-1]])
+    return extracted / "test.csv"
+
+
+def pack_into(extracted: Path, folder: Path, form: ImageForm = SMALL, **options: Any) -> None:
+    labels, test_ids = extracted / "trainLabels.csv", write_test_ids(extracted)
+    pack(extracted, labels, test_ids, folder, form, **options)
 
 
 @pytest.mark.parametrize("images_per_source", [1000, 5])
@@ -129,7 +147,8 @@ def test_bad_training_images_are_dropped_and_named_if_asked_for(
     undecodable = decoded["labelled"]["undecodable"]
     assert [one["image"] for one in undecodable] == ["train/1.png", "train/3.png", "train/5.png"]
     assert all("readable" in one["problem"] for one in undecodable)
-    assert decoded["test"] == {"formats": {"PNG RGB 32×32": 3}, "undecodable": []}
+    test = {"formats": {"PNG RGB 32×32": 3}, "undecodable": [], "salvaged": []}
+    assert decoded["test"] == test
     assert {path.name for path in (tmp_path / "packed").iterdir()} == set(FILES)
 
 
@@ -160,8 +179,9 @@ def in_both_layouts(
         pack(
             out,
             out / dataset.labels.file,
+            write_test_ids(out),
             out / "packed",
-            image_size=32,
+            SMALL,
             on_bad_image=on_bad_image,
             workers=workers,
             archives=(contents, raw) if layout == "packed" else None,
@@ -222,7 +242,8 @@ def pack_again(folder: Path, dataset: Dataset) -> None:
     """Pack from the archives in `folder`/raw what has been listed earlier."""
     labels = folder / "packed/trainLabels.csv"
     archives = (dataset.part(Contents), folder / "raw")
-    pack(folder / "packed", labels, folder / "again", image_size=32, archives=archives)
+    test_ids = write_test_ids(folder / "packed")
+    pack(folder / "packed", labels, test_ids, folder / "again", SMALL, archives=archives)
 
 
 def test_archive_that_has_lost_an_image_is_named(tmp_path: Path) -> None:
@@ -256,7 +277,9 @@ import re, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from imagepipe.config.dataset import Contents
+from imagepipe.config.image_form import image_form
 from imagepipe.dataset.extraction import extract, extract_tables
+from imagepipe.dataset.manifests import read_manifest
 from imagepipe.dataset.packing import pack
 raw, out = Path(sys.argv[2]), Path(sys.argv[3])
 contents = Contents.model_validate_json(sys.argv[4])
@@ -264,7 +287,11 @@ if sys.argv[5] == "extract":
     extract(contents, raw, out, "packed")
     extract_tables(contents, raw, {"labels.csv": out / "labels.csv"})
 else:
-    pack(out, out / "labels.csv", out / "again", image_size=32, archives=(contents, raw))
+    form = image_form([32, 32], None, "squash")
+    ids = out / "test.csv"
+    images = [image.id for image in read_manifest(out) if image.is_test]
+    ids.write_text("id,submission_id\n" + "".join(f"{i},{i}\n" for i in images))
+    pack(out, out / "labels.csv", ids, out / "again", form, archives=(contents, raw))
 # Not getrusage: a process takes over what its parent had.
 print(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1])
 """

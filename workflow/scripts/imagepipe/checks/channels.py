@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from imagepipe.dataset.channels import mean_and_std
 from imagepipe.dataset.packed import PackedFile
 from imagepipe.progress import counter
 
@@ -43,11 +44,3 @@ def measure_channels(array: Path) -> ChannelStatistics:
     mean, std = mean_and_std(sums.sum(axis=0), squares.sum(axis=0), done * pixels)
     image_std = mean_and_std(sums, squares, pixels)[1].mean(axis=0)
     return ChannelStatistics(*(values.round(4).tolist() for values in (mean, std, image_std)))
-
-
-def mean_and_std(
-    sums: np.ndarray, squares: np.ndarray, count: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and std in 0…1, float64, from the sums of `count` values in 0…255."""
-    mean = sums / count
-    return mean / 255, np.sqrt(np.maximum(squares / count - mean**2, 0)) / 255

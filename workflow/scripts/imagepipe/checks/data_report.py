@@ -44,19 +44,43 @@ def attention(report: Report) -> dict[str, str]:
     if number := len(report["undecodable"]):
         images = counted(number, "image", "images")
         found["undecodable"] = f"left out: {images} that could not be decoded"
+    if number := len(report["salvaged"]):
+        images = counted(number, "image is", "images are")
+        found["salvaged"] = f"{images} damaged; the part that could be decoded is used"
     if number := len(report["unmatched"]):
         ids = counted(number, "id", "ids")
         found["unmatched"] = f"left out: {ids} without image or without label"
     if similar := report["similar_labels"]:
         more = f" (and {len(similar) - 1:,} more such groups)" if len(similar) > 1 else ""
         found["similar_labels"] = (
-            f"the labels {quoted(similar[0])}{more} differ only in case or spaces, and count as "
-            "different classes; correct them in the labels file"
+            f"the labels {quoted(similar[0])}{more} differ only in case, spaces or the way that a "
+            "number is written, and count as different classes; correct them in the labels file"
         )
     if names := report["small_classes"]["classes"]:
         classes = counted(len(names), "class has", "classes have")
         few = report["small_classes"]["fewer_than"]
         found["small_classes"] = f"{classes} fewer than {few} images: {as_text(names)}"
+    validation = report["small_validation"]
+    if validation["is_small"] and (number := report["images"]["valid"]):
+        images = counted(number, "image", "images")
+        found["small_validation"] = (
+            f"the validation set has {images}; an accuracy measured on so few has a standard error "
+            f"of up to {100 * validation['standard_error']:.0f} points"
+        )
+    if names := validation["classes"]:
+        classes = counted(len(names), "class has", "classes have")
+        few = validation["fewer_of_class_than"]
+        found["small_validation_classes"] = (
+            f"{classes} fewer than {few} validation images, which say little about a class: "
+            f"{as_text(names)}; a larger valid_ratio gives more"
+        )
+    if unequal := report["unequal_classes"]:
+        largest, smallest = unequal["largest"], unequal["smallest"]
+        found["unequal_classes"] = (
+            f"the class {largest['class']!r} has {counted(largest['images'], 'image', 'images')}, "
+            f"the class {smallest['class']!r} {smallest['images']:,}; if rare classes matter, set "
+            "loss.class_weights or sampling to balanced in the recipe"
+        )
     for kind in channels["beyond_tolerance"]:
         given, measured = (
             ", ".join(map(str, channels[source][kind])) for source in ("dataset_file", "measured")
@@ -85,6 +109,7 @@ def render(report: Report, ending: str, json_name: str) -> str:
     environment.filters |= {
         "counted": counted,
         "quoted": quoted,
+        "most": most_frequent,
         "shown": printable if is_page else escape_markdown,
         "value_in": lambda key, mapping: mapping[key],
     }
@@ -102,6 +127,13 @@ def render(report: Report, ending: str, json_name: str) -> str:
 def counted(number: int, one: str, several: str) -> str:
     """Return "1 image", or "2,000 images"."""
     return f"{number:,} {one if number == 1 else several}"
+
+
+def most_frequent(formats: dict[str, dict[str, int]]) -> list[tuple[str, int, int]]:
+    """Return (format, labelled images, test images), the most frequent first, then by name."""
+    labelled, test = formats["labelled"], formats["test"]
+    rows = [(name, labelled.get(name, 0), test.get(name, 0)) for name in {**labelled, **test}]
+    return sorted(rows, key=lambda row: (-row[1] - row[2], row[0]))
 
 
 def quoted(names: list[str]) -> str:

@@ -5,7 +5,7 @@ import struct
 import warnings
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 
 import numpy as np
@@ -109,10 +109,10 @@ def _any_image(content: bytes, target: Target, salvage: bool) -> tuple[Image.Ima
                 _check_png(content)
             with _truncated_allowed(salvage):
                 image.load()
-            fitted = fit_image(_eight_bits(image), turned, extent)
-            if salvage and all(low == high for low, high in _extrema(fitted)):
+            loaded = _eight_bits(image)
+            if salvage and all(low == high for low, high in _extrema(loaded)):
                 raise ValueError("nothing of it can be decoded")
-            return _upright(fitted, orientation), name
+            return _upright(fit_image(loaded, turned, extent), orientation), name
     except (BadImage, MemoryError):
         raise
     except (UnidentifiedImageError, *BOMBS) as error:
@@ -184,13 +184,15 @@ def _check_size(height: int, width: int, target: Target, file_bytes: int) -> Non
 def _size_and_orientation(image: Image.Image) -> tuple[tuple[int, int], int]:
     """Return the height and width of an image that Pillow has opened, upright, and what turns it.
 
-    Pillow turns TIFF images by itself.
+    Pillow turns TIFF images by itself, and would decode a PNG image to look for Exif data behind
+    its pixels.
     """
     width, height = image.size
-    try:
-        orientation = 1 if image.format == "TIFF" else image.getexif()[ExifTags.Base.Orientation]
-    except Exception:  # damaged Exif data can raise anything, and do not make a bad image
-        orientation = 1
+    orientation = 1
+    if image.format != "TIFF" and (image.format != "PNG" or "exif" in image.info):
+        # Damaged Exif data can raise anything, and do not make a bad image.
+        with suppress(Exception):
+            orientation = image.getexif()[ExifTags.Base.Orientation]
     return ((width, height) if orientation in TURNED else (height, width)), orientation
 
 

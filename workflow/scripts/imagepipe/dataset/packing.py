@@ -1,22 +1,43 @@
 """Decoding every image once, into arrays that the later stages read."""
 
 import json
+import logging
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import NoReturn
 
 from imagepipe.config.dataset import Contents
-from imagepipe.dataset.array_writing import ImageSource, remove_rows, write_arrays
+from imagepipe.config.image_form import ImageForm
+from imagepipe.dataset.array_writing import (
+    Decoded,
+    ImageSource,
+    read_sizes,
+    remove_rows,
+    write_arrays,
+)
+from imagepipe.dataset.channels import channels_from_histogram, write_channels
+from imagepipe.dataset.decoding import read_size
+from imagepipe.dataset.fitting import Target, stored_size
 from imagepipe.dataset.image_sources import FoundFiles, find_images
 from imagepipe.dataset.manifests import Image, labelled_images, read_manifest, read_unchanged
-from imagepipe.errors import UserError
-from imagepipe.files import atomic_write, write_rows, write_text
+from imagepipe.errors import UserError, quoted
+from imagepipe.files import atomic_write, natural_key, read_rows, write_rows, write_text
+
+logger = logging.getLogger(__name__)
 
 ARRAYS = ("labelled", "test")
 PACKED_COLUMNS = ("row", "id", "label")
+# The most images, and the bytes of files, that a process takes at once.
 IMAGES_PER_SOURCE = 1_000
+BYTES_PER_SOURCE = 16 << 20
+# Often, the first images are as large as the target, and no others need to be looked at.
+IMAGES_TO_TRY = 100
+# Of a format, as `decode` names it.
+SIZE = re.compile("([0-9]+)×([0-9]+)")
 
 
 @dataclass(frozen=True)
@@ -62,9 +83,10 @@ class ArchivedImages:
 def pack(
     extracted: Path,
     labels: Path,
+    test_ids: Path,
     folder: Path,
+    form: ImageForm,
     *,
-    image_size: int,
     on_bad_image: str = "error",
     workers: int = 1,
     archives: tuple[Contents, Path] | None = None,
@@ -72,15 +94,17 @@ def pack(
     """Decode every image once, into one array of labelled and one of test images.
 
     `extracted` holds manifest.tsv and, where `archives` is None, the images. `archives` is what the
-    archives contain, and their folder. Writes `folder`/{labelled,test}.npy, uint8 [N, image_size,
-    image_size, 3], red, green, blue, the labelled images in the order of the table `labels`, the
-    test images in natural order; their tables of rows, {labelled,test}.csv; and decoded.json: which
-    formats the images had, and which were dropped. Raises `UserError` for a bad image, unless it is
-    labelled and `on_bad_image` is "drop".
+    archives contain, and their folder. Writes `folder`/{labelled,test}.npy, uint8 [N, H, W, 3],
+    red, green, blue, the labelled images in the order of the table `labels`, those of the table
+    `test_ids` in natural order of their ids; their tables of rows, {labelled,test}.csv;
+    channels.json, the statistics of the labelled images' channels; and decoded.json: which formats
+    the images had, which were dropped, and which were salvaged. H × W is the size of the `form`, or
+    less (see `stored_size`). Raises `UserError` for a bad image, unless it is labelled and
+    `on_bad_image` is "drop" or "salvage". The latter takes what can be decoded of any image.
     """
     manifest = read_manifest(extracted)
     labelled = labelled_images(manifest, labels)
-    test = [image for image in manifest if image.is_test]
+    test = test_images(manifest, test_ids)
     images = [*labelled, *test]
     sources: Sequence[ImageSource]
     if archives is None:
@@ -89,34 +113,114 @@ def pack(
     else:
         location = f"{archives[1]}: "
         sources = archived_images(*archives, manifest, images)
+    target = find_target(form, sources, len(images), workers)
     with ExitStack() as stack:
         paths = [stack.enter_context(atomic_write(folder / f"{name}.npy")) for name in ARRAYS]
         counts = dict(zip(paths, (len(labelled), len(test)), strict=True))
-        decoded = write_arrays(sources, counts, image_size, workers)
-        problems = decoded.problems
-        if problems:
-            refuse_bad(images, problems, len(labelled), on_bad_image, location)
-            remove_rows(paths[0], problems)
-    dropped = [{"image": images[row].path, "problem": problems[row]} for row in sorted(problems)]
-    kept = [image for row, image in enumerate(labelled) if row not in problems]
-    report = {}
-    for index, (name, rows) in enumerate(zip(ARRAYS, (kept, test), strict=True)):
+        decoded = write_arrays(
+            sources,
+            counts,
+            target,
+            workers,
+            salvage=on_bad_image == "salvage",
+            file_bytes=sum(image.size for image in images),
+        )
+        if decoded.problems:
+            refuse_bad(images, decoded.problems, len(labelled), on_bad_image, location)
+            remove_rows(paths[0], decoded.problems)
+    log_sizes(decoded, target)
+    kept = [image for row, image in enumerate(labelled) if row not in decoded.problems]
+    for name, rows in zip(ARRAYS, (kept, test), strict=True):
         table = ((row, image.id, image.label) for row, image in enumerate(rows))
         write_rows(folder / f"{name}.csv", PACKED_COLUMNS, table)
-        formats = {f: count for (i, f), count in decoded.formats.items() if i == index}
-        undecodable = dropped if name == "labelled" else []
-        report[name] = {"formats": formats, "undecodable": undecodable}
+    report = report_of(decoded, images, len(labelled))
     text = json.dumps(report, indent=2, ensure_ascii=False, sort_keys=True)
     write_text(folder / "decoded.json", text + "\n")
+    write_channels(folder / "channels.json", channels_from_histogram(decoded.histogram))
+
+
+def test_images(manifest: Sequence[Image], test_ids: Path) -> list[Image]:
+    """Return the images whose ids a table has, in natural order of the ids.
+
+    Raises `UserError` if one of them is not among the test images, or not among all images if
+    there are none in a folder of their own.
+    """
+    own_folder = [image for image in manifest if image.is_test]
+    image_of = {image.id: image for image in own_folder or manifest}
+    found: list[Image] = []
+    for row, (image_id,) in read_rows(test_ids, ("id",)):
+        if image_id not in image_of:
+            raise UserError(
+                f"{test_ids}: row {row}: the image with id {quoted(image_id)} is gone; "
+                "run again with --forcerun labels"
+            )
+        found.append(image_of[image_id])
+    return sorted(found, key=lambda image: natural_key(image.id))
+
+
+def find_target(
+    form: ImageForm, sources: Sequence[ImageSource], images: int, workers: int
+) -> Target:
+    """Return the size at which the sources' images are stored, looking at them if need be."""
+    wanted = (form.height, form.width)
+    if form.own_size is not None:
+        height, width = stored_size([form.own_size], wanted, form.fit)
+        return Target(height, width, form.fit, form.is_own_size, form.own_size)
+    first = (
+        size for source in sources for _, content in source.read() for size in [read_size(content)]
+    )
+    tried = [size for size in islice(first, IMAGES_TO_TRY) if size is not None]
+    size = stored_size(tried, wanted, form.fit)
+    if images > IMAGES_TO_TRY and (size != wanted or not tried):
+        size = stored_size(read_sizes(sources, images, workers), wanted, form.fit)
+    return Target(*size, form.fit)
+
+
+def log_sizes(decoded: Decoded, target: Target) -> None:
+    """Say how images that are not stored as they are get stored."""
+    sizes = sorted(
+        {(int(w), int(h)) for _, name in decoded.formats for w, h in [SIZE.findall(name)[-1]]},
+        key=lambda size: (size[0] * size[1], size),
+    )
+    if sizes in ([], [target.size]):
+        return
+    smallest, largest = ("×".join(map(str, size)) for size in (sizes[0], sizes[-1]))
+    images = (
+        f"images of {len(sizes):,} sizes ({smallest}–{largest})"
+        if len(sizes) > 1
+        else f"images of {largest}"
+    )
+    logger.info("%s are stored at %d×%d (%s)", images, *target.size, target.fit)
+
+
+def report_of(decoded: Decoded, images: Sequence[Image], labelled: int) -> dict[str, object]:
+    """Return the content of decoded.json. The first `labelled` of the `images` are labelled."""
+    report: dict[str, object] = {}
+    for index, name in enumerate(ARRAYS):
+
+        def listed(problems: Mapping[int, str], is_test: int = index) -> list[dict[str, str]]:
+            rows = sorted(row for row in problems if (row >= labelled) == bool(is_test))
+            return [{"image": images[row].path, "problem": problems[row]} for row in rows]
+
+        report[name] = {
+            "formats": {f: count for (i, f), count in decoded.formats.items() if i == index},
+            "undecodable": listed(decoded.problems),
+            "salvaged": listed(decoded.salvaged),
+        }
+    return report
 
 
 def extracted_images(folder: Path, images: Sequence[Image]) -> list[ExtractedImages]:
     """Return all images, from the files in `folder`."""
     sources: list[ExtractedImages] = []
-    for first in range(0, len(images), IMAGES_PER_SOURCE):
-        some = images[first : first + IMAGES_PER_SOURCE]
-        paths, sizes = [image.path for image in some], [image.size for image in some]
-        sources.append(ExtractedImages(folder, first, paths, sizes))
+    first = size = 0
+    for end, image in enumerate(images, start=1):
+        size += image.size
+        if end - first == IMAGES_PER_SOURCE or size >= BYTES_PER_SOURCE or end == len(images):
+            some = images[first:end]
+            paths, sizes = [image.path for image in some], [image.size for image in some]
+            sources.append(ExtractedImages(folder, first, paths, sizes))
+            first, size = end, 0
     return sources
 
 
@@ -165,7 +269,7 @@ def refuse_bad(
     labelled. `location` is what a message has before an image's path.
     """
     bad = sorted(problems)
-    refused = [row for row in bad if row >= labelled or on_bad_image != "drop"]
+    refused = [row for row in bad if row >= labelled or on_bad_image == "error"]
     if refused:
         others = f" ({len(refused) - 1:,} more are bad, too)" if len(refused) > 1 else ""
         row = refused[0]
