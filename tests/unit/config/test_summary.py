@@ -111,6 +111,26 @@ def test_summary_says_how_sure_the_accuracy_is(tmp_path: Path) -> None:
     )
 
 
+def test_summary_tells_the_competitions_metric_and_the_accuracy(tmp_path: Path) -> None:
+    finish(tmp_path)
+    own = {"metric": "log_loss", "log_loss": 0.41234, "valid_images": 100, "valid_accuracy": 0.94}
+    write_json(
+        tmp_path / "score.json", {"metric": "log_loss", "log_loss": 0.5, "n": 10, "accuracy": 0.8}
+    )
+    (tmp_path / "submission.csv").touch()
+    write_json(tmp_path / "fast/seed0/train/metrics.json", METRICS | own)
+    _, valid, test, *_ = told(tmp_path)
+    start = "  valid log loss  0.4123, accuracy 0.9400 ± 0.0237 on 100 images, after 16 epochs in"
+    assert valid.startswith(start)
+    assert test == "  test log loss   0.5000, accuracy 0.8000  on 10 images"
+
+
+def test_summary_says_that_a_metric_is_not_defined(tmp_path: Path) -> None:
+    own = {"metric": "roc_auc", "roc_auc": None, "valid_images": 3}
+    write_json(tmp_path / "fast/seed0/train/metrics.json", METRICS | own)
+    assert "  valid ROC AUC   not defined, accuracy 0.8765 ±" in told(tmp_path)[1]
+
+
 def test_summary_says_how_long_the_call_took(tmp_path: Path) -> None:
     assert told(tmp_path, seconds=42) == ["my birds, recipe fast, in 42.0 s"]
 

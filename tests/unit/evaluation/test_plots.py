@@ -1,5 +1,6 @@
 """The figure of a training's history."""
 
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -54,3 +55,12 @@ def test_a_history_without_validation_is_drawn_without_it(epochs: int, tmp_path:
     shown = texts(tmp_path / "history.svg")
     assert "train" in shown
     assert "valid" not in shown
+
+
+def test_a_metric_other_than_accuracy_has_a_panel(tmp_path: Path) -> None:
+    row = EpochMetrics(1, 2.0, 0.5, 0.4, 0.1, 100.0, 1.0, "cpu", "fp32", "log_loss", 0.7)
+    write_history(tmp_path / "history.csv", [row, replace(row, epochs=2, metric=None)])
+    plot_history(tmp_path / "history.csv", tmp_path / "history.svg", "my run")
+    shown = texts(tmp_path / "history.svg")
+    assert {"mean loss", "top-1 accuracy", "log loss"} <= set(shown)
+    assert shown.count("epochs") == 3

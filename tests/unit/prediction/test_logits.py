@@ -2,6 +2,7 @@
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,13 @@ import numpy as np
 import pytest
 
 from imagepipe.errors import UserError
-from imagepipe.prediction.logits import Predictions, read_predictions, write_predictions
+from imagepipe.prediction.logits import (
+    Predictions,
+    class_probabilities,
+    read_labelled_predictions,
+    read_predictions,
+    write_predictions,
+)
 
 
 def predictions(ids: tuple[str, ...] = ("10", "2", "Zoë")) -> Predictions:
@@ -31,6 +38,37 @@ def test_labels_are_kept_beside_the_logits(tmp_path: Path) -> None:
     with np.load(tmp_path / "logits.npz") as file:
         assert file["labels"].tolist() == [1, 0, 1]
     read_predictions(tmp_path / "logits.npz")
+    read, labels = read_labelled_predictions(tmp_path / "logits.npz")
+    assert read.ids.tolist() == ["10", "2", "Zoë"]
+    assert labels.tolist() == [1, 0, 1]
+
+
+def test_logits_without_labels_are_not_those_of_validation_images(tmp_path: Path) -> None:
+    write_predictions(tmp_path / "logits.npz", predictions())
+    with pytest.raises(UserError, match="predict again"):
+        read_labelled_predictions(tmp_path / "logits.npz")
+
+
+def test_file_says_whether_images_may_have_several_labels(tmp_path: Path) -> None:
+    write_predictions(tmp_path / "one.npz", predictions())
+    with np.load(tmp_path / "one.npz") as file:
+        assert set(file) == {"ids", "logits", "classes"}
+    assert not read_predictions(tmp_path / "one.npz").several_labels
+    several = replace(predictions(), several_labels=True)
+    labels = np.array([[1, 0], [0, 0], [1, 1]], dtype=np.uint8)
+    write_predictions(tmp_path / "several.npz", several, labels)
+    read, read_labels = read_labelled_predictions(tmp_path / "several.npz")
+    assert read.several_labels
+    assert read_labels.tolist() == labels.tolist()
+
+
+def test_probabilities_are_softmax_of_one_label_and_sigmoid_of_several() -> None:
+    logits = np.array([[0.0, np.log(3)], [800, -800]], dtype=np.float32)
+    one = class_probabilities(logits, several_labels=False)
+    assert np.allclose(one, [[0.25, 0.75], [1, 0]])
+    several = class_probabilities(logits, several_labels=True)
+    assert np.allclose(several, [[0.5, 0.75], [1, 0]])
+    assert (one.dtype, several.dtype) == (np.float64, np.float64)
 
 
 def test_the_same_logits_give_the_same_bytes_at_any_time(

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,7 @@ def test_of_equals_the_first_is_first_and_one_that_is_gone_is_left_out(tmp_path:
         ("metrics.json", "{}"),
         ("metrics.json", json.dumps(METRICS | {"valid_accuracy": None})),
         ("metrics.json", json.dumps(METRICS | {"valid_images": 0})),
+        ("metrics.json", json.dumps(METRICS | {"metric": "log_loss"})),
         ("run.yaml", "a: b: c"),
         ("run.yaml", "- 1"),
         ("run.yaml", ""),
@@ -100,6 +102,46 @@ def test_damaged_run_is_left_out_with_a_warning(
     (record,) = caplog.records
     assert str(bad) in record.getMessage()
     assert len(record.getMessage().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("metric", "values", "order"),
+    [
+        ("log_loss", (0.5, 0.25, None), ["b", "a", "c"]),
+        ("roc_auc", (0.5, 0.75, 0.25), ["b", "a", "c"]),
+        ("top_5_error", (0.5, 0.75, 0.25), ["c", "a", "b"]),
+        ("accuracy", (0.5, 0.75, 0.25), ["b", "a", "c"]),
+    ],
+)
+def test_best_by_the_metric_in_its_direction_is_first(
+    tmp_path: Path, metric: str, values: tuple[float | None, ...], order: list[str]
+) -> None:
+    folders = []
+    for name, value in zip("abc", values, strict=True):
+        own = {metric: value} if metric != "accuracy" else {"valid_accuracy": value}
+        folders.append(write_run(tmp_path, name, 0, 0.2, metric=metric, **own))
+    rows = rows_of(folders, tmp_path / "runs.csv")
+    assert [row["run"] for row in rows] == order
+    if metric != "accuracy":
+        assert list(rows[0])[:5] == ["run", "seed", metric, "valid_accuracy", "standard_error"]
+        assert rows[0]["valid_accuracy"] == "0.9000"
+    if metric == "log_loss":
+        assert [row["log_loss"] for row in rows] == ["0.2500", "0.5000", ""]
+
+
+def test_runs_from_before_a_change_of_the_metric_come_last(tmp_path: Path) -> None:
+    folders = [
+        write_run(tmp_path, "old", 0, 0.2, valid_accuracy=0.99),
+        write_run(tmp_path, "new", 0, 0.2, metric="log_loss", log_loss=0.5),
+        write_run(tmp_path, "best", 0, 0.2, metric="log_loss", log_loss=0.25),
+    ]
+    os.utime(folders[0] / "metrics.json", (1, 1))
+    rows = rows_of(folders, tmp_path / "runs.csv")
+    assert [(row["run"], row["log_loss"]) for row in rows] == [
+        ("best", "0.2500"),
+        ("new", "0.5000"),
+        ("old", ""),
+    ]
 
 
 def test_a_setting_that_is_called_as_a_figure_has_a_column_of_its_own(tmp_path: Path) -> None:

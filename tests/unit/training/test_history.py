@@ -4,7 +4,9 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from imagepipe.training.history import write_history, write_metrics
+import pytest
+
+from imagepipe.training.history import epoch_line, write_history, write_metrics
 from training_builders import SOME_METRICS, read_history
 
 
@@ -34,3 +36,38 @@ def test_metrics_are_those_of_the_last_epoch_with_the_speed_of_all(tmp_path: Pat
         "precision": "fp32",
         "valid_images": 9,
     }
+
+
+@pytest.mark.parametrize("name", [None, "accuracy"])
+def test_accuracy_as_the_metric_adds_no_column(tmp_path: Path, name: str | None) -> None:
+    write_history(tmp_path / "plain.csv", [SOME_METRICS])
+    metrics = replace(SOME_METRICS, metric_name=name, metric=0.7 if name else None)
+    write_history(tmp_path / "history.csv", [metrics])
+    assert (tmp_path / "history.csv").read_bytes() == (tmp_path / "plain.csv").read_bytes()
+    assert epoch_line(metrics, 9) == epoch_line(SOME_METRICS, 9)
+    write_metrics(tmp_path / "plain.json", [SOME_METRICS], valid_images=9)
+    write_metrics(tmp_path / "metrics.json", [metrics], valid_images=9)
+    plain = json.loads((tmp_path / "plain.json").read_text())
+    added = {} if name is None else {"metric": "accuracy"}
+    assert json.loads((tmp_path / "metrics.json").read_text()) == plain | added
+
+
+def test_another_metric_has_a_column_and_a_key_of_its_name(tmp_path: Path) -> None:
+    first = replace(SOME_METRICS, metric_name="log_loss", metric=None)
+    second = replace(first, epochs=2, metric=0.25)
+    write_history(tmp_path / "history.csv", [first, second])
+    assert (tmp_path / "history.csv").read_text().splitlines() == [
+        "epochs,train_loss,train_accuracy,valid_accuracy,log_loss,learning_rate,"
+        "examples_per_second,seconds,device,precision",
+        "1,0.5,0.8,0.7,,0.1,100.0,2.0,cpu,fp32",
+        "2,0.5,0.8,0.7,0.25,0.1,100.0,2.0,cpu,fp32",
+    ]
+    write_metrics(tmp_path / "metrics.json", [first, second], valid_images=9)
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert (metrics["metric"], metrics["log_loss"], metrics["valid_accuracy"]) == (
+        "log_loss",
+        0.25,
+        0.7,
+    )
+    assert "valid acc 0.700, valid log loss 0.250, 100 examples/sec" in epoch_line(second, 2)
+    assert "log loss" not in epoch_line(first, 2)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from imagepipe.config.metric_names import metric_words
 from imagepipe.config.runs import standard_error
 
 
@@ -38,10 +39,10 @@ def summary(
     lines = [f"{title}, recipe {recipe}{took}"]
     if metrics in made:
         validated = json.loads(metrics.read_text(encoding="utf-8"))
-        lines.append(f"  valid accuracy  {_validation(validated, several=len(run_folders) > 1)}")
+        lines.append(_validation(validated, several=len(run_folders) > 1))
     if score in made:
         scored = json.loads(score.read_text(encoding="utf-8"))
-        lines.append(f"  test accuracy   {scored['accuracy']:.4f}  on {scored['n']:,} images")
+        lines.append(_test(scored))
     paths = {
         "submission": top,
         "final model": model,
@@ -81,10 +82,10 @@ def openable(path: Path, called_from: Path) -> str:
 def _validation(metrics: Mapping[str, Any], several: bool) -> str:
     # Missing in the results of an earlier version.
     accuracy, images = metrics["valid_accuracy"], metrics.get("valid_images")
-    parts = [f"{accuracy:.4f}"]
+    shown = f"{accuracy:.4f}"
     if images:
-        error = standard_error(accuracy, images)
-        parts = [f"{accuracy:.4f} ± {error:.4f} on {images:,} images"]
+        shown += f" ± {standard_error(accuracy, images):.4f} on {images:,} images"
+    parts = _own_metric("valid", metrics, shown)
     if several:
         parts.append("of one member")
     parts.append(
@@ -93,6 +94,23 @@ def _validation(metrics: Mapping[str, Any], several: bool) -> str:
         f"{metrics['precision']})"
     )
     return ", ".join(parts)
+
+
+def _test(score: Mapping[str, Any]) -> str:
+    accuracy = score.get("accuracy")
+    shown = "" if accuracy is None else f"{accuracy:.4f}"
+    return f"{', '.join(_own_metric('test', score, shown))}  on {score['n']:,} images"
+
+
+def _own_metric(images: str, values: Mapping[str, Any], accuracy: str) -> list[str]:
+    """Return the start of a line: the competition's metric, and the accuracy if it is another."""
+    name = values.get("metric", "accuracy")
+    if name == "accuracy":
+        return [f"  {f'{images} accuracy':<14}  {accuracy}"]
+    value = values.get(name)
+    shown = "not defined" if value is None else f"{value:.4f}"
+    first = f"  {f'{images} {metric_words(name)}':<14}  {shown}"
+    return [first, f"accuracy {accuracy}"] if accuracy else [first]
 
 
 def duration(seconds: float) -> str:

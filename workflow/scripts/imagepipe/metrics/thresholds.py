@@ -46,6 +46,8 @@ def choose_thresholds(
         value = _best(chances, is_positive, counts, _beta(choice), per_image=False)
         found.append(Thresholds("one", (value,), positive))
     values = [compute_metric(choice, probabilities, labels, classes, one) for one in found]
+    if values[0] is None:  # not defined, as the kappa of images of one class
+        return NO_THRESHOLDS
     scores = [-np.inf if value is None else value for value in values]
     return found[int(np.argmax(scores))]  # the plainest of equals
 

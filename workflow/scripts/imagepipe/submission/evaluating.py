@@ -6,6 +6,7 @@ import numpy as np
 
 from imagepipe.config.metric_names import k_of_metric
 from imagepipe.dataset.submission_form import MetricChoice, SubmissionForm
+from imagepipe.files import nfc
 from imagepipe.metrics.metric import compute_metric, map_at_k, top_k_error
 
 ACCURACY = MetricChoice("accuracy")
@@ -36,7 +37,7 @@ def evaluate(
     else:
         if form.name == "probabilities":
             names = zip(form.header[1:], form.columns, strict=True)
-            classes = [name or header for header, name in names]
+            classes = [name or nfc(header) for header, name in names]
             probabilities = np.array([[float(field) for field in fields] for fields in guesses])
         else:
             separator = form.separator if form.name == "several_labels" else None
@@ -64,9 +65,10 @@ def _split(field: str, separator: str | None) -> list[str]:
 def _indicator(labels: Sequence[Sequence[str]], classes: Sequence[str]) -> np.ndarray:
     """Return 1 for the classes that each image has, else 0, float64 [N, classes]."""
     column_of = {name: column for column, name in enumerate(classes)}
+    columns = [column_of[name] for names in labels for name in names]
+    rows = np.repeat(np.arange(len(labels)), [len(names) for names in labels])
     indicator = np.zeros((len(labels), len(classes)))
-    for row, names in enumerate(labels):
-        indicator[row, [column_of[name] for name in names]] = 1
+    indicator[rows, columns] = 1
     return indicator
 
 

@@ -1,20 +1,24 @@
 """Ids of images in different files: with or without path, ending and composed accents."""
 
-import unicodedata
 from collections.abc import Callable, Sequence
 
-ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif")
+from imagepipe.files import is_image, nfc
 
 
 def matching_ids(ids: Sequence[str], others: Sequence[str]) -> dict[str, str]:
     """Return {id: the other file's id of the same image}, for the ids that have one.
 
     Ids are compared as they are; if some have no match, without their endings; if still some, by
-    their files' names alone.
+    their files' names alone, in any case.
     """
-    ways: list[Callable[[str], str]] = [_composed, _without_ending, _name]
-    matches = [_match(ids, others, way) for way in ways]
-    return max(matches, key=len)
+    best: dict[str, str] = {}
+    ways: list[Callable[[str], str]] = [nfc, _without_ending, _name]
+    for way in ways:
+        match = _match(ids, others, way)
+        best = max(best, match, key=len)
+        if len(best) == len(ids):
+            break
+    return best
 
 
 def _match(ids: Sequence[str], others: Sequence[str], key: Callable[[str], str]) -> dict[str, str]:
@@ -24,14 +28,9 @@ def _match(ids: Sequence[str], others: Sequence[str], key: Callable[[str], str])
     return {one: other_of[key(one)] for one in ids if key(one) in other_of}
 
 
-def _composed(text: str) -> str:
-    return unicodedata.normalize("NFC", text)
-
-
 def _without_ending(text: str) -> str:
-    stem, dot, ending = _composed(text).rpartition(".")
-    return stem if f"{dot}{ending}".lower() in ENDINGS else _composed(text)
+    return nfc(text).rpartition(".")[0] if is_image(text) else nfc(text)
 
 
 def _name(text: str) -> str:
-    return _without_ending(text).replace("\\", "/").rpartition("/")[2]
+    return _without_ending(text).replace("\\", "/").rpartition("/")[2].casefold()

@@ -6,10 +6,11 @@ from pathlib import Path
 
 from imagepipe.config.dataset import LabelTable
 from imagepipe.config.metric_names import metric_words
+from imagepipe.dataset.label_kinds import divided
 from imagepipe.dataset.submission_form import MetricChoice, SubmissionForm
 from imagepipe.dataset.tables import read_header, read_table
 from imagepipe.errors import UserError, quoted
-from imagepipe.files import read_rows, write_text
+from imagepipe.files import nfc, read_rows, write_text
 from imagepipe.submission.evaluating import evaluate
 from imagepipe.submission.image_ids import matching_ids
 
@@ -98,8 +99,8 @@ def read_truth(
         elif form.name == "probability":
             labels = [_of_probability(fields[0], form, is_label=columns[1] not in form.header)]
         else:
-            labels = fields[0].split(separator) if separator else fields
-        truth[image_id] = tuple(label.strip() for label in labels if label.strip())
+            labels = [*divided(fields[0], separator)] if separator else fields
+        truth[image_id] = tuple(nfc(label) for label in labels if label)
     if not truth:
         raise UserError(f"{path}: has no rows; get the file again")
     return truth
@@ -121,7 +122,9 @@ def _number(path: Path, row: int, field: str) -> float:
     try:
         return float(field)
     except ValueError:
-        raise UserError(f"{path}: row {row}: {quoted(field)} is not a number") from None
+        raise UserError(
+            f"{path}: row {row}: {quoted(field)} is not a number; get the true labels again"
+        ) from None
 
 
 def score_line(result: Score) -> str:

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from imagepipe.dataset.manifests import TEST_COLUMNS
 from imagepipe.dataset.submission_form import SubmissionForm
 from imagepipe.errors import UserError, quoted
 from imagepipe.files import read_rows, write_text
 from imagepipe.metrics.decisions import NO_THRESHOLDS, Thresholds, decide
 from imagepipe.prediction.logits import Predictions
-
-TEST_COLUMNS = ("id", "submission_id")
 
 
 def write_submission(
@@ -132,7 +131,7 @@ def check_submission(
         raise ValueError(f"the header is {header}, not {form.header}")
     if [row[0] for row in rows] != list(ids):
         raise ValueError("the ids are not those of the test images, in their order")
-    is_number = form.name in ("probabilities", "probability")
+    is_number, known = form.name in ("probabilities", "probability"), set(classes)
     for written_id, *values in rows:
         if len(values) != len(header) - 1:
             raise ValueError(f"id {written_id} has {len(values)} values")
@@ -144,18 +143,15 @@ def check_submission(
             if form.name == "probabilities" and not several_labels and not adds_up:
                 raise ValueError(f"the probabilities of id {written_id} do not add up to 1")
         else:
-            _check_labels(written_id, values[0], form, classes)
+            _check_labels(written_id, values[0], form, known)
 
 
-def _check_labels(
-    written_id: str, field: str, form: SubmissionForm, classes: Sequence[str]
-) -> None:
+def _check_labels(written_id: str, field: str, form: SubmissionForm, classes: set[str]) -> None:
     labels = [field]
     if form.name in ("top_k", "several_labels"):
         labels = field.split(form.separator or " ") if field else []
-    unknown = [label for label in labels if label not in classes]
-    if unknown:
-        raise ValueError(f"{unknown[0]!r} of id {written_id} is not a class")
+    if unknown := set(labels) - classes:
+        raise ValueError(f"{unknown} of id {written_id} is not a class")
     if len(set(labels)) != len(labels):
         raise ValueError(f"id {written_id} has a class twice")
     if form.name == "top_k" and len(labels) != min(form.k or 1, len(classes)):
