@@ -45,6 +45,14 @@ EVERYTHING = {
     "averaging": {"name": "ema", "decay": 0.5, "every": 1},
     "test_time_augmentation": "flip",
 } | LINEAR
+# What is for classes of unequal frequency, and images that are enlarged to another shape.
+UNEQUAL = {
+    "image_size": [10, 12],
+    "sampling": "balanced",
+    "loss": {"label_smoothing": 0.1, "focal_gamma": 2, "class_weights": "balanced"},
+    "augmentation": EVERYTHING["augmentation"],
+    "test_time_augmentation": "flip_and_shift",
+}
 # With 36 training images in batches of 8.
 STEPS_PER_EPOCH = 4
 SOME_METRICS = EpochMetrics(1, 0.5, 0.8, 0.7, 0.1, 100.0, 2.0, "cpu", "fp32")
@@ -67,8 +75,8 @@ def file_recipe(name: str) -> Recipe:
     return Recipe.checked(yaml.safe_load((RECIPES / f"{name}.yaml").read_text()), name)
 
 
-def spec_of(recipe: Recipe, seed: int = 0) -> TrainingSpec:
-    return TrainingSpec(recipe, seed, MEAN, STD)
+def spec_of(recipe: Recipe, seed: int = 0, *, several_labels: bool = False) -> TrainingSpec:
+    return TrainingSpec(recipe, seed, MEAN, STD, several_labels)
 
 
 def colored(count: int, size: int = 8, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -87,6 +95,15 @@ def training_data(train_images: int = 36, valid_images: int = 9) -> TrainingData
     return TrainingData(images.numpy(), labels.numpy(), train_rows, valid_rows, 3)
 
 
+def several_labels_data(train_images: int = 36, valid_images: int = 9) -> TrainingData:
+    """Return `training_data` of images with the label of each channel that is bright."""
+    data = training_data(train_images, valid_images)
+    rng = np.random.default_rng(2)
+    labels = (rng.random((len(data.images), 3)) < [0.7, 0.5, 0.2]).astype(np.uint8)
+    images = noise(len(labels)).numpy() // 4 + 128 * labels[:, None, None, ::-1]
+    return replace(data, images=images.astype(np.uint8), labels=labels)
+
+
 def all_images(count: int, size: int = 8) -> TrainingData:
     """Return data without validation images."""
     images, labels = colored(count, size)
@@ -101,7 +118,9 @@ def build(
     precision: str = "fp32",
     device: torch.device = CPU,
 ) -> Training:
-    return build_training(data or training_data(), spec_of(recipe), device, precision)
+    data = data or training_data()
+    spec = spec_of(recipe, several_labels=data.labels.ndim == 2)
+    return build_training(data, spec, device, precision)
 
 
 def train_in(
@@ -116,9 +135,10 @@ def train_in(
     seconds_between: float = math.inf,
 ) -> TrainingResult:
     """Train, with history.csv and the checkpoint in `folder`."""
+    data = data or training_data()
     return train(
-        data or training_data(),
-        spec_of(recipe, seed),
+        data,
+        spec_of(recipe, seed, several_labels=data.labels.ndim == 2),
         device,
         precision,
         folder / "history.csv",

@@ -22,6 +22,7 @@ from imagepipe.training.loop import TrainingResult
 from imagepipe.training.runs import memory_advice
 from imagepipe.training.state import TrainingData
 from training_builders import (
+    UNEQUAL,
     Killed,
     Steps,
     assert_same_weights,
@@ -29,6 +30,7 @@ from training_builders import (
     colored,
     complete_recipe,
     die,
+    several_labels_data,
     spec_of,
     train_in,
     train_one_epoch,
@@ -87,8 +89,8 @@ STEPS = 7
 
 @pytest.mark.parametrize(
     ("precision", "sections"),
-    [("fp32", {}), ("bf16", {}), ("fp16", {}), ("bf16", MUON), ("fp32", ADAMW)],
-    ids=["fp32", "bf16", "fp16", "muon", "adamw"],
+    [("fp32", {}), ("bf16", {}), ("fp16", {}), ("bf16", MUON), ("fp32", ADAMW), ("bf16", UNEQUAL)],
+    ids=["fp32", "bf16", "fp16", "muon", "adamw", "unequal classes"],
 )
 @pytest.mark.parametrize("step", [2, 5, 2 * STEPS])
 def test_a_training_repeats_itself_bit_for_bit_and_after_a_kill(
@@ -121,8 +123,18 @@ def test_a_training_repeats_itself_bit_for_bit_and_after_a_kill(
         {"deterministic": False},
         {"drop_last": False},
         {"micro_batch_size": 3},
+        UNEQUAL,
     ],
-    ids=["sgd", "muon", "adamw", "cutmix", "fastest kernels", "a smaller last batch", "in chunks"],
+    ids=[
+        "sgd",
+        "muon",
+        "adamw",
+        "cutmix",
+        "fastest kernels",
+        "a smaller last batch",
+        "in chunks",
+        "unequal classes",
+    ],
 )
 def test_steps_as_graphs_compute_what_they_compute_one_by_one(
     sections: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -145,6 +157,16 @@ def test_steps_as_graphs_compute_what_they_compute_one_by_one(
     else:
         assert_same_weights(graphs.model, one_by_one.model)
         assert without_times(graphs.history) == without_times(one_by_one.history)
+
+
+def test_several_labels_are_learned_as_on_the_cpu(tmp_path: Path) -> None:
+    data = several_labels_data()
+    chosen = recipe(image_size=[10, 12], loss={"focal_gamma": 1.0})
+    gpu, cpu = (
+        train_in(tmp_path / device.type, chosen, data, device=device) for device in (GPU, CPU)
+    )
+    losses = [[epoch.train_loss for epoch in run.history] for run in (gpu, cpu)]
+    assert losses[0] == pytest.approx(losses[1], rel=0.05)
 
 
 def test_a_network_that_draws_random_numbers_draws_them_in_graphs_too(
@@ -194,13 +216,14 @@ def test_a_memory_map_gives_the_same_training(
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("mapped", [False, True])
+@pytest.mark.parametrize("sections", [{}, UNEQUAL], ids=["plain", "unequal classes"])
 def test_no_step_waits_for_the_gpu(
-    precision: str, mapped: bool, monkeypatch: pytest.MonkeyPatch
+    precision: str, mapped: bool, sections: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if mapped:
         monkeypatch.setattr(device_module, "free_memory", lambda _: 0)
     monkeypatch.setattr(epoch_progress, "SECONDS_BETWEEN_READS", 0.0)
-    training = build(recipe(), training_data(80), precision=precision, device=GPU)
+    training = build(recipe(**sections), training_data(80), precision=precision, device=GPU)
     train_step = loop.train_step
 
     def watched(*args: Any) -> torch.Tensor:

@@ -76,3 +76,21 @@ def test_the_labels_of_some_images_are_selected_as_they_were_mixed() -> None:
     assert mixed.partner_labels.tolist() == [3, 2]
     assert mixed.lam is not None
     assert torch.equal(mixed.lam, torch.tensor([0.1, 0.2]))
+
+
+def test_a_rectangle_has_the_shape_of_the_image() -> None:
+    middle, lam = torch.full((1,), 0.5), torch.tensor([0.75])
+    result, left = cutmix(torch.zeros(1, 1, 16, 40), torch.ones(1, 1, 16, 40), lam, middle, middle)
+    assert left.item() == 0.75
+    assert result[0, 0, 4:12, 10:30].min() == 1
+    assert result.sum() == 8 * 20
+
+
+def test_several_labels_are_mixed_with_the_partners() -> None:
+    images, labels = torch.randn(3, 3, 8, 8), torch.tensor([[1, 0], [1, 1], [0, 0]])
+    options = Augmentation(mixup=1.0)
+    draws = draw_augmentation(options, 3, (8, 8), seed=0, epoch=0)
+    _, mixed = mix_batch(images, labels, options, draws)
+    assert mixed.partner_labels is not None
+    assert mixed.partner_labels.tolist() == [[0, 0], [1, 1], [1, 0]]
+    assert mixed.select(slice(1, 2)).labels.tolist() == [[1, 1]]

@@ -17,6 +17,7 @@ from imagepipe.augmentation.transforms import (
     augment,
     cut_out,
     draw_augmentation,
+    enlarged_size,
     resized_crop,
     shift_and_flip,
 )
@@ -342,3 +343,57 @@ def test_turning_one_augmentation_on_leaves_the_draws_of_the_others(
     alone = drawn(100, seed=4, epoch=2, **{name: AND_CUTMIX[name]})
     same = same_draws(everything, alone)
     assert [field for field, equal in same.items() if equal] == list(fields)
+
+
+WIDE = (18, 30)
+
+
+def wide_images(count: int) -> torch.Tensor:
+    """Return uint8 images [count, 18, 30, 3]."""
+    return noise(count, 30)[:, : WIDE[0]]
+
+
+def test_a_crop_of_an_image_that_is_not_square_has_its_shape() -> None:
+    images = wide_images(20).permute(0, 3, 1, 2) / 255
+    crop = {"resize": 24, "min_area": 0.3, "max_area": 1.0}
+    chosen = Augmentation(random_resized_crop=crop)
+    draws = draw_augmentation(chosen, 20, WIDE, seed=0, epoch=0)
+    assert (draws.crop_top + draws.crop_height).max() <= 24
+    assert (draws.crop_left + draws.crop_width).max() <= 40
+    torch.testing.assert_close(
+        draws.crop_width / draws.crop_height, torch.full((20,), 40 / 24), rtol=0.04, atol=0
+    )
+    boxes = (draws.crop_height, draws.crop_width, draws.crop_top, draws.crop_left)
+    results = resized_crop(images, (24, 40), *boxes)
+    for image, result, height, width, top, left in zip(images, results, *boxes, strict=True):
+        enlarged = tv.resize(image, [24, 40], antialias=True)
+        cropped = tv.crop(enlarged, top.item(), left.item(), height.item(), width.item())
+        expected = tv.resize(cropped, list(WIDE), antialias=True)
+        torch.testing.assert_close(result, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("resize", "size", "expected"),
+    [(40, (32, 32), (40, 40)), (40, (30, 20), (60, 40)), (7, (3, 5), (7, 11))],
+)
+def test_an_image_is_enlarged_by_its_smaller_side_as_by_torchvision(
+    resize: int, size: tuple[int, int], expected: tuple[int, int]
+) -> None:
+    assert enlarged_size(resize, size) == expected
+    assert tv.resize(torch.zeros(1, *size), [resize]).shape[1:] == expected
+
+
+def test_a_cutout_may_be_anywhere_in_an_image_that_is_not_square() -> None:
+    draws = draw_augmentation(Augmentation(cutout=8), 5_000, WIDE, seed=0, epoch=0)
+    assert (draws.cutout_top.min(), draws.cutout_top.max()) == (0, 10)
+    assert (draws.cutout_left.min(), draws.cutout_left.max()) == (0, 22)
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.75])
+def test_images_that_are_not_square_stay_so(scale: float) -> None:
+    images = wide_images(6)
+    draws = draw_augmentation(Augmentation(**EVERYTHING), 6, WIDE, seed=0, epoch=0)
+    results = augment(images, Augmentation(**EVERYTHING), draws, NONE, scale)
+    assert results.shape == (6, 3, round(18 * scale), round(30 * scale))
+    again = augment(images.float(), Augmentation(**EVERYTHING), draws, NONE, scale)
+    torch.testing.assert_close(again, results, rtol=0, atol=1e-5)

@@ -53,6 +53,31 @@ def test_augmentation_that_does_not_suit_itself_or_the_images_is_refused(
         load({"augmentation": wrong})
 
 
+@pytest.mark.parametrize("size", [[32, 20], [20, 32]])
+def test_the_smaller_side_of_the_recipes_own_size_counts(size: list[int]) -> None:
+    load({"image_size": size, "augmentation": {"random_crop_padding": 19, "cutout": 20}})
+    for key, value in (("random_crop_padding", 20), ("cutout", 21)):
+        with refused(
+            f"override: augmentation.{key}: is {value}", f"for images of {size[0]}×{size[1]} pixels"
+        ):
+            load({"image_size": size, "augmentation": {key: value}})
+    airbench = {
+        "model": {"name": "airbench"},
+        "progressive_resizing": [{"until": 0.5, "scale": 0.4}],
+    }
+    sizes = "×".join(str(round(0.4 * side)) for side in size)
+    with refused("airbench needs images of at least 9 pixels", f"some have {sizes} pixels"):
+        load({"image_size": size} | airbench)
+    load({"image_size": [23, 60]} | airbench)
+
+
+def test_an_image_is_one_pixel_if_its_larger_side_is() -> None:
+    one = {"model": {"name": "d2l_resnet18"}, "batch_size": 1}
+    load({"image_size": [8, 9]} | one)
+    with refused("batch_size: is 1", "images of 8×7 pixels to one pixel"):
+        load({"image_size": [8, 7]} | one)
+
+
 def test_images_that_airbench_cannot_take_are_refused() -> None:
     airbench = {"name": "airbench"}
     load({"model": airbench, "progressive_resizing": [{"until": 0.5, "scale": 0.3}]})

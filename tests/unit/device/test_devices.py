@@ -111,7 +111,7 @@ def test_a_gpu_without_kernels_is_left_to_others(monkeypatch: pytest.MonkeyPatch
     with chosen_device("auto", 1) as device:
         assert device == torch.device("cuda", 2)
     assert asked == ["a", "c"]
-    with pytest.raises(UserError, match="the job wants 3 GPUs .* PyTorch sees 2 here"):
+    with pytest.raises(UserError, match=r"the job wants 3 GPUs .* PyTorch sees 2 here"):
         check_gpus(device, 3)
 
 

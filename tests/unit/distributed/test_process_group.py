@@ -91,6 +91,13 @@ RECIPES: dict[str, dict[str, Any]] = {
     "uneven_chunks": PLAIN | {"batch_size": 15, "micro_batch_size": 7, "epochs": 2},
     "empty_shards": PLAIN | {"batch_size": 2, "epochs": 2},
     "one_validation_image": PLAIN,
+    "unequal": PLAIN
+    | {
+        "image_size": [12, 16],
+        "sampling": "balanced",
+        "loss": {"focal_gamma": 1, "class_weights": "balanced"},
+        "augmentation": {"mixup": 0.5, "random_crop_padding": 1},
+    },
 }
 TRAIN_ALL = """
 import sys
@@ -138,7 +145,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
 Trained = tuple[Path, list[str]]
 
 
-@pytest.mark.parametrize("name", ["plain", "mixed", "batch_of_one"])
+@pytest.mark.parametrize("name", ["plain", "mixed", "unequal", "batch_of_one"])
 def test_two_processes_train_like_one(name: str, trained: Trained, tmp_path: Path) -> None:
     folder, _ = trained
     train_run(run_in(tmp_path / "one", inputs_in(folder / "inputs"), RECIPES[name]))

@@ -155,3 +155,15 @@ def test_an_array_that_is_no_table_of_logits_is_a_user_error(tmp_path: Path) -> 
     assert_refused(tmp_path / "logits.npz")
     np.savez(tmp_path / "logits.npz", logits=predictions().logits)
     assert_refused(tmp_path / "logits.npz")
+
+
+def test_several_labels_are_kept_and_have_probabilities_of_their_own(tmp_path: Path) -> None:
+    logits = np.array([[0, 800], [-800, 1]], np.float32)
+    one = Predictions(np.array(["a", "b"]), logits, np.array(["x", "y"]), several_labels=True)
+    write_predictions(tmp_path / "logits.npz", one, np.array([[1, 0], [1, 1]], np.uint8))
+    again, labels = read_labelled_predictions(tmp_path / "logits.npz")
+    assert again.several_labels
+    assert labels.tolist() == [[1, 0], [1, 1]]
+    np.testing.assert_allclose(again.probabilities(), [[0.5, 1], [0, 1 / (1 + np.exp(-1))]])
+    several_without = Predictions(one.ids, logits, one.classes)
+    np.testing.assert_allclose(several_without.probabilities().sum(axis=1), 1)

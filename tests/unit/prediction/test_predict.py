@@ -10,13 +10,15 @@ from torch import nn
 
 from image_builders import CLASSES, CPU, MEAN, STD, noise, write_packed
 from imagepipe.augmentation.normalize import Normalize
+from imagepipe.augmentation.resizing import resize_images
 from imagepipe.config.recipe import SmallCNN, TestTimeAugmentation
 from imagepipe.errors import UserError
 from imagepipe.models.create import create_model
 from imagepipe.models.model_files import ModelDescription, save_model
 from imagepipe.prediction import predict as prediction
 from imagepipe.prediction.logits import read_predictions
-from imagepipe.prediction.predict import predict_logits, predict_test
+from imagepipe.prediction.predict import model_logits, predict_logits, predict_test
+from imagepipe.prediction.views import mean_over_views
 
 SMALL = SmallCNN(width=4)
 
@@ -131,6 +133,34 @@ def test_images_of_another_size_than_the_model_was_trained_on_are_a_user_error(
 ) -> None:
     with pytest.raises(UserError, match=r"images of 8×8 pixels, and .* holds images of 9×9; train"):
         predict_files(tmp_path, noise(4, size=9), "none")
+
+
+def test_rows_are_taken_in_their_order(model: nn.Module) -> None:
+    images, rows = noise(10), torch.tensor([7, 2, 2, 9])
+    assert torch.equal(logits_of(model, images, rows=rows), logits_of(model, images[rows]))
+
+
+@pytest.mark.parametrize("size", [(8, 8), (12, 9)])
+def test_a_model_predicts_images_of_its_stored_size_at_its_own(
+    size: tuple[int, int], model: nn.Module
+) -> None:
+    description = ModelDescription(
+        model=SMALL,
+        classes=list(CLASSES),
+        several_labels=True,
+        stored_size=[8, 8],
+        fit="pad",
+        image_size=list(size),
+        mean=MEAN,
+        std=STD,
+        test_time_augmentation="flip_and_shift",
+    )
+    images = noise(10)
+    logits = model_logits(model, description, images, batch_size=4)
+    with torch.inference_mode():
+        resized = normalize(resize_images(images, size))
+        expected = mean_over_views(model.eval(), resized, "flip_and_shift", several_labels=True)
+    torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_a_full_memory_is_answered_with_the_batch_size_that_fits(

@@ -54,3 +54,9 @@ def test_flip_and_shift_is_the_weighted_mean_over_six_views_where_flip_is_unsure
 
 def test_an_only_class_is_sure() -> None:
     assert not views.is_unsure(torch.zeros(2, 1)).any()
+
+
+def test_with_several_labels_an_image_is_unsure_if_one_of_its_classes_is() -> None:
+    logits = torch.tensor([[9.0, -9, 9], [9, 0.4, -9], [-0.4, 9, 9], [-9, -9, -9], [0.6, 9, -9]])
+    unsure = views.is_unsure(logits, several_labels=True)
+    assert unsure.tolist() == [False, True, True, False, False]

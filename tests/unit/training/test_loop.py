@@ -17,9 +17,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from image_builders import CPU, MEAN, STD
 from imagepipe.augmentation.normalize import Normalize
 from imagepipe.augmentation.randomness import generator
+from imagepipe.augmentation.resizing import resize_images
 from imagepipe.config.recipe import SGD, Recipe, StepSchedule
+from imagepipe.dataset.submission_form import MetricChoice
 from imagepipe.errors import UserError
 from imagepipe.prediction.predict import predict_logits
+from imagepipe.training import build as build_module
 from imagepipe.training import checkpoint, epoch_progress, loop
 from imagepipe.training.build import Training
 from imagepipe.training.epoch_progress import AsyncReader
@@ -29,6 +32,7 @@ from training_builders import (
     EVERYTHING,
     LINEAR,
     STEPS_PER_EPOCH,
+    UNEQUAL,
     Steps,
     all_images,
     assert_same_result,
@@ -37,6 +41,7 @@ from training_builders import (
     complete_recipe,
     one_epoch,
     read_history,
+    several_labels_data,
     spec_of,
     train_in,
     train_one_epoch,
@@ -47,7 +52,11 @@ from training_builders import (
 # What it learns.
 
 
-@pytest.mark.parametrize("sections", [{}, EVERYTHING], ids=["plain", "all options"])
+@pytest.mark.parametrize(
+    "sections",
+    [{}, EVERYTHING, UNEQUAL | {"augmentation": {}}],
+    ids=["plain", "all options", "unequal classes"],
+)
 def test_images_that_are_easy_to_tell_apart_are_learned(
     sections: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -55,6 +64,39 @@ def test_images_that_are_easy_to_tell_apart_are_learned(
     assert history[-1].train_accuracy >= 0.9
     assert history[-1].valid_accuracy == 1.0
     assert history[-1].train_loss < history[0].train_loss
+
+
+@pytest.mark.parametrize("sections", [{}, {"loss": {"focal_gamma": 2.0}}, {"sampling": "balanced"}])
+def test_several_labels_are_learned(sections: dict[str, Any], tmp_path: Path) -> None:
+    data = replace(
+        several_labels_data(72, 30), metric=MetricChoice("f1_samples"), classes=("a", "b", "c")
+    )
+    recipe = complete_recipe(epochs=20, optimizer={"name": "adamw", "lr": 0.02}, **sections)
+    result = train_in(tmp_path, recipe, data)
+    last = result.history[-1]
+    assert last.train_accuracy >= 0.8
+    assert last.valid_accuracy is not None and last.valid_accuracy >= 0.9
+    assert result.valid_logits is not None
+    is_right = ((result.valid_logits >= 0) == data.labels[data.valid_rows]).all(axis=1)
+    assert last.valid_accuracy == pytest.approx(is_right.mean())
+    # An image without labels counts as 0.
+    assert last.metric is not None and last.metric > 0.75
+
+
+def test_the_metric_is_that_of_the_validation_logits(tmp_path: Path) -> None:
+    data = replace(training_data(), metric=MetricChoice("log_loss"), classes=("a", "b", "c"))
+    result = train_in(tmp_path, complete_recipe(epochs=2), data)
+    assert result.valid_logits is not None
+    logits = torch.from_numpy(result.valid_logits)
+    expected = nn.functional.cross_entropy(logits, torch.from_numpy(data.labels[data.valid_rows]))
+    assert result.history[-1].metric == pytest.approx(expected.item(), rel=1e-5)
+    assert read_history(tmp_path)[-1]["log_loss"] == str(result.history[-1].metric)
+
+
+def test_the_metric_accuracy_is_the_accuracy(tmp_path: Path) -> None:
+    data = replace(training_data(), metric=MetricChoice("accuracy"), classes=("a", "b", "c"))
+    last = train_in(tmp_path, complete_recipe(epochs=1), data).history[-1]
+    assert (last.metric_name, last.metric) == ("accuracy", last.valid_accuracy)
 
 
 def hand_written_training(
@@ -132,6 +174,61 @@ def test_the_sum_of_losses_at_a_rate_is_the_mean_at_batch_size_times_the_rate() 
 
 
 # Which images it sees, and how.
+
+
+@pytest.mark.parametrize("size", [[12, 12], [9, 15]])
+def test_images_are_enlarged_before_the_augmentation_in_training_and_validation(
+    size: list[int], tmp_path: Path
+) -> None:
+    data = training_data()
+    enlarged = resize_images(torch.from_numpy(data.images), size).permute(0, 3, 1, 2)
+    training, batches = one_epoch(data, complete_recipe(image_size=size))
+    order = torch.randperm(len(data.train_rows), generator=generator(0, "order", 0))
+    normalized = training.normalize(enlarged[torch.from_numpy(data.train_rows)[order]])
+    torch.testing.assert_close(torch.cat(batches), normalized[:32], rtol=0, atol=1e-4)
+    result = train_in(tmp_path, complete_recipe(image_size=size, epochs=1), data)
+    with torch.no_grad():
+        logits = result.model.eval()(training.normalize(enlarged[data.valid_rows]))
+    assert result.valid_logits is not None
+    np.testing.assert_allclose(result.valid_logits, logits, rtol=1e-3, atol=1e-4)
+
+
+def test_the_augmentation_counts_in_pixels_of_the_enlarged_image() -> None:
+    recipe = complete_recipe(image_size=[20, 30], augmentation={"cutout": 12})
+    training, batches = one_epoch(training_data(), recipe)
+    assert {batch.shape for batch in batches} == {(8, 3, 20, 30)}
+    assert all((batch == 0).all(dim=1).sum() == 8 * 12 * 12 for batch in batches)
+    assert training.image_size == [20, 30]
+
+
+def test_the_size_at_which_images_are_stored_changes_nothing() -> None:
+    plain, same = (
+        one_epoch(training_data(), complete_recipe(image_size=size))[0] for size in (None, 8)
+    )
+    assert_same_weights(plain.model, same.model)
+
+
+def test_whitening_sees_enlarged_images_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = complete_recipe(image_size=12, model={"name": "airbench", "widths": [4, 4, 4]})
+    whole = build(recipe).model.get_parameter("whitening.weight")
+    monkeypatch.setattr(build_module, "MAX_CHUNK_PIXELS", 5 * 12 * 12)
+    chunks = build(recipe).model.get_parameter("whitening.weight")
+    torch.testing.assert_close(chunks, whole, rtol=1e-3, atol=1e-3)
+
+
+def test_balanced_sampling_shows_as_many_images_and_augments_each_anew() -> None:
+    data = training_data()
+    labels = data.labels.copy()
+    labels[data.train_rows[1:]] = 1
+    labels[data.train_rows[0]] = 0
+    recipe = complete_recipe(sampling="balanced", augmentation={"random_crop_padding": 3})
+    training, batches = one_epoch(replace(data, labels=labels), recipe)
+    seen = torch.cat(batches)
+    assert len(seen) == 32
+    assert training.sampling is not None
+    drawn = training.sampling.draw(0, 0)[:32]
+    assert 8 < (drawn == 0).sum() < 24
+    assert len(seen[drawn == 0].unique(dim=0)) > 4
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,14 @@ import torch
 from torch import nn
 
 from imagepipe.training import build
-from training_builders import complete_recipe, train_in
+from training_builders import complete_recipe, several_labels_data, train_in, training_data
 
 
 @pytest.mark.parametrize("reduction", ["sum", "mean"])
 @pytest.mark.parametrize("cutmix", [0.0, 1.0])
+@pytest.mark.parametrize("several", [False, True], ids=["one label", "several"])
 def test_a_batch_in_chunks_is_learned_like_a_whole_one(
-    reduction: str, cutmix: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    reduction: str, cutmix: float, several: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes = []
 
@@ -25,14 +26,16 @@ def test_a_batch_in_chunks_is_learned_like_a_whole_one(
 
     monkeypatch.setattr(build, "create_model", without_batch_normalization)
     sections = {
-        "loss": {"reduction": reduction},
+        "loss": {"reduction": reduction, "focal_gamma": 1, "class_weights": "balanced"},
+        "sampling": "balanced",
         "augmentation": {"cutmix": cutmix},
         "optimizer": {"lr": 1e-3, "momentum": 0.9},
     }
-    whole = train_in(tmp_path / "whole", complete_recipe(**sections))
+    data = several_labels_data() if several else training_data()
+    whole = train_in(tmp_path / "whole", complete_recipe(**sections), data)
     assert sizes[:4] == [8, 8, 8, 8]
     sizes.clear()
-    chunks = train_in(tmp_path / "chunks", complete_recipe(**sections, micro_batch_size=3))
+    chunks = train_in(tmp_path / "chunks", complete_recipe(**sections, micro_batch_size=3), data)
     # As few and as equal chunks as possible.
     assert sizes[:6] == [2, 3, 3, 2, 3, 3]
     for name, tensor in chunks.model.state_dict().items():

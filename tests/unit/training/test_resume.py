@@ -14,6 +14,7 @@ from imagepipe.training import loop
 from training_builders import (
     EVERYTHING,
     STEPS_PER_EPOCH,
+    UNEQUAL,
     Killed,
     Steps,
     assert_same_result,
@@ -23,6 +24,7 @@ from training_builders import (
     die,
     die_after_saving,
     read_history,
+    several_labels_data,
     train_in,
     train_one_epoch,
     undisturbed,
@@ -44,7 +46,9 @@ WITH_MUON = {
 
 @pytest.mark.parametrize("death", [die_after_saving, die_within])
 @pytest.mark.parametrize("epoch", [1, 3, 4])
-@pytest.mark.parametrize("sections", [EVERYTHING, WITH_MUON], ids=["sgd", "muon"])
+@pytest.mark.parametrize(
+    "sections", [EVERYTHING, WITH_MUON, UNEQUAL], ids=["sgd", "muon", "unequal classes"]
+)
 def test_an_interrupted_training_ends_as_if_it_had_not_been(
     death: Callable[[int, pytest.MonkeyPatch], None],
     epoch: int,
@@ -64,6 +68,20 @@ def test_an_interrupted_training_ends_as_if_it_had_not_been(
     assert f"carry on after epoch {epoch} of 5" in caplog.messages
     assert_same_result(resumed, whole)
     assert len(read_history(tmp_path / "resumed")) == 5
+
+
+@pytest.mark.parametrize("step", [1, 6])
+def test_balanced_sampling_of_several_labels_is_carried_on_from_the_very_step(
+    step: int, tmp_path: Path, steps: Steps
+) -> None:
+    recipe, data = complete_recipe(epochs=2, **UNEQUAL), several_labels_data()
+    whole = train_in(tmp_path / "whole", recipe, data)
+    steps.count, steps.before[step] = 0, die
+    with pytest.raises(Killed):
+        train_in(tmp_path / "resumed", recipe, data, seconds_between=0.0)
+    steps.before.clear()
+    assert_same_result(train_in(tmp_path / "resumed", recipe, data), whole)
+    assert steps.count == 2 * STEPS_PER_EPOCH
 
 
 @pytest.mark.usefixtures("fp16_on_the_cpu")

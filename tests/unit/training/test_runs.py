@@ -16,15 +16,31 @@ import torch
 import yaml
 
 from image_builders import CLASSES, MEAN, STD, write_packed
+from imagepipe.dataset.submission_form import MetricChoice
 from imagepipe.errors import UserError
+from imagepipe.metrics.metric import compute_metric
 from imagepipe.models.model_files import load_model
-from imagepipe.prediction.logits import read_predictions
-from imagepipe.prediction.predict import predict_logits
+from imagepipe.prediction.logits import read_labelled_predictions, read_predictions
+from imagepipe.prediction.predict import model_logits, predict_logits
 from imagepipe.training import build, loop
 from imagepipe.training import runs as training_runs
-from imagepipe.training.runs import Machine, Run, TrainingInputs, TrainingOutputs, train_run
+from imagepipe.training.runs import (
+    Machine,
+    Run,
+    TrainingInputs,
+    TrainingOutputs,
+    read_channels,
+    train_run,
+)
 from imagepipe.training.state import TrainingSpec
-from training_builders import Killed, colored, complete_recipe, die_after_saving, spec_of
+from training_builders import (
+    Killed,
+    colored,
+    complete_recipe,
+    die_after_saving,
+    several_labels_data,
+    spec_of,
+)
 
 IMAGES = 40
 # Every fifth image is held out.
@@ -73,6 +89,7 @@ def run(
                 packed / "labelled.csv",
                 packed / "classes.txt",
                 None if retrain else packed / "split.csv",
+                packed / "metric.json" if (packed / "metric.json").exists() else None,
             ),
             TrainingOutputs(
                 target / "model.safetensors",
@@ -171,6 +188,54 @@ def test_a_run_says_what_it_was(packed: Path, tmp_path: Path) -> None:
         }
 
 
+def several_labels_run(packed: Path, target: Path, **sections: Any) -> Path:
+    """Train on images with the labels of their bright channels, with the metric F1."""
+    data = several_labels_data(32, 8)
+    names = ["|".join(np.array(CLASSES)[row == 1]) for row in data.labels]
+    write_packed(packed, data.images, names, SPLITS)
+    (packed / "metric.json").write_text('{"name": "f1_samples", "positive": null}')
+    spec = spec_of(complete_recipe(**sections), several_labels=True)
+    return run(packed, target, spec)
+
+
+def test_a_run_with_several_labels_says_so_in_all_of_its_files(tmp_path: Path) -> None:
+    packed = tmp_path / "packed"
+    folder = several_labels_run(packed, tmp_path / "run", image_size=[12, 10])
+    labels = several_labels_data(32, 8).labels
+    predictions, written = read_labelled_predictions(folder / "valid_logits.npz")
+    assert written.tolist() == labels[VALID_ROWS].tolist()
+    assert predictions.several_labels
+    model, description = load_model(folder / "model.safetensors")
+    assert description.several_labels
+    assert (description.stored_size, description.image_size) == ([8, 8], [12, 10])
+    images = torch.from_numpy(np.load(packed / "labelled.npy")[VALID_ROWS])
+    logits = model_logits(model, description, images, batch_size=3)
+    np.testing.assert_allclose(predictions.logits, logits, rtol=1e-4, atol=1e-5)
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["metric"] == "f1_samples"
+    value = compute_metric(
+        MetricChoice("f1_samples"), predictions.probabilities(), written, CLASSES
+    )
+    assert metrics["f1_samples"] == pytest.approx(value)
+
+
+def test_images_too_small_for_the_recipe_are_refused_when_their_size_is_known(
+    packed: Path, tmp_path: Path
+) -> None:
+    recipe = complete_recipe(augmentation={"cutout": 9})
+    message = "^recipe: augmentation.cutout: is 9, but must be at most 8 for images of 8 pixels$"
+    with pytest.raises(UserError, match=message):
+        run(packed, tmp_path / "run", spec_of(recipe))
+    larger = complete_recipe(augmentation={"cutout": 9}, image_size=[9, 12], epochs=1)
+    run(packed, tmp_path / "larger", spec_of(larger))
+
+
+def test_channels_without_deviation_are_divided_by_a_gray_level(tmp_path: Path) -> None:
+    path = tmp_path / "channels.json"
+    path.write_text('{"mean": [0.5, 0.25, 0.0], "std": [0.2, 0.1, 0.0]}')
+    assert read_channels(path) == {"mean": [0.5, 0.25, 0.0], "std": [0.2, 0.1, 1 / 255]}
+
+
 def test_others_may_read_what_the_umask_lets_them(packed: Path, tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:
@@ -213,6 +278,10 @@ def test_a_run_that_was_killed_is_carried_on_to_the_same_bytes(
     assert not (resumed / "checkpoint").exists()
 
 
+def choose_a_metric(packed: Path) -> None:
+    (packed / "metric.json").write_text('{"name": "log_loss", "positive": null}')
+
+
 def change_an_image(packed: Path) -> None:
     images = np.load(packed / "labelled.npy")
     images[0] = 255 - images[0]
@@ -244,11 +313,12 @@ def swap_two_labels(packed: Path) -> None:
         ({"spec": replace(SPEC, seed=1)}, None),
         ({"spec": spec_of(complete_recipe(optimizer={"lr": 0.01}))}, None),
         ({"spec": replace(SPEC, mean=[0.1, 0.2, 0.3])}, None),
+        ({}, choose_a_metric),
         ({}, change_an_image),
         ({}, swap_two_labels),
         ({}, swap_two_splits),
     ],
-    ids=["code", "seed", "recipe", "mean", "image", "label", "split"],
+    ids=["code", "seed", "recipe", "mean", "metric", "image", "label", "split"],
 )
 def test_a_run_with_something_else_starts_anew(
     options: dict[str, Any],

@@ -78,7 +78,7 @@ def no_kernels() -> str:
 
 
 def check_gpus(device: torch.device, wanted: int) -> None:
-    """Raise `UserError` if a job's processes on this machine want more GPUs than PyTorch can use."""
+    """Raise `UserError` if a job's processes on this machine want more GPUs than are usable."""
     visible = len(usable_gpus()) if device.type == "cuda" else 1
     if device.type != "cpu" and visible < wanted:
         raise UserError(

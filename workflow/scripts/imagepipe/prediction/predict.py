@@ -43,6 +43,7 @@ def predict_logits(
     std: Sequence[float],
     *,
     batch_size: int,
+    rows: Tensor | None = None,
     image_size: Sequence[int] | None = None,
     several_labels: bool = False,
     precision: str = "fp32",
@@ -52,19 +53,21 @@ def predict_logits(
 ) -> Tensor:
     """Return float32 logits [N, classes], on the CPU, of uint8 images [N, H, W, 3].
 
-    mean, std: those of each channel in 0…1. image_size: the height and width to which images are
-    resized, a batch at a time; None leaves them as they are. The model predicts in evaluation mode,
-    and is left in the mode that it had.
+    mean, std: those of each channel in 0…1. rows: int64 [N] on the device of `images`, those to
+    take; None takes all. image_size: the height and width to which images are resized, a batch at a
+    time; None leaves them as they are. The model predicts in evaluation mode, and is left in the
+    mode that it had.
     """
     device = next(model.parameters()).device
     was_training = model.training
     model.eval()
     normalize = Normalize.from_statistics(mean, std, device)
     chunks: list[Tensor] = []
-    starts = range(0, len(images), batch_size)
+    starts = range(0, len(images if rows is None else rows), batch_size)
     for start in progress(starts, total=len(starts), description=description, unit="batches"):
         before_each_batch()
-        batch = images[start : start + batch_size].to(device)
+        chunk = slice(start, start + batch_size)
+        batch = images[chunk if rows is None else rows[chunk]].to(device)
         if image_size is not None:
             batch = resize_images(batch, image_size)
         batch = normalize(batch.permute(0, 3, 1, 2))

@@ -39,7 +39,7 @@ HISTORY_COLUMNS = tuple(f.name for f in fields(EpochMetrics) if f.name not in ME
 def write_history(path: Path, history: Sequence[EpochMetrics]) -> None:
     """Write history.csv, with a row for each epoch; an unknown value is left empty."""
     columns = [*HISTORY_COLUMNS]
-    if has_own_metric(history[0]):
+    if history and has_own_metric(history[0]):
         columns.insert(columns.index("valid_accuracy") + 1, str(history[0].metric_name))
     rows = (as_row(epoch) for epoch in history)
     write_rows(path, columns, ([row[column] for column in columns] for row in rows))

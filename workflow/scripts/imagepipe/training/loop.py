@@ -19,6 +19,8 @@ from imagepipe.augmentation.transforms import AugmentationDraws, augment, draw_a
 from imagepipe.device.devices import autocast, device_name
 from imagepipe.distributed.process_group import SINGLE_PROCESS, ProcessGroup
 from imagepipe.interruption import stop_requests
+from imagepipe.metrics.metric import compute_metric
+from imagepipe.prediction.logits import class_probabilities
 from imagepipe.prediction.predict import predict_logits
 from imagepipe.progress import Counter, counter
 from imagepipe.training.build import Training, build_training
@@ -82,17 +84,20 @@ def train(
         saver = Saver(training, checkpoints, stop)
         while state.epoch < epochs:
             loss, accuracy = train_epoch(training, saver, bar)
-            valid_accuracy, valid_logits = validate(training, saver)
+            valid_logits = validate(training, saver)
+            valid = validation_metrics(training, valid_logits)
             metrics = EpochMetrics(
                 epochs=state.epoch + 1,
                 train_loss=loss,
                 train_accuracy=accuracy,
-                valid_accuracy=valid_accuracy,
+                valid_accuracy=valid.accuracy,
                 learning_rate=schedule.lr(training.global_step - 1),
                 examples_per_second=schedule.images_per_epoch / state.seconds,
                 seconds=state.seconds,
                 device=device_name(device),
                 precision=precision,
+                metric_name=valid.name,
+                metric=valid.metric,
             )
             state.end_epoch(metrics)
             if group.is_first:
@@ -100,7 +105,7 @@ def train(
             logger.info(epoch_line(metrics, epochs))
             saver.after_epoch()
         if valid_logits is None:
-            _, valid_logits = validate(training, saver)
+            valid_logits = validate(training, saver)
     return TrainingResult(training.evaluated_model(), state.history, valid_logits)
 
 
@@ -238,14 +243,14 @@ def forward_backward(
     return loss_and_correct
 
 
-def validate(training: Training, saver: Saver) -> tuple[float | None, np.ndarray | None]:
-    """Return top-1 accuracy and float32 logits of the validation images; None if there are none.
+def validate(training: Training, saver: Saver) -> np.ndarray | None:
+    """Return the logits of the validation images, float32 [N, classes]; None if there are none.
 
     Test-time augmentation takes a multiple of the time, so only the last epoch has it.
     """
     data, spec = training.data, training.spec
     if len(data.valid_rows) == 0:
-        return None, None
+        return None
     is_last = training.state.epoch >= spec.recipe.epochs - 1
     rows = torch.from_numpy(data.valid_rows)[training.group.chunk(len(data.valid_rows))]
     # With fewer images than processes, some have none.
@@ -253,9 +258,10 @@ def validate(training: Training, saver: Saver) -> tuple[float | None, np.ndarray
     if len(rows):
         logits = predict_logits(
             training.evaluated_model(),
-            training.images[rows.to(training.images.device)],
+            training.images,
             spec.mean,
             spec.std,
+            rows=rows.to(training.images.device),
             batch_size=VALIDATION_BATCH_SIZE,
             image_size=training.image_size,
             several_labels=spec.several_labels,
@@ -264,9 +270,37 @@ def validate(training: Training, saver: Saver) -> tuple[float | None, np.ndarray
             description="validate",
             before_each_batch=saver.stop_if_asked,
         )
-    logits = training.group.all_gather(logits)
-    is_right = answers_are_right(logits, torch.from_numpy(data.labels[data.valid_rows]))
-    return float(is_right.numpy().mean()), logits.numpy()
+    return training.group.all_gather(logits).numpy()
+
+
+@dataclass(frozen=True)
+class ValidationMetrics:
+    """The accuracy of the validation images, and the competition's metric and its name."""
+
+    accuracy: float | None = None
+    name: str | None = None
+    metric: float | None = None
+
+
+def validation_metrics(training: Training, logits: np.ndarray | None) -> ValidationMetrics:
+    """Return the metrics of the logits of `validate`."""
+    data = training.data
+    if logits is None:
+        return ValidationMetrics()
+    labels = data.labels[data.valid_rows]
+    is_right = answers_are_right(torch.from_numpy(logits), torch.from_numpy(labels)).numpy()
+    accuracy = float(is_right.mean())
+    if data.metric is None:
+        return ValidationMetrics(accuracy)
+    name = data.metric.name
+    if name == "accuracy":
+        return ValidationMetrics(accuracy, name, accuracy)
+    several_labels = training.spec.several_labels
+    probabilities = class_probabilities(logits, several_labels=several_labels)
+    metric = None
+    if np.isfinite(probabilities).all():
+        metric = compute_metric(data.metric, probabilities, labels, data.classes)
+    return ValidationMetrics(accuracy, name, metric)
 
 
 def try_steps(data: TrainingData, spec: TrainingSpec, device: torch.device, precision: str) -> None:

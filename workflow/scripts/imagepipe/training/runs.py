@@ -15,6 +15,7 @@ import yaml
 from imagepipe.config.recipe import Recipe, Timm, Torchvision
 from imagepipe.config.recipe_checks import check_images, smallest_image
 from imagepipe.dataset.packed import PackedImages, read_classes, read_packed, read_split
+from imagepipe.dataset.submission_form import read_metric
 from imagepipe.device.devices import check_gpus, choose_precision, chosen_device, device_name
 from imagepipe.device.memory import full_memory_message, largest_that_fits, memory_is_full
 from imagepipe.distributed.process_group import SINGLE_PROCESS, ProcessGroup
@@ -124,6 +125,8 @@ def train_run(run: Run, group: ProcessGroup = SINGLE_PROCESS) -> None:
         check_library_model(recipe.model, len(classes), smallest_image(recipe, image_size))
     splits = read_split(inputs.split, packed.ids) if inputs.split else None
     data = training_data(packed, classes, splits, several_labels=spec.several_labels)
+    if inputs.metric:
+        data = replace(data, metric=read_metric(inputs.metric))
     if inputs.split and len(data.valid_rows) == 0:
         raise UserError(f"{inputs.split}: has no image of the split valid; run split again")
     minutes = machine.checkpoint_minutes
@@ -212,6 +215,7 @@ def training_data(
         train_rows=np.flatnonzero(~is_valid),
         valid_rows=np.flatnonzero(is_valid),
         num_classes=len(classes),
+        classes=classes,
     )
 
 

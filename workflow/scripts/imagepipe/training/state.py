@@ -1,5 +1,6 @@
 """What a training is given, and how far it has come."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,6 +9,7 @@ from torch import Tensor
 
 from imagepipe.config.recipe import Recipe
 from imagepipe.config.runs import NOT_OF_A_RUN
+from imagepipe.dataset.submission_form import MetricChoice
 from imagepipe.training.history import EpochMetrics
 
 
@@ -35,7 +37,8 @@ class TrainingData:
 
     images: uint8 [N, H, W, 3], an array or a memory map. labels: int64 [N], 0…num_classes − 1, or
     uint8 [N, num_classes] of 0 and 1 if images may have several. train_rows, valid_rows: int64,
-    indices of images; valid_rows may be empty.
+    indices of images; valid_rows may be empty. metric: the competition's, for the validation;
+    `classes` are the names that it needs.
     """
 
     images: np.ndarray
@@ -43,6 +46,8 @@ class TrainingData:
     train_rows: np.ndarray
     valid_rows: np.ndarray
     num_classes: int
+    metric: MetricChoice | None = None
+    classes: Sequence[str] = ()
 
     @property
     def train_labels(self) -> np.ndarray:
