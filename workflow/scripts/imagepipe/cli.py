@@ -1,10 +1,16 @@
 """The command `imagepipe`."""
 
+import sys
+from functools import partial
 from pathlib import Path
 
 import click
 
 from imagepipe.config import schemas
+from imagepipe.config.openmp import wait_briefly
+from imagepipe.config.recipe import Precision
+from imagepipe.errors import UserError
+from imagepipe.files import write_text
 
 
 @click.group()
@@ -30,3 +36,110 @@ def schema(name: str | None, write: bool) -> None:
             click.echo(path)
     else:
         click.echo(schemas.json_schema(name) if name else schemas.options_page(), nl=False)
+
+
+@main.command()
+@click.argument(
+    "paths",
+    nargs=-1,
+    required=True,
+    metavar="MODEL... IMAGES...",
+    type=click.Path(path_type=Path),
+)
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="Write a CSV file, not a table."
+)
+@click.option("--top", default=0, metavar="K", help="Add the K likeliest classes.")
+@click.option("--probabilities", is_flag=True, help="Add every class's probability, as CSV.")
+@click.option(
+    "--submission",
+    "dataset",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Write rows of the competition's submission, those of the given test images. FOLDER is "
+    "data/DATASET.",
+)
+@click.option(
+    "--thresholds",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="The run's thresholds.json, if the metric needs one.",
+)
+@click.option("--skip-bad", is_flag=True, help="Exit with 0 although an image was unreadable.")
+@click.option("--salvage", is_flag=True, help="Take what can be decoded of a damaged image.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto")
+@click.option("--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), default="auto")
+@click.option("--batch-size", type=click.IntRange(min=1), default=500, show_default=True)
+@click.option("--threads", type=click.IntRange(min=1), help="By default, all cores.")
+def predict(
+    paths: tuple[Path, ...],
+    output: Path | None,
+    top: int,
+    probabilities: bool,
+    dataset: Path | None,
+    thresholds: Path | None,
+    skip_bad: bool,
+    salvage: bool,
+    device: str,
+    precision: Precision,
+    batch_size: int,
+    threads: int | None,
+) -> None:
+    """Predict new images with a trained model, or with the average of several.
+
+    A MODEL is a file model.safetensors. IMAGES are image files, folders, archives, or CSV files
+    that list paths. The table shows the path, the label and the probability of the likeliest class;
+    piped, or with -o, it is CSV. Unreadable images are named, and make the exit code 1.
+    """
+    models = [path for path in paths if path.suffix == ".safetensors"]
+    images = [path for path in paths if path.suffix != ".safetensors"]
+    if not models or not images:
+        raise click.UsageError("give a model (a file .safetensors), and images")
+    if dataset and (top or probabilities):
+        raise click.UsageError("--submission has its own columns: drop --top and --probabilities")
+
+    # PyTorch takes seconds to import, and reads the environment when it is imported.
+    wait_briefly()
+    import torch
+
+    from imagepipe.device.memory import keep_freed_memory
+    from imagepipe.prediction.image_files import find_images
+    from imagepipe.prediction.new_images import Reading, available_cores, load
+    from imagepipe.prediction.tables import csv_text, terminal_text
+    from imagepipe.submission.new_images import submission_rows
+
+    bad: list[str] = []
+    note = partial(click.echo, err=True)
+
+    def on_bad(name: str, problem: str) -> None:
+        bad.append(name)
+        note(f"{name}: {problem}")
+
+    threads = threads or available_cores()
+    torch.set_num_threads(threads)
+    keep_freed_memory()
+    try:
+        predictor = load(*models, thresholds=thresholds, device=device, precision=precision)
+        reading = Reading(on_bad, batch_size, salvage, threads)
+        found = find_images(images)
+        if dataset:
+            text = submission_rows(predictor, found, dataset, reading, note)
+        else:
+            predictions = predictor.predict_found(found, reading)
+            if output is None and is_terminal() and not probabilities:
+                text = terminal_text(predictions, top)
+            else:
+                text = csv_text(predictions, predictor.classes, top, probabilities)
+        if output:
+            write_text(output, text)
+        else:
+            click.echo(text, nl=False)
+    except UserError as error:
+        raise click.ClickException(str(error)) from None
+    if bad and not skip_bad:
+        sys.exit(1)
+
+
+def is_terminal() -> bool:
+    """Say whether the output goes to a terminal."""
+    return sys.stdout.isatty()
