@@ -1,0 +1,74 @@
+"""The dataset file, as text with comments, and the command `imagepipe init`."""
+
+import shlex
+from pathlib import Path
+
+import yaml
+
+from imagepipe.config.dataset import Dataset
+from imagepipe.errors import UserError, one_line
+from imagepipe.files import write_text
+from imagepipe.inspection.guess import Guess, guess
+from imagepipe.inspection.listing import Listing, Looker
+
+ORDER = (
+    "source", "files", "train_folder", "test_folder", "archive_format", "pixels", "encoding",
+    "image_size", "labels", "test_ids", "sample_submission", "submission", "metric", "split",
+)  # fmt: skip
+DEFAULTS = {"train_folder": "train", "test_folder": "test", "archive_format": "images"}
+
+
+def init(source: Path, output: Path | None, force: bool) -> list[str]:
+    """Look at a folder or a bundle, write a dataset file, and return lines for the user.
+
+    Raises `UserError` for what cannot be read, and for a file that exists.
+    """
+    name = source.absolute().name.split(".")[0] or "dataset"
+    target = output or Path(f"{name}.yaml")
+    if target.exists() and not force:
+        raise UserError(f"{target}: exists; give another name by -o, or overwrite it by --force")
+    if source.is_dir() and target.absolute().resolve().is_relative_to(source.resolve()):
+        raise UserError(f"{target}: is in the folder that is looked at; give another place by -o")
+    with Looker(source) as listing:
+        found = guess(listing)
+        text = dataset_text(listing, found)
+    Dataset.checked(yaml.safe_load(text), str(target))
+    write_text(target, text)
+    drop = " on_bad_image=drop" if found.drop else ""
+    command = (
+        f"snakemake --cores all submission.csv --config dataset={shlex.quote(str(target))} "
+        f"raw_dir={shlex.quote(str(listing.raw_dir))}{drop}"
+    )
+    n = text.count("CHOOSE")
+    look = f", and its {n} line{'s' if n > 1 else ''} marked CHOOSE" if n else ""
+    return [*found.lines, f"wrote {target}: check the lines above{look}; then", f"  {command}"]
+
+
+def dataset_text(listing: Listing, found: Guess) -> str:
+    """Return the text of a dataset file."""
+    name = (listing.bundle or listing.raw_dir.name).split(".")[0]
+    lines = [
+        "# Written by `imagepipe init`. Keys that are not here have their defaults: docs/options.md."
+    ]
+    if listing.bundle:
+        lines.append(
+            "# From Kaggle without a download by hand: `source: kaggle`, and "
+            f"`competition: {one_line(name)}`."
+        )
+    lines.append(f"title: {scalar(one_line(name))}")
+    for key in ORDER:
+        if key not in found.values or DEFAULTS.get(key, ...) == found.values[key]:
+            if key not in found.choose:
+                continue
+        comment = found.choose.get(key)
+        end = f"  # CHOOSE: {one_line(comment)}" if comment else ""
+        lines.append(f"{key}: {scalar(found.values[key])}{end}")
+    return "\n".join(lines) + "\n"
+
+
+def scalar(value: object) -> str:
+    """Return a value as YAML on one line."""
+    text = yaml.safe_dump(
+        value, default_flow_style=True, width=1 << 30, allow_unicode=True, sort_keys=False
+    )
+    return text.removesuffix("\n").removesuffix("\n...")
