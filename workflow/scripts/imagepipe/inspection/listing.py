@@ -79,8 +79,18 @@ class Listing:
 
     raw_dir: Path
     bundle: str | None
+    scratch: Path
     files: list[FoundFile] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+    def on_disk(self, file: FoundFile) -> Path:
+        """Return the path of a file, or of its copy if it is in an archive."""
+        if isinstance(file.holder, FolderHolder):
+            return file.holder.folder / file.member
+        target = Path(tempfile.mkdtemp(dir=self.scratch), file.name)
+        with file.open() as source, target.open("wb") as copy:
+            shutil.copyfileobj(source, copy, PIECE)
+        return target
 
 
 class FolderHolder:
@@ -257,16 +267,18 @@ class Looker:
 
     def look(self) -> Listing:
         folder = self.source
+        scratch = tempfile.TemporaryDirectory(prefix="imagepipe-")
+        self.scratch = Path(self.stack.enter_context(scratch))
         if folder.is_file():
             if not is_archive(folder.name):
                 raise UserError(f"{folder}: is no archive and no folder; give one of these")
-            self.listing = Listing(folder.absolute().parent, folder.name)
+            self.listing = Listing(folder.absolute().parent, folder.name, self.scratch)
             self.add_archive(folder.name, folder, (), folder.name, 1)
             return self.listing
         if not folder.is_dir():
             raise UserError(f"{folder}: does not exist; correct the path")
         folder = innermost(folder)
-        self.listing = Listing(folder.absolute(), None)
+        self.listing = Listing(folder.absolute(), None, self.scratch)
         holder = FolderHolder(folder)
         members = holder.members()
         tops = [name for name, _ in members if "/" not in name and is_archive(name)]
@@ -308,7 +320,7 @@ class Looker:
             elif size > LARGEST_COPY:
                 self.unknown(found)
             else:
-                self.add_archive(label, self.copy(found), inner, top, depth + 1)
+                self.add_archive(label, self.listing.on_disk(found), inner, top, depth + 1)
 
     def unknown(self, file: FoundFile) -> None:
         self.listing.files.append(file)
@@ -316,13 +328,6 @@ class Looker:
             f"{file.path} ({file.size / 1e9:.1f} GB) was not looked into; unpack "
             f"{file.top} once to have it looked at"
         )
-
-    def copy(self, file: FoundFile) -> Path:
-        folder = Path(self.stack.enter_context(tempfile.TemporaryDirectory(prefix="imagepipe-")))
-        target = folder / file.name
-        with file.open() as source, target.open("wb") as copy:
-            shutil.copyfileobj(source, copy, PIECE)
-        return target
 
     def add_archive(
         self, label: str, path: Path, folders: tuple[str, ...], top: str, depth: int

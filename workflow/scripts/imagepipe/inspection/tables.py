@@ -1,20 +1,20 @@
 """CSV files, looked at: their columns, and the values of those that may say something."""
 
-import csv
-import io
+import codecs
 import itertools
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
+from pathlib import Path
 
-from imagepipe.errors import UserError, one_line
-from imagepipe.inspection.listing import FoundFile
+from imagepipe.dataset.tables import UNNAMED, parsed_rows, table_format, text_encoding
+from imagepipe.errors import UserError
+from imagepipe.inspection.listing import FoundFile, Listing
 
-ENDINGS = ("csv", "tsv", "txt")
-SEPARATORS = (",", ";", "\t", "|")
-# Bytes of a table; what is beyond is not looked at.
+ENDINGS = ("csv", "tsv")
+ENCODINGS = ("utf-8", "cp1252", "latin-1")
+# Bytes of a table; a larger one is not looked at.
 LARGEST_TABLE = 1 << 30
+PIECE = 1 << 20
 # Of wide tables, the values of these columns at either side are kept, and of the others the first
 # rows alone.
 KEPT_COLUMNS = 40
@@ -22,7 +22,8 @@ FIRST_ROWS = 1_000
 MOST_ROWS = 3_000_000
 MOST_COLUMNS = 20_000
 # A column that holds the pixels of an image has longer values than any other.
-LONG_VALUE = 200
+LONG_VALUE = 100
+FEWEST_PIXELS = 16
 PIXEL_COLUMN = re.compile(r"(?:pixel|px)[_ ]?[0-9]+", re.IGNORECASE)
 
 
@@ -31,8 +32,8 @@ class Table:
     """A CSV file: its header, and the values of its columns.
 
     `columns` has the values of all rows, and those of wide tables' inner columns from the first
-    rows. `pixel_columns` says how many pixels an image has if each has a column, and `pixels` is
-    the column that holds all of them, if there is one.
+    rows. `n_pixels` is the number of pixels of the first row if the table holds images: with a
+    column for each, or all in the column `pixels`. Neither is among the `columns`.
     """
 
     file: FoundFile
@@ -40,98 +41,91 @@ class Table:
     columns: dict[str, list[str]]
     n_rows: int
     encoding: str
-    pixel_columns: int = 0
+    n_pixels: int = 0
     pixels: str | None = None
 
     @property
     def name(self) -> str:
         return self.file.name
 
-    def whole(self, column: str) -> bool:
+    def has_all(self, column: str) -> bool:
         """Return whether the values of all rows are kept."""
         return len(self.columns[column]) == self.n_rows
 
 
-def read_table(file: FoundFile) -> Table | None:
-    """Return a table, or None if it is no table."""
-    if file.size > LARGEST_TABLE:
-        return None
-    for encoding in ("utf-8-sig", "cp1252", "latin-1"):
-        with file.open() as content:
-            first = content.read(2)
-        if first in (b"\xff\xfe", b"\xfe\xff"):
-            encoding = "utf-16"
-        try:
-            with file.open() as content:
-                return parse(file, content, encoding)
-        except UnicodeDecodeError:
+def read_tables(listing: Listing) -> list[Table]:
+    """Return the CSV files, those outside of folders first.
+
+    The listing gets a note on each that cannot be read.
+    """
+    found = [file for file in listing.files if file.ending in ENDINGS]
+    found.sort(key=lambda file: (len(file.folders), file.path))
+    tables: list[Table] = []
+    for file in found:
+        if file.size > LARGEST_TABLE:
+            listing.notes.append(f"{file.path} was not looked into; it is too large")
             continue
-        except csv.Error as error:
-            raise UserError(f"{file.path}: not valid CSV ({one_line(str(error))})") from None
-    return None
+        try:
+            tables.append(read_table(file, listing.on_disk(file)))
+        except UserError as error:
+            listing.notes.append(f"{file.path} is left out: {error}")
+    return tables
 
 
-def parse(file: FoundFile, content: BinaryIO, encoding: str) -> Table | None:
-    text = io.TextIOWrapper(content, encoding=encoding, newline="")
-    head = list(itertools.islice(text, 20))
-    separator = separator_of(head)
-    rows = csv.reader(itertools.chain(head, text), delimiter=separator)
-    header = [name.strip() for name in next(rows, [])]
-    if not header or len(header) > MOST_COLUMNS or (len(header) == 1 and not header[0]):
-        return None
-    first = list(itertools.islice(rows_of(rows, len(header)), FIRST_ROWS))
-    if not first or len(set(header)) != len(header):
-        return None
-    long = [n for n in range(len(header)) if min(len(row[n]) for row in first[:20]) > LONG_VALUE]
-    pixel_columns = sum(1 for name in header if PIXEL_COLUMN.fullmatch(name))
-    kept = [n for n in range(len(header)) if n not in long]
-    if pixel_columns >= 16:
-        kept = [n for n in kept if not PIXEL_COLUMN.fullmatch(header[n])]
-    else:
-        pixel_columns = 0
+def read_table(file: FoundFile, path: Path) -> Table:
+    """Return a table. Raises `UserError` if it cannot be read."""
+    encoding = encoding_of(path)
+    form = table_format(path, encoding)
+    header = [name for name in form.header if not UNNAMED.fullmatch(name)]
+    if not header or len(header) > MOST_COLUMNS or len(set(header)) != len(header):
+        raise UserError("the first line is no header with different names")
+    rows = (row for _, row in parsed_rows(path, form) if len(row) >= len(form.header))
+    first = list(itertools.islice(rows, FIRST_ROWS))
+    if not first:
+        raise UserError("there are no rows")
+    kept = [n for n, name in enumerate(form.header) if name in header]
+    long = [n for n in kept if is_pixels(first[0][n])]
+    pixel_columns = [n for n in kept if PIXEL_COLUMN.fullmatch(form.header[n])]
+    n_pixels = len(first[0][long[0]].split()) if long else len(pixel_columns)
+    if n_pixels < FEWEST_PIXELS:
+        n_pixels, pixel_columns = 0, []
+    kept = [n for n in kept if n not in long and (not pixel_columns or n not in pixel_columns)]
     wide = len(kept) > 2 * KEPT_COLUMNS
-    all_rows = kept[:KEPT_COLUMNS] + kept[-KEPT_COLUMNS:] if wide else kept
+    of_all_rows = kept[:KEPT_COLUMNS] + kept[-KEPT_COLUMNS:] if wide else kept
     values = {n: [row[n].strip() for row in first] for n in kept}
-    n_rows = len(first)
     seen: dict[str, str] = {}
-    for row in rows_of(rows, len(header)):
+    n_rows = len(first)
+    for row in itertools.islice(rows, MOST_ROWS):
         n_rows += 1
-        if n_rows > MOST_ROWS:
-            break
-        for n in all_rows:
+        for n in of_all_rows:
             value = row[n].strip()
             values[n].append(seen.setdefault(value, value))
-    columns = {header[n]: values[n] for n in kept}
-    written = "utf-8" if encoding in ("utf-8-sig", "utf-16") else encoding
-    pixels = header[long[0]] if len(long) == 1 and is_pixels(first[0][long[0]]) else None
-    return Table(file, header, columns, n_rows, written, pixel_columns, pixels)
+    return Table(
+        file,
+        header,
+        {form.header[n]: values[n] for n in kept},
+        n_rows,
+        encoding,
+        n_pixels,
+        form.header[long[0]] if long else None,
+    )
 
 
-def rows_of(rows: Iterator[list[str]], n: int) -> Iterator[list[str]]:
-    """Yield the rows with as many values as the header; `labels` names the others."""
-    return (row for row in rows if len(row) == n and any(row))
-
-
-def separator_of(lines: list[str]) -> str:
-    """Return the character that separates the values, the same number of times in most lines."""
-    full = [line for line in lines if line.strip()]
-    if not full:
-        return ","
-
-    def score(separator: str) -> tuple[int, int]:
-        n = full[0].count(separator)
-        return (sum(line.count(separator) == n for line in full) if n else 0, n)
-
-    return max(SEPARATORS, key=score)
+def encoding_of(path: Path) -> str:
+    """Return the first encoding that the whole file can be read in."""
+    for encoding in ENCODINGS:
+        # A byte-order mark says another.
+        decoder = codecs.getincrementaldecoder(text_encoding(path, encoding))()
+        try:
+            with path.open("rb") as file:
+                while piece := file.read(PIECE):
+                    decoder.decode(piece)
+            return encoding
+        except UnicodeDecodeError:
+            continue
+    return ENCODINGS[0]
 
 
 def is_pixels(value: str) -> bool:
-    return all(part.isdigit() for part in value.split())
-
-
-def count_pixels(content: BinaryIO, table: Table) -> int:
-    """Return the number of pixels in the first row's column of all of them."""
-    text = io.TextIOWrapper(content, encoding="utf-8", errors="replace", newline="")
-    head = list(itertools.islice(text, 2))
-    row = next(csv.reader(head[1:], delimiter=separator_of(head)), [])
-    return len(row[table.header.index(table.pixels or "")].split()) if row else 0
+    """Return whether a value is many numbers."""
+    return len(value) > LONG_VALUE and all(part.isdigit() for part in value.split())

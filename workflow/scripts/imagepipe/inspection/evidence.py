@@ -1,0 +1,113 @@
+"""What is known before guessing, and what the guesses are."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from imagepipe.dataset.coco import CocoImage, read_coco
+from imagepipe.errors import UserError
+from imagepipe.inspection import columns
+from imagepipe.inspection.images import image_key
+from imagepipe.inspection.listing import FoundFile, Listing
+from imagepipe.inspection.tables import Table, read_tables
+
+# Bytes. Python's objects take some ten times as many.
+LARGEST_JSON = 1 << 27
+
+
+@dataclass
+class Guess:
+    """The keys of a dataset file, what a human must look at, and what was understood, in lines.
+
+    `choose` has a line for a key. `used` are the tables that the dataset needs. With
+    `drop_unmatched`, some images have no label, or some labels no image.
+    """
+
+    values: dict[str, object] = field(default_factory=dict)
+    choose: dict[str, str] = field(default_factory=dict)
+    lines: list[str] = field(default_factory=list)
+    used: list[FoundFile] = field(default_factory=list)
+    drop_unmatched: bool = False
+
+    def use(self, file: FoundFile) -> None:
+        """Enter a table among those that the dataset needs."""
+        if file not in self.used:
+            self.used.append(file)
+
+
+@dataclass(frozen=True)
+class Coco:
+    """A JSON file like COCO's."""
+
+    file: FoundFile
+    images: list[CocoImage]
+
+    @property
+    def name(self) -> str:
+        return self.file.name
+
+    @property
+    def ids(self) -> set[str]:
+        """The keys of its images."""
+        return {image_key(image.file_name) for image in self.images}
+
+    @property
+    def classes(self) -> list[str]:
+        return sorted({name for image in self.images for name in image.classes})
+
+
+class Evidence:
+    """The tables and JSON files among the files that were found."""
+
+    def __init__(self, listing: Listing) -> None:
+        self.listing = listing
+        self.tables = read_tables(listing)
+        self.sample = next((one for one in self.tables if columns.is_sample_name(one.name)), None)
+        self.cocos: list[Coco] = []
+        for file in listing.files:
+            if file.ending != "json":
+                continue
+            if file.size > LARGEST_JSON:
+                listing.notes.append(f"{file.path} was not looked into; it is too large")
+                continue
+            try:
+                self.cocos.append(Coco(file, read_coco(listing.on_disk(file))))
+            except UserError:  # some JSON file of another kind
+                continue
+
+    def others(self) -> list[Table]:
+        """Return the tables that are not the sample submission."""
+        return [table for table in self.tables if table is not self.sample]
+
+    def find_unnamed_sample(self, keys: set[str]) -> None:
+        """Take a table as the sample if its ids are all test images, and its rows all the same.
+
+        `keys` are those of the test images.
+        """
+        if self.sample is not None:
+            return
+        for table in self.tables:
+            ids = columns.id_column(table, keys)
+            if ids is None or ids != table.header[0] or keys_of(table, ids) != keys:
+                continue
+            rest = [values for column, values in table.columns.items() if column != ids]
+            if rest and all(len(set(one)) == 1 for one in rest):
+                self.sample = table
+                return
+
+    def sample_ids(self) -> set[str]:
+        """Return the keys of the images that the sample submission lists."""
+        return keys_of(self.sample, self.sample.header[0]) if self.sample else set()
+
+
+def keys_of(table: Table, ids: str) -> set[str]:
+    """Return the keys of the images whose ids a column holds."""
+    return keys(table.columns[ids])
+
+
+def keys(ids: Iterable[str]) -> set[str]:
+    return set(map(image_key, ids))
+
+
+def section(file: str, ids: str | None, **more: object) -> dict[str, object]:
+    """Return a section that names a table and its id column, which is left out where it is "id"."""
+    return {"file": file} | ({} if ids == "id" else {"id_column": ids}) | more
