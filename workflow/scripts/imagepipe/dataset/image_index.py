@@ -28,10 +28,22 @@ class ImageIndex:
         self.by_id = {image.id: image for image in self.images}
         self.lookups: dict[str, Lookup] = {}
         self.changed_numbers: dict[str, str] = {}
+        # Other ids of images, which go before all others.
+        self.aliases: dict[str, Image] = {}
 
-    def find(self, written: str) -> Image | None:
-        """Return the image that an id means, or None. Raises `UserError` if it may mean two."""
-        image = self.by_id.get(written)
+    def might_find(self, written: str) -> bool:
+        """Return whether an id means an image, or several."""
+        try:
+            return self.find(written) is not None
+        except UserError:
+            return True
+
+    def find(self, written: str, table: object = "ids", row: int = 0) -> Image | None:
+        """Return the image that an id in a row of a table means, or None.
+
+        Raises `UserError` if it may mean two.
+        """
+        image = self.aliases.get(written) or self.by_id.get(written)
         if image is not None:
             return image
         path = plain_path(written)
@@ -40,7 +52,7 @@ class ImageIndex:
         for lower in (False, True):
             images = self.by_path(path, lower)
             if images:
-                return only(written, images)
+                return only(f"{table}: row {row}", written, images)
         number = NUMBER.fullmatch(path)
         if number:
             images = self.lookup("numbers", number_keys).get(number[1], [])
@@ -82,11 +94,11 @@ class ImageIndex:
             self.changed_numbers = {}
 
 
-def only(written: str, images: list[Image]) -> Image:
+def only(place: str, written: str, images: list[Image]) -> Image:
     """Return the only image. Raises `UserError` if there are two."""
     if len(images) > 1:
         raise UserError(
-            f"the id {quoted(written)} may mean {quoted(images[0].below)} or "
+            f"{place}: the id {quoted(written)} may mean {quoted(images[0].below)} or "
             f"{quoted(images[1].below)}; write the path and the ending"
         )
     return images[0]
