@@ -25,7 +25,9 @@ GROUP_WORDS = (
     "patient", "subject", "driver", "person", "participant", "user", "group", "lesion", "donor",
     "animal", "video", "clip", "sequence", "series", "slide", "individual", "burst", "study",
 )  # fmt: skip
-SEPARATORS = (" ", "|", ",", ";")
+SEPARATORS = ("|", ";", " ", ",")
+# Names of classes hardly ever have these.
+SURE_SEPARATORS = ("|", ";")
 SAMPLE_NAME = re.compile(r"(?=.*sample|.*example|.*format).*subm|subm.*(sample|example|format)")
 
 
@@ -38,28 +40,34 @@ def is_sample_name(name: str) -> bool:
     return SAMPLE_NAME.match(name.lower()) is not None
 
 
-def id_column(table: Table, keys: Collection[str]) -> tuple[str, int] | None:
-    """Return the column whose values are images' names, and how many of them are, or None."""
-    best: tuple[int, bool, int, str] | None = None
-    for n, (column, values) in enumerate(table.columns.items()):
-        if not table.whole(column):
-            continue
+def id_column(table: Table, keys: Collection[str]) -> str | None:
+    """Return the column whose values are images' names, or None.
+
+    The images' names are given by their keys. If several columns qualify, it is the one that knows
+    more of them, then the one with a name such as "id", then the first.
+    """
+    best: tuple[tuple[int, bool], str] | None = None
+    for column, values in table.columns.items():
         different = set(values)
-        if len(different) < ID_SHARE * len(values):
+        if not table.has_all(column) or len(different) < ID_SHARE * len(values):
             continue
-        found = sum(image_key(value) in keys for value in different)
-        hinted = bool(set(words(column)) & set(ID_WORDS))
-        if found >= ID_SHARE * len(different) and (best is None or (found, hinted, -n) > best[:3]):
-            best = (found, hinted, -n, column)
-    return best and (best[3], best[0])
+        n = sum(image_key(value) in keys for value in different)
+        score = n, bool(set(words(column)) & set(ID_WORDS))
+        if (
+            n >= min(ID_SHARE * len(different), ID_SHARE * len(keys))
+            and n
+            and (best is None or score > best[0])
+        ):
+            best = score, column
+    return best[1] if best else None
 
 
-def is_number(value: str) -> bool:
+def number(value: str) -> float | None:
+    """Return a number, which may have a decimal comma, or None."""
     try:
-        float(value)
+        return float(value.replace(",", "."))
     except ValueError:
-        return False
-    return True
+        return None
 
 
 def label_like(table: Table, column: str) -> bool:
@@ -68,7 +76,8 @@ def label_like(table: Table, column: str) -> bool:
     different = set(values)
     if len(different) < 2 or len(different) > max(20, len(values) // 2):
         return False
-    return not any(is_number(value) and not float(value).is_integer() for value in different)
+    numbers = [n for value in different if (n := number(value)) is not None]
+    return all(n.is_integer() for n in numbers)
 
 
 def label_columns(table: Table, ids: str, sample: Table | None) -> list[str]:
@@ -107,6 +116,11 @@ def told_by(sample: Table, values: Sequence[str], column: str) -> bool:
     return len(different) > 1 and len(different & set(asked)) >= 0.8 * len(different)
 
 
+def is_hinted(column: str) -> bool:
+    """Return whether a column is named as labels are."""
+    return bool(set(words(column)) & set(LABEL_WORDS))
+
+
 def is_split(values: Sequence[str]) -> bool:
     """Return whether all values say train, test or valid, such as "PrivateTest"."""
     different = set(values)
@@ -140,10 +154,6 @@ def class_columns(table: Table, ids: str, sample: Table | None) -> list[str]:
     return binary if len(binary) > 2 else []
 
 
-def number(value: str) -> float | None:
-    return float(value) if is_number(value) else None
-
-
 def have_several(table: Table, columns: Sequence[str]) -> bool:
     """Return whether a row has several ones, or none."""
     rows = zip(*(table.columns[column] for column in columns), strict=True)
@@ -157,16 +167,20 @@ def separator_of(values: Sequence[str]) -> str | None:
     "clear primary water", but not "Fat Hen" and "Common wheat".
     """
     different = set(values) - {""}
+    if different and all(value[0] == "[" and value[-1] == "]" for value in different):
+        return ","
     for separator in SEPARATORS:
-        split = [[part for part in value.split(separator) if part] for value in different]
-        lengths = {len(parts) for parts in split}
-        tokens = {part for parts in split for part in parts}
-        alone = {parts[0] for parts in split if len(parts) == 1}
-        combined = {part for parts in split if len(parts) > 1 for part in parts}
+        split = [set(value.split(separator)) - {""} for value in different]
+        if max(map(len, split), default=1) == 1:
+            continue
+        if separator in SURE_SEPARATORS:
+            return separator
+        counts = Counter(word for words in split for word in words)
+        combined = sum(n > 1 for n in counts.values())
         if (
-            len(lengths) > 1
-            and len(tokens) < len(different)
-            and (len(alone & combined) > 0 or len(lengths) > 2)
+            len({len(words) for words in split}) > 1
+            and len(counts) <= len(different)
+            and 2 * combined >= len(counts)
         ):
             return separator
     return None
@@ -178,7 +192,7 @@ def group_column(table: Table, ids: str, labels: Sequence[str] | None) -> str | 
     One that tells the label in other words is none.
     """
     for column, values in table.columns.items():
-        if column == ids or not set(words(column)) & set(GROUP_WORDS) or not table.whole(column):
+        if column == ids or not set(words(column)) & set(GROUP_WORDS) or not table.has_all(column):
             continue
         different = set(values)
         if not 2 <= len(different) < len(values) or values == labels:

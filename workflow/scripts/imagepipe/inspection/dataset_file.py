@@ -8,7 +8,8 @@ import yaml
 from imagepipe.config.dataset import Dataset
 from imagepipe.errors import UserError, one_line
 from imagepipe.files import write_text
-from imagepipe.inspection.guess import Guess, guess
+from imagepipe.inspection.evidence import Guess
+from imagepipe.inspection.guess import guess
 from imagepipe.inspection.listing import Listing, Looker
 
 ORDER = (
@@ -34,7 +35,7 @@ def init(source: Path, output: Path | None, force: bool) -> list[str]:
         text = dataset_text(listing, found)
     Dataset.checked(yaml.safe_load(text), str(target))
     write_text(target, text)
-    drop = " on_bad_image=drop" if found.drop else ""
+    drop = " on_bad_image=drop" if found.drop_unmatched else ""
     command = (
         f"snakemake --cores all submission.csv --config dataset={shlex.quote(str(target))} "
         f"raw_dir={shlex.quote(str(listing.raw_dir))}{drop}"
@@ -47,9 +48,7 @@ def init(source: Path, output: Path | None, force: bool) -> list[str]:
 def dataset_text(listing: Listing, found: Guess) -> str:
     """Return the text of a dataset file."""
     name = (listing.bundle or listing.raw_dir.name).split(".")[0]
-    lines = [
-        "# Written by `imagepipe init`. Keys that are not here have their defaults: docs/options.md."
-    ]
+    lines = ["# Written by `imagepipe init`. Keys not listed here keep their defaults."]
     if listing.bundle:
         lines.append(
             "# From Kaggle without a download by hand: `source: kaggle`, and "
@@ -57,9 +56,9 @@ def dataset_text(listing: Listing, found: Guess) -> str:
         )
     lines.append(f"title: {scalar(one_line(name))}")
     for key in ORDER:
-        if key not in found.values or DEFAULTS.get(key, ...) == found.values[key]:
-            if key not in found.choose:
-                continue
+        is_default = key not in found.values or found.values[key] == DEFAULTS.get(key, ...)
+        if is_default and key not in found.choose:
+            continue
         comment = found.choose.get(key)
         end = f"  # CHOOSE: {one_line(comment)}" if comment else ""
         lines.append(f"{key}: {scalar(found.values[key])}{end}")

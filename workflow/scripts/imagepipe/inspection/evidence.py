@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from imagepipe.dataset.coco import CocoImage, read_coco
 from imagepipe.errors import UserError
 from imagepipe.inspection import columns
-from imagepipe.inspection.images import image_key
+from imagepipe.inspection.images import Part, image_key
 from imagepipe.inspection.listing import FoundFile, Listing
 from imagepipe.inspection.tables import Table, read_tables
 
@@ -62,6 +62,7 @@ class Evidence:
         self.listing = listing
         self.tables = read_tables(listing)
         self.sample = next((one for one in self.tables if columns.is_sample_name(one.name)), None)
+        self.sample_id_column = self.sample.header[0] if self.sample else ""
         self.cocos: list[Coco] = []
         for file in listing.files:
             if file.ending != "json":
@@ -78,25 +79,30 @@ class Evidence:
         """Return the tables that are not the sample submission."""
         return [table for table in self.tables if table is not self.sample]
 
-    def find_unnamed_sample(self, keys: set[str]) -> None:
-        """Take a table as the sample if its ids are all test images, and its rows all the same.
+    def find_sample(self, train: Part, test: Part | None) -> None:
+        """Find the sample's id column, and the sample itself if its name does not say what it is.
 
-        `keys` are those of the test images.
+        That is a table whose ids are all test images, and whose rows are all the same.
         """
+        images = test.keys() if test else train.keys()
+        if self.sample is None and test is not None:
+            self.sample = next((one for one in self.tables if is_sample(one, images)), None)
         if self.sample is not None:
-            return
-        for table in self.tables:
-            ids = columns.id_column(table, keys)
-            if ids is None or ids != table.header[0] or keys_of(table, ids) != keys:
-                continue
-            rest = [values for column, values in table.columns.items() if column != ids]
-            if rest and all(len(set(one)) == 1 for one in rest):
-                self.sample = table
-                return
+            found = columns.id_column(self.sample, images)
+            self.sample_id_column = found or self.sample.header[0]
 
     def sample_ids(self) -> set[str]:
         """Return the keys of the images that the sample submission lists."""
-        return keys_of(self.sample, self.sample.header[0]) if self.sample else set()
+        return keys_of(self.sample, self.sample_id_column) if self.sample else set()
+
+
+def is_sample(table: Table, images: set[str]) -> bool:
+    """Return whether a table lists these images, and says the same of each."""
+    ids = columns.id_column(table, images)
+    if ids is None or keys_of(table, ids) != images:
+        return False
+    rest = [values for column, values in table.columns.items() if column != ids]
+    return bool(rest) and all(len(set(values)) == 1 for values in rest)
 
 
 def keys_of(table: Table, ids: str) -> set[str]:

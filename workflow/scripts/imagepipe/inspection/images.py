@@ -33,27 +33,40 @@ LARGEST_IMAGE = 1 << 26
 
 @dataclass
 class Part:
-    """The images of one part: the path of its folder, and those images.
-
-    `inside` are the images' paths below the folder.
-    """
+    """The images of one part: the path of its folder, those images, and what the folder says."""
 
     folder: tuple[str, ...]
     files: list[FoundFile]
 
+    folder_role: str | None = None
+
     def inside(self, file: FoundFile) -> tuple[str, ...]:
+        """Return an image's path below the folder, in parts."""
         return (*file.folders[len(self.folder) :], file.name)
+
+    def keys(self) -> set[str]:
+        """Return the keys of all images."""
+        return {image_key(file.name) for file in self.files}
 
 
 @dataclass
 class Parts:
-    """The images by part, and the folders that are left out."""
+    """The images by part. The `pool` are those whose folders say nothing."""
 
     train: Part | None = None
     test: Part | None = None
     valid: Part | None = None
     pool: Part | None = None
-    notes: list[str] = field(default_factory=list)
+    others: list[Part] = field(default_factory=list)
+
+    def left_out(self, *used: Part | None) -> list[str]:
+        """Return a line for each part that is not used."""
+        parts = [self.train, self.test, self.valid, self.pool, *self.others]
+        return [
+            f"{len(part.files):,} images in {name_of(part.folder)} are not used"
+            for part in parts
+            if part is not None and part not in used
+        ]
 
 
 def role_of(name: str) -> str | None:
@@ -91,20 +104,12 @@ def find_parts(files: Sequence[FoundFile]) -> Parts:
     parts = Parts()
     for role, folders in found.items():
         best = max(folders, key=lambda one: rank(folders[one]))
-        setattr(parts, role, Part(best, folders[best]))
-        for folder in folders:
-            if folder != best:
-                parts.notes.append(
-                    f"{len(folders[folder]):,} images in {'/'.join(folder)} are left out"
-                )
-    if parts.train is None and parts.test is None and parts.valid is not None:
-        rest += parts.valid.files
-        parts.valid = None
-    if rest and parts.train is None:
+        setattr(parts, role, Part(best, folders[best], role))
+        parts.others += [Part(one, folders[one], role) for one in folders if one != best]
+    if parts.train is None and not rest and parts.valid is not None:
+        parts.train, parts.valid = parts.valid, None
+    if rest:
         parts.pool = Part(common_folder(rest), rest)
-    elif rest:
-        folder = "/".join(common_folder(rest)) or "no folder"
-        parts.notes.append(f"{len(rest):,} images in {folder} are left out")
     return parts
 
 
@@ -131,11 +136,24 @@ class Looks:
     bad: list[str]
     n: int
 
+    def words(self) -> str:
+        """Return them on a line."""
+        formats = ", ".join(name for name, _ in self.formats.most_common())
+        first, *_, last = sorted(self.sizes, key=lambda one: (one[0] * one[1], one)) * 2
+        words = f"{formats}, {len(self.sizes):,} sizes from {first[0]}×{first[1]} to "
+        if len(self.sizes) == 1:
+            words = f"{formats}, "
+        words += f"{last[0]}×{last[1]} (width × height, in {self.n:,} images looked at)"
+        if self.bad:
+            words += f"; {len(self.bad):,} of these cannot be read, such as {self.bad[0]}"
+        return words
+
 
 def look_at(files: Sequence[FoundFile]) -> Looks:
     """Read the headers of some images, spread over all."""
     looks = Looks(Counter(), Counter(), [], 0)
-    step = max(1, len(files) // LOOKED_AT)
+    # A .7z or .tar archive must be unpacked from its start to an image.
+    step = max(1, len(files) // LOOKED_AT) if files[0].holder.any_order else 1
     chosen = [file for file in files[::step][:LOOKED_AT] if file.size <= LARGEST_IMAGE]
     by_holder: dict[int, tuple[Holder, dict[str, FoundFile]]] = {}
     for file in chosen:
@@ -159,3 +177,8 @@ def image_key(text: str) -> str:
     name = unicodedata.normalize("NFC", text).replace("\\", "/").rpartition("/")[2].strip()
     base, dot, ending = name.rpartition(".")
     return (base if dot and ending.lower() in ENDINGS else name).casefold()
+
+
+def name_of(folder: Sequence[str]) -> str:
+    """Return a folder's path for a line."""
+    return f"{'/'.join(folder)}/" if folder else "the folder itself"

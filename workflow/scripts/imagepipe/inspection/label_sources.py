@@ -48,11 +48,15 @@ def find_labels(evidence: Evidence, train: Part) -> FoundLabels:
     folders = labels_in_folders(train)
     if best is not None and not (folders and folders_say_it(train, best)):
         return best
-    return folders or labels_in_names(train) or FoundLabels(
-        {"file": "labels.csv"},
-        [],
-        "unknown",
-        choose="no labels were found: add this table, with the columns id and label",
+    return (
+        folders
+        or labels_in_names(train)
+        or FoundLabels(
+            {"file": "labels.csv"},
+            [],
+            "unknown",
+            choose="no labels were found: add this table, with the columns id and label",
+        )
     )
 
 
@@ -70,9 +74,7 @@ def labels_in_table(evidence: Evidence, table: Table, images: set[str]) -> Found
         if several:
             values["several"] = True
         words = f"from the columns of {table.name}"
-        return FoundLabels(
-            values, sorted(classes), words, several, keys_of(table, ids), table, ids
-        )
+        return FoundLabels(values, sorted(classes), words, several, keys_of(table, ids), table, ids)
     candidates = columns.label_columns(table, ids, evidence.sample)
     if not candidates:
         return None
@@ -142,7 +144,8 @@ def folders_say_it(train: Part, labels: FoundLabels) -> bool:
     class_of = {image_key(file.name): folder_of[file.path] for file in train.files}
     ids = labels.source.columns[labels.id_column]
     return all(
-        class_of.get(image_key(i), label) == label for i, label in zip(ids, labels.rows, strict=True)
+        class_of.get(image_key(i), label) == label
+        for i, label in zip(ids, labels.rows, strict=True)
     )
 
 

@@ -34,7 +34,9 @@ JUNK = {"__MACOSX", ".DS_Store", "Thumbs.db", "@eaDir", ".ipynb_checkpoints"}
 
 
 class Holder(Protocol):
-    """A folder or an archive that holds files."""
+    """A folder or an archive that holds files, which can be read in any order, or only in its."""
+
+    any_order: bool
 
     def members(self) -> list[tuple[str, int]]:
         """Return the names and sizes of the files, in bytes."""
@@ -77,6 +79,7 @@ class FoundFile:
 class Listing:
     """The files that were found, and lines on what could not be looked at."""
 
+    source: Path
     raw_dir: Path
     bundle: str | None
     scratch: Path
@@ -95,6 +98,8 @@ class Listing:
 
 class FolderHolder:
     """A plain folder. Links are followed, circles are not."""
+
+    any_order = True
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -125,6 +130,8 @@ class FolderHolder:
 
 class ZipHolder:
     """A .zip archive, which may lie in another one."""
+
+    any_order = True
 
     def __init__(self, label: str, file: BinaryIO) -> None:
         self.label = label
@@ -204,6 +211,8 @@ class InnerFile(io.RawIOBase):
 class ArchiveHolder:
     """A .7z or .tar archive."""
 
+    any_order = False
+
     def __init__(self, label: str, archive: Path) -> None:
         self.label, self.archive = label, archive
 
@@ -272,13 +281,13 @@ class Looker:
         if folder.is_file():
             if not is_archive(folder.name):
                 raise UserError(f"{folder}: is no archive and no folder; give one of these")
-            self.listing = Listing(folder.absolute().parent, folder.name, self.scratch)
+            self.listing = Listing(self.source, folder.absolute().parent, folder.name, self.scratch)
             self.add_archive(folder.name, folder, (), folder.name, 1)
             return self.listing
         if not folder.is_dir():
             raise UserError(f"{folder}: does not exist; correct the path")
         folder = innermost(folder)
-        self.listing = Listing(folder.absolute(), None, self.scratch)
+        self.listing = Listing(self.source, folder.absolute(), None, self.scratch)
         holder = FolderHolder(folder)
         members = holder.members()
         tops = [name for name, _ in members if "/" not in name and is_archive(name)]

@@ -73,10 +73,16 @@ def test_ids_in_folder(found: Guess, evidence: Evidence, test: Part) -> set[str]
     """Let the sample list the test images if their folder has others, too."""
     images, asked = test.keys(), evidence.sample_ids()
     if not asked & images:
+        # The sample may have the ids of a JSON file like COCO's.
+        for coco in evidence.cocos:
+            if evidence.sample and coco.ids & images and not coco.classes:
+                found.use(coco.file)
+                found.values["test_ids"] = {"file": coco.name}
+                return coco.ids
         return None
     if missing := len(asked - images):
         found.lines.append(f"{missing:,} of {len(asked):,} ids in the sample have no test image")
     if evidence.sample is None or not images - asked:
         return None
-    found.values["test_ids"] = section(evidence.sample.name, evidence.sample.header[0])
+    found.values["test_ids"] = section(evidence.sample.name, evidence.sample_id_column)
     return asked
