@@ -11,8 +11,12 @@ from typing import Any
 import yaml
 from PIL import Image
 
-from imagepipe.config.dataset import Dataset
+from imagepipe.config.dataset import Contents, Dataset, Source
+from imagepipe.config.dataset_files import table_names
+from imagepipe.dataset.extraction import extract, extract_tables
+from imagepipe.dataset.labels import LabelOptions, match_labels
 from imagepipe.inspection.dataset_file import init
+from imagepipe.sources.fetching import fetch
 
 Files = dict[str, bytes]
 
@@ -60,11 +64,28 @@ class Found:
     lines: str
 
 
-def look(source: Path, target: Path) -> Found:
-    """Run `imagepipe init` on a folder or a bundle."""
+def run_labels(dataset: Dataset, raw_dir: Path, folder: Path) -> str:
+    """Run the stages from fetch to labels, and return the text of labels.csv."""
+    raw, extracted = folder / "raw", folder / "extracted"
+    fetch(dataset.part(Source), raw_dir, raw, folder / "downloads", folder / "record")
+    contents = dataset.part(Contents)
+    extract(contents, raw, extracted, layout="packed")
+    extract_tables(contents, raw, {name: extracted / name for name in table_names(dataset)})
+    match_labels(extracted, folder, dataset.part(LabelOptions))
+    return (folder / "labels.csv").read_text(encoding="utf-8")
+
+
+def look(source: Path, target: Path, *, run: bool = True) -> Found:
+    """Run `imagepipe init` on a folder or a bundle, and the stages as far as labels."""
     lines = init(source, target, force=False)
     text = target.read_text(encoding="utf-8")
     keys = yaml.safe_load(text)
-    Dataset.checked(keys, "the file")
+    dataset = Dataset.checked(keys, "the file")
     assert len(text.splitlines()) <= 20
-    return Found(keys, re.findall(r"^(\w+):.*CHOOSE", text, re.MULTILINE), text, "\n".join(lines))
+    choose = re.findall(r"^(\w+):.*CHOOSE", text, re.MULTILINE)
+    if run:
+        raw_dir = Path(re.search(r"raw_dir=(\S+)", lines[-1])[1])
+        labels = run_labels(dataset, raw_dir, target.parent / "data")
+        n = int(re.search(r"([\d,]+) training images", "\n".join(lines))[1].replace(",", ""))
+        assert len(labels.splitlines()) == n + 1
+    return Found(keys, choose, text, "\n".join(lines))

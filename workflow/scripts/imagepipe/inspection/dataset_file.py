@@ -10,7 +10,7 @@ from imagepipe.errors import UserError, one_line
 from imagepipe.files import write_text
 from imagepipe.inspection.evidence import Guess
 from imagepipe.inspection.guess import guess
-from imagepipe.inspection.listing import Listing, Looker
+from imagepipe.inspection.listing import Listing, looked_at
 
 ORDER = (
     "source", "files", "train_folder", "test_folder", "archive_format", "pixels", "encoding",
@@ -30,7 +30,7 @@ def init(source: Path, output: Path | None, force: bool) -> list[str]:
         raise UserError(f"{target}: exists; give another name by -o, or overwrite it by --force")
     if source.is_dir() and target.absolute().resolve().is_relative_to(source.resolve()):
         raise UserError(f"{target}: is in the folder that is looked at; give another place by -o")
-    with Looker(source) as listing:
+    with looked_at(source) as listing:
         found = guess(listing)
         text = dataset_text(listing, found)
     Dataset.checked(yaml.safe_load(text), str(target))

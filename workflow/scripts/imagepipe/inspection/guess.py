@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from imagepipe.errors import UserError
+from imagepipe.files import is_image
 from imagepipe.inspection import columns, images
 from imagepipe.inspection.evidence import Evidence, Guess, keys_of, section
 from imagepipe.inspection.forms import add_form
@@ -11,7 +12,7 @@ from imagepipe.inspection.images import Part, image_key, name_of
 from imagepipe.inspection.label_sources import FoundLabels, class_folder, find_labels
 from imagepipe.inspection.listing import FoundFile, Listing
 from imagepipe.inspection.pixel_tables import guess_pixels
-from imagepipe.inspection.placing import folder_value
+from imagepipe.inspection.placing import folder_values
 from imagepipe.inspection.test_images import find_test
 
 # Pixels. Larger images are better shrunk, even if all have one size; the recipe says how far.
@@ -21,7 +22,7 @@ LARGEST_OWN_SIZE = 96
 def guess(listing: Listing) -> Guess:
     """Return what the files say of the dataset. Raises `UserError` if they hold no images."""
     found, evidence = Guess(), Evidence(listing)
-    files = [file for file in listing.files if file.ending in images.ENDINGS]
+    files = [file for file in listing.files if is_image(file.name)]
     if files:
         guess_images(found, evidence, files)
     elif any(table.n_pixels for table in evidence.tables):
@@ -86,9 +87,18 @@ def place(
         )
     found.values["source"] = "folder" if plain else "raw_dir"
     folder = class_folder(train) if labels.values.get("name") == "folders" else train.folder
-    found.values["train_folder"] = folder_value(folder, chosen, plain)
-    if test is not None and test is not train:
-        found.values["test_folder"] = folder_value(test.folder, chosen, plain)
+    apart = test if test is not train else None
+    if plain:
+        found.values["train_folder"] = "/".join(folder) or "."
+        if apart is not None:
+            found.values["test_folder"] = "/".join(apart.folder) or "."
+        return
+    train_name, test_name = folder_values(
+        (folder, train.files), (apart.folder, apart.files) if apart is not None else None
+    )
+    found.values["train_folder"] = train_name
+    if test_name is not None:
+        found.values["test_folder"] = test_name
 
 
 def describe(
@@ -157,16 +167,13 @@ def add_files(found: Guess, evidence: Evidence, chosen: Sequence[FoundFile]) -> 
     """Set the dataset's files: archives, and tables that are in none."""
     listing, tables = evidence.listing, evidence.tables
     names = [file.top for file in chosen if file.top]
-    folders = {found.values.get("train_folder"), found.values.get("test_folder")}
     for file in found.used:
-        above = "/".join(file.folders)
-        if file.top is None and above and above not in folders:
+        if file.top is None and file.folders:
             found.lines.append(f"copy {file.path} to {listing.raw_dir}, where the tables must be")
-            names.append(file.name)
-        elif file.top or not above:
-            names.append(file.top or file.name)
+        names.append(file.top or file.name)
     names = [listing.bundle] if listing.bundle else list(dict.fromkeys(names))
-    found.values["files"] = [{"name": name} for name in names]
+    whole = [part for name in names for part in listing.parts.get(name, [name])]
+    found.values["files"] = [{"name": name} for name in whole]
     encodings = {table.encoding for table in tables if table.file in found.used} - {"utf-8"}
     if encodings:
         found.values["encoding"] = max(encodings)

@@ -6,7 +6,6 @@ The outermost such folder decides, and an archive counts as a folder of its name
 
 import io
 import re
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,9 +13,10 @@ from dataclasses import dataclass, field
 from PIL import Image
 
 from imagepipe.errors import UserError
-from imagepipe.inspection.listing import FoundFile, Holder
+from imagepipe.files import is_image, nfc
+from imagepipe.inspection.holders import Holder
+from imagepipe.inspection.listing import FoundFile
 
-ENDINGS = ("png", "jpg", "jpeg", "webp", "tif", "tiff", "bmp", "gif")
 ROLE_WORDS = {
     "train": "train",
     "training": "train",
@@ -94,8 +94,6 @@ def find_parts(files: Sequence[FoundFile]) -> Parts:
     )
     rest: list[FoundFile] = []
     for file in files:
-        if file.ending not in ENDINGS:
-            continue
         part = part_of(file)
         if part is None:
             rest.append(file)
@@ -174,9 +172,8 @@ def look_at(files: Sequence[FoundFile]) -> Looks:
 
 def image_key(text: str) -> str:
     """Return what an id and the name of its image have in common."""
-    name = unicodedata.normalize("NFC", text).replace("\\", "/").rpartition("/")[2].strip()
-    base, dot, ending = name.rpartition(".")
-    return (base if dot and ending.lower() in ENDINGS else name).casefold()
+    name = nfc(text).replace("\\", "/").rpartition("/")[2].strip()
+    return (name.rpartition(".")[0] if is_image(name) else name).casefold()
 
 
 def name_of(folder: Sequence[str]) -> str:

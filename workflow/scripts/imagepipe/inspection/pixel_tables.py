@@ -1,6 +1,7 @@
 """Images as rows of tables: which tables and rows are for training, and which are the test."""
 
 from collections import Counter
+from math import isqrt
 
 from imagepipe.errors import UserError
 from imagepipe.inspection import columns
@@ -66,9 +67,10 @@ def guess_pixels(found: Guess, evidence: Evidence) -> FoundLabels:
 
 def size_of(found: Guess, table: Table) -> object:
     """Return the height and width of the images, which are squares unless a human says so."""
-    side = round(table.n_pixels**0.5)
-    if side * side == table.n_pixels:
-        found.lines.append(f"{side}×{side} pixels")
-        return side
+    for channels in (1, 3):
+        side = isqrt(table.n_pixels // channels)
+        if side * side * channels == table.n_pixels:
+            found.lines.append(f"{side}×{side} pixels of {channels} channel{'s'[: channels - 1]}")
+            return side
     found.choose["image_size"] = f"the height and width of {table.n_pixels:,} pixels"
     return [1, table.n_pixels]

@@ -1,31 +1,30 @@
 """The folders of the images as a dataset file writes them."""
 
 from collections.abc import Sequence
+from itertools import product
 
+from imagepipe.dataset.image_sources import Splits
 from imagepipe.inspection.listing import FoundFile
 
+Folder = tuple[str, ...]
 
-def folder_value(folder: tuple[str, ...], files: Sequence[FoundFile], plain: bool) -> str:
-    """Return a folder's name: its last part, or as many of them as no other images' folder has.
 
-    With plain folders, it is the path.
+def folder_values(
+    train: tuple[Folder, Sequence[FoundFile]], test: tuple[Folder, Sequence[FoundFile]] | None
+) -> tuple[str, str | None]:
+    """Return the names of the folders of training and test images in archives.
+
+    Each is the last part of its path, or as many of them as tell the images apart.
     """
-    if plain or not folder:
-        return "/".join(folder) or "."
-    below = {file.folders[: len(folder)] == folder: True for file in files}
-    if len(below) == 1 and len(folder) == 1 and not files[0].folders[1:]:
-        return folder[-1]
-    for n in range(1, len(folder) + 1):
-        name = folder[-n:]
+    parts = [("train", *train)] + ([("test", *test)] if test else [])
+    names = [[("/".join(one[1][-n:]) or ".") for n in range(1, len(one[1]) + 1)] for one in parts]
+    choices = [some or ["."] for some in names]
+    for chosen in product(*choices):
+        splits = Splits(chosen[0], chosen[1] if test else None)
         if all(
-            (outermost(file.folders, name) is not None) == (file.folders[: len(folder)] == folder)
-            for file in files
+            (found := splits.find(folder)) is not None and found[0] == split
+            for split, _, files in parts
+            for folder in {"/".join(file.folders) for file in files}
         ):
-            return "/".join(name)
-    return "/".join(folder)
-
-
-def outermost(folders: tuple[str, ...], name: tuple[str, ...]) -> int | None:
-    """Return where the parts of a name are first in a path, or None."""
-    n = len(name)
-    return next((k for k in range(len(folders) - n + 1) if folders[k : k + n] == name), None)
+            break
+    return chosen[0], chosen[1] if test else None

@@ -2,18 +2,16 @@
 
 import codecs
 import itertools
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from imagepipe.archives.pixel_tables import PIXEL
 from imagepipe.dataset.tables import UNNAMED, parsed_rows, table_format, text_encoding
 from imagepipe.errors import UserError
-from imagepipe.inspection.listing import FoundFile, Listing
+from imagepipe.inspection.listing import FoundFile, Listing, one_note
 
 ENDINGS = ("csv", "tsv")
 ENCODINGS = ("utf-8", "cp1252", "latin-1")
-# Bytes of a table; a larger one is not looked at.
-LARGEST_TABLE = 1 << 30
 PIECE = 1 << 20
 # Of wide tables, the values of these columns at either side are kept, and of the others the first
 # rows alone.
@@ -24,7 +22,6 @@ MOST_COLUMNS = 20_000
 # A column that holds the pixels of an image has longer values than any other.
 LONG_VALUE = 100
 FEWEST_PIXELS = 16
-PIXEL_COLUMN = re.compile(r"(?:pixel|px)[_ ]?[0-9]+", re.IGNORECASE)
 
 
 @dataclass
@@ -62,13 +59,10 @@ def read_tables(listing: Listing) -> list[Table]:
     found.sort(key=lambda file: (len(file.folders), file.path))
     tables: list[Table] = []
     for file in found:
-        if file.size > LARGEST_TABLE:
-            listing.notes.append(f"{file.path} was not looked into; it is too large")
-            continue
         try:
             tables.append(read_table(file, listing.on_disk(file)))
         except UserError as error:
-            listing.notes.append(f"{file.path} is left out: {error}")
+            listing.notes.append(one_note(file.path, error))
     return tables
 
 
@@ -85,7 +79,7 @@ def read_table(file: FoundFile, path: Path) -> Table:
         raise UserError("there are no rows")
     kept = [n for n, name in enumerate(form.header) if name in header]
     long = [n for n in kept if is_pixels(first[0][n])]
-    pixel_columns = [n for n in kept if PIXEL_COLUMN.fullmatch(form.header[n])]
+    pixel_columns = [n for n in kept if PIXEL.fullmatch(form.header[n])]
     n_pixels = len(first[0][long[0]].split()) if long else len(pixel_columns)
     if n_pixels < FEWEST_PIXELS:
         n_pixels, pixel_columns = 0, []
