@@ -15,12 +15,12 @@ LABELS = ["cat", "dog"] * 6
 
 @pytest.fixture
 def found(tmp_path: Path) -> object:
-    def looked_at(files: Files, *, bundle: bool = False) -> Found:
-        folder = write(tmp_path / "pets", files)
+    def looked_at(files: Files, *, bundle: bool = False, run: bool = True) -> Found:
+        source = write(tmp_path / "pets", files)
         if bundle:
-            (tmp_path / "pets.zip").write_bytes(zipped(files))
-            return look(tmp_path / "pets.zip", tmp_path / "found.yaml")
-        return look(folder, tmp_path / "found.yaml")
+            source = tmp_path / "pets.zip"
+            source.write_bytes(zipped(files))
+        return look(source, tmp_path / "found.yaml", run=run)
 
     return looked_at
 
@@ -35,7 +35,7 @@ def label_rows(ids: list[str], labels: list[str] = LABELS) -> list[str]:
 
 def test_folder_of_class_folders(found) -> None:
     files = pictures("cat", range(6)) | pictures("dog", range(6))
-    one = found(files)
+    one = found(files, run=False)
     assert one.keys["labels"] == {"name": "folders"}
     assert one.keys["source"] == "folder" and one.keys["train_folder"] == "."
     assert one.choose == ["test_folder"]
@@ -226,10 +226,6 @@ def test_json_like_coco(found) -> None:
     }
 
 
-def pixels(n: int) -> list[str]:
-    return [",".join(str((n + k) % 256) for k in range(n)) for n in (n,)]
-
-
 def test_a_column_for_each_pixel(found) -> None:
     names = ",".join(f"pixel{n}" for n in range(16))
     values = ",".join("0" for _ in range(16))
@@ -266,14 +262,14 @@ def test_all_pixels_in_one_column_and_the_parts_in_another(found) -> None:
 
 
 def test_labels_that_are_missing_are_a_line_for_a_human(found) -> None:
-    one = found(split_folders())
+    one = found(split_folders(), run=False)
     assert one.choose == ["labels"]
 
 
 def test_rows_without_image_are_dropped_by_the_command(found) -> None:
     files = split_folders()
     files["labels.csv"] = table(["id,label", *label_rows(TRAIN), "zz,cat"])
-    one = found(files)
+    one = found(files, run=False)
     assert "0 images without label and 1 labels without image" in one.lines
     assert "on_bad_image=drop" in one.lines
 
