@@ -82,7 +82,7 @@ def look(source: Path, target: Path, *, run: bool = True) -> Found:
     keys = yaml.safe_load(text)
     dataset = Dataset.checked(keys, "the file")
     assert len(text.splitlines()) <= 20
-    choose = re.findall(r"^(\w+):.*CHOOSE", text, re.MULTILINE)
+    choose = re.findall(r"^# CHOOSE: .*\n(\w+):", text, re.MULTILINE)
     if run:
         raw_dir = Path(re.search(r"raw_dir=(\S+)", lines[-1])[1])
         labels = run_labels(dataset, raw_dir, target.parent / "data")

@@ -1,9 +1,13 @@
 """Competitions and folders of many kinds: what `imagepipe init` takes them for."""
 
+import gzip
 import json
+import tarfile
+import zipfile
 from itertools import product
 from pathlib import Path
 
+import py7zr
 import pytest
 
 from inspection_builders import Files, Found, look, picture, pictures, table, write, zipped
@@ -309,3 +313,58 @@ def test_images_of_several_sizes(found) -> None:
     one = found(files)
     assert "image_size" not in one.keys
     assert "PNG, 2 sizes from 8×6 to 80×60" in one.lines
+
+
+def test_a_class_that_is_called_train(found) -> None:
+    files: Files = {}
+    for label in ("car", "plane", "train"):
+        files |= pictures(f"vehicles/{label}", range(4))
+    one = found(files, run=False)
+    assert one.keys["labels"] == {"name": "folders"} and "3 classes" in one.lines
+    assert "12 training images" in one.lines
+
+
+def test_numbers_without_their_zeros(found) -> None:
+    names = [f"{n:05}" for n in range(1, 13)]
+    rows = ["id,label", *label_rows([str(n) for n in range(1, 13)])]
+    files = pictures("train", names) | pictures("test", TEST) | {"l.csv": table(rows)}
+    assert found(files).keys["labels"] == {"file": "l.csv"}
+
+
+def test_labels_of_the_test_images(found) -> None:
+    files = split_folders()
+    files["train.csv"] = table(["id,label", *label_rows(TRAIN)])
+    files["test.csv"] = table(["id,label", *label_rows(TEST, LABELS[:5])])
+    assert found(files).keys["true_labels"] == "test.csv"
+
+
+def test_compressed_tables_and_a_7z_archive_of_a_tar_archive(tmp_path: Path) -> None:
+    folder = tmp_path / "planet"
+    files = {"labels.csv.gz": gzip.compress(table(["id,label", *label_rows(TRAIN)]))}
+    write(folder, files)
+    for part, names in (("train", TRAIN), ("test", TEST)):
+        write(tmp_path / part, pictures(f"{part}-jpg", names, "jpg"))
+        inner = tmp_path / f"{part}-jpg.tar"
+        with tarfile.open(inner, "w") as archive:
+            archive.add(tmp_path / part / f"{part}-jpg", f"{part}-jpg")
+        with py7zr.SevenZipFile(folder / f"{part}-jpg.tar.7z", "w") as archive:
+            archive.write(inner, inner.name)
+    one = look(folder, tmp_path / "found.yaml")
+    assert (one.keys["train_folder"], one.keys["test_folder"]) == ("train-jpg", "test-jpg")
+    assert {file["name"] for file in one.keys["files"]} == {
+        "train-jpg.tar.7z",
+        "test-jpg.tar.7z",
+        "labels.csv.gz",
+    }
+    assert "12 training images" in one.lines and "5 test images" in one.lines
+
+
+def test_archives_in_parts(tmp_path: Path) -> None:
+    whole = zipped(pictures("train", TRAIN, "jpg"), zipfile.ZIP_STORED)
+    half = len(whole) // 2
+    files = {"train.zip.001": whole[:half], "train.zip.002": whole[half:]}
+    files |= {"test.zip": zipped(pictures("test", TEST, "jpg"))}
+    files |= {"labels.csv": table(["id,label", *label_rows(TRAIN)])}
+    one = look(write(tmp_path / "pets", files), tmp_path / "found.yaml")
+    names = [file["name"] for file in one.keys["files"]]
+    assert sorted(names) == ["labels.csv", "test.zip", "train.zip.001", "train.zip.002"]

@@ -52,3 +52,7 @@ def init(source: Path, output: Path | None, force: bool) -> None:
         raise click.ClickException(one_line(str(error))) from None
     for line in lines:
         click.echo(line)
+
+
+if __name__ == "__main__":
+    main()

@@ -14,8 +14,10 @@ from imagepipe.inspection.listing import Listing, looked_at
 
 ORDER = (
     "source", "files", "train_folder", "test_folder", "archive_format", "pixels", "encoding",
-    "image_size", "labels", "test_ids", "sample_submission", "submission", "metric", "split",
+    "image_size", "labels", "test_ids", "sample_submission", "true_labels", "submission", "metric",
+    "split",
 )  # fmt: skip
+FIRST_RECIPE = "thumbnails"
 DEFAULTS = {"train_folder": "train", "test_folder": "test", "archive_format": "images"}
 
 
@@ -35,14 +37,17 @@ def init(source: Path, output: Path | None, force: bool) -> list[str]:
         text = dataset_text(listing, found)
     Dataset.checked(yaml.safe_load(text), str(target))
     write_text(target, text)
-    drop = " on_bad_image=drop" if found.drop_unmatched else ""
-    command = (
-        f"snakemake --cores all submission.csv --config dataset={shlex.quote(str(target))} "
-        f"raw_dir={shlex.quote(str(listing.raw_dir))}{drop}"
-    )
-    n = text.count("CHOOSE")
-    look = f", and its {n} line{'s' if n > 1 else ''} marked CHOOSE" if n else ""
-    return [*found.lines, f"wrote {target}: check the lines above{look}; then", f"  {command}"]
+    options = {"dataset": target, "raw_dir": listing.raw_dir, "recipe": FIRST_RECIPE}
+    if found.drop_unmatched:
+        options["on_bad_image"] = "drop"
+    shown = " ".join(f"{key}={shlex.quote(str(value))}" for key, value in options.items())
+    n = text.count("\n# CHOOSE: ")
+    look = f" and its {n} line{'s'[: n - 1]} below CHOOSE" if n else ""
+    return [
+        *found.lines,
+        f"wrote {target}; check the lines above{look}, then run:",
+        f"  snakemake --cores all submission.csv --config {shown}",
+    ]
 
 
 def dataset_text(listing: Listing, found: Guess) -> str:
@@ -51,7 +56,7 @@ def dataset_text(listing: Listing, found: Guess) -> str:
     lines = ["# Written by `imagepipe init`. Keys not listed here keep their defaults."]
     if listing.bundle:
         lines.append(
-            "# From Kaggle without a download by hand: `source: kaggle`, and "
+            "# To let Kaggle's files be downloaded, set `source: kaggle` and "
             f"`competition: {one_line(name)}`."
         )
     lines.append(f"title: {scalar(one_line(name))}")
@@ -59,9 +64,9 @@ def dataset_text(listing: Listing, found: Guess) -> str:
         is_default = key not in found.values or found.values[key] == DEFAULTS.get(key, ...)
         if is_default and key not in found.choose:
             continue
-        comment = found.choose.get(key)
-        end = f"  # CHOOSE: {one_line(comment)}" if comment else ""
-        lines.append(f"{key}: {scalar(found.values[key])}{end}")
+        if key in found.choose:
+            lines.append(f"# CHOOSE: {one_line(found.choose[key])}")
+        lines.append(f"{key}: {scalar(found.values.get(key, DEFAULTS.get(key)))}")
     return "\n".join(lines) + "\n"
 
 

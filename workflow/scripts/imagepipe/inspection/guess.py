@@ -13,6 +13,7 @@ from imagepipe.inspection.label_sources import FoundLabels, class_folder, find_l
 from imagepipe.inspection.listing import FoundFile, Listing
 from imagepipe.inspection.pixel_tables import guess_pixels
 from imagepipe.inspection.placing import folder_values
+from imagepipe.inspection.tables import Table
 from imagepipe.inspection.test_images import find_test
 
 # Pixels. Larger images are better shrunk, even if all have one size; the recipe says how far.
@@ -66,6 +67,8 @@ def guess_images(found: Guess, evidence: Evidence, files: Sequence[FoundFile]) -
     add_size(found, chosen)
     add_form(found, evidence, labels)
     add_groups(found, evidence, train, labels)
+    if test is not None and test is not train:
+        add_true_labels(found, evidence, test, labels)
     add_files(found, evidence, chosen)
     found.lines += parts.left_out(train, test)
 
@@ -160,6 +163,26 @@ def add_groups(found: Guess, evidence: Evidence, train: Part, labels: FoundLabel
             found.lines.append(
                 f"{n:,} groups ({column} in {table.name}), which the split does not divide"
             )
+            return
+
+
+def add_true_labels(found: Guess, evidence: Evidence, test: Part, labels: FoundLabels) -> None:
+    """Set the table of the test images' labels, if there is one like that of the training images'.
+
+    It has the same columns, and some of the same classes.
+    """
+    label = str(labels.values.get("label_column", "label"))
+    if not isinstance(labels.source, Table) or labels.rows is None:
+        return
+    for table in evidence.others():
+        ids = columns.id_column(table, test.keys())
+        if table is labels.source or ids != labels.id_column or label not in table.columns:
+            continue
+        values = set(table.columns[label])
+        if keys_of(table, ids) == test.keys() and len(values) > 1 and values <= {*labels.rows}:
+            found.use(table.file)
+            found.values["true_labels"] = table.name
+            found.lines.append(f"the test images' own labels are in {table.name}")
             return
 
 

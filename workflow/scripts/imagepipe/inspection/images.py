@@ -7,8 +7,9 @@ The outermost such folder decides, and an archive counts as a folder of its name
 import io
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 from PIL import Image
 
@@ -27,6 +28,7 @@ ROLE_WORDS = {
     "validation": "valid",
     "dev": "valid",
 }
+NUMBER = re.compile(r"0*([0-9]+)(?:\.0)?")
 LOOKED_AT = 200
 LARGEST_IMAGE = 1 << 26
 
@@ -69,6 +71,7 @@ class Parts:
         ]
 
 
+@cache
 def role_of(name: str) -> str | None:
     """Return what a folder's name says: train, test, valid, or nothing."""
     words = re.findall(r"[a-z]+", re.sub(r"([a-z])([A-Z])", r"\1 \2", name).lower())
@@ -99,6 +102,8 @@ def find_parts(files: Sequence[FoundFile]) -> Parts:
             rest.append(file)
         else:
             found[part[0]][part[1]].append(file)
+    if is_class(found.get("train", {}), rest) and "test" not in found:
+        rest += [file for some in found.pop("train").values() for file in some]
     parts = Parts()
     for role, folders in found.items():
         best = max(folders, key=lambda one: rank(folders[one]))
@@ -109,6 +114,15 @@ def find_parts(files: Sequence[FoundFile]) -> Parts:
     if rest:
         parts.pool = Part(common_folder(rest), rest)
     return parts
+
+
+def is_class(train: Mapping[tuple[str, ...], list[FoundFile]], rest: Sequence[FoundFile]) -> bool:
+    """Return whether a folder named train is a class of images, as are the folders beside it."""
+    if len(train) != 1:
+        return False
+    ((folder, files),) = train.items()
+    siblings = {file.folders for file in rest if file.folders[:-1] == folder[:-1]}
+    return len(siblings) > 1 and all(file.folders == folder for file in files)
 
 
 def rank(files: Sequence[FoundFile]) -> tuple[bool, int]:
@@ -173,7 +187,9 @@ def look_at(files: Sequence[FoundFile]) -> Looks:
 def image_key(text: str) -> str:
     """Return what an id and the name of its image have in common."""
     name = nfc(text).replace("\\", "/").rpartition("/")[2].strip()
-    return (name.rpartition(".")[0] if is_image(name) else name).casefold()
+    key = (name.rpartition(".")[0] if is_image(name) else name).casefold()
+    number = NUMBER.fullmatch(key)  # a spreadsheet makes 7 or 7.0 of 007
+    return number[1] if number else key
 
 
 def name_of(folder: Sequence[str]) -> str:

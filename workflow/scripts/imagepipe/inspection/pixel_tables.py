@@ -51,6 +51,9 @@ def guess_pixels(found: Guess, evidence: Evidence) -> FoundLabels:
             found.choose["pixels"] = f"the test is {test_value}; or is it {others}?"
     elif test is None:
         found.choose["pixels"] = "no table of test images was found: add it, and its name here"
+    if test and label in test.columns and set(test.columns[label]) <= set(train.columns[label]):
+        found.values["true_labels"] = test.name
+        found.lines.append(f"the test images' own labels are in {test.name}")
     for table in (train, test):
         if table is not None:
             found.use(table.file)

@@ -79,6 +79,8 @@ def test_ids_in_folder(found: Guess, evidence: Evidence, test: Part) -> set[str]
                 found.use(coco.file)
                 found.values["test_ids"] = {"file": coco.name}
                 return coco.ids
+        if asked and images:
+            found.lines.append("none of the ids in the sample submission is that of a test image")
         return None
     if missing := len(asked - images):
         found.lines.append(f"{missing:,} of {len(asked):,} ids in the sample have no test image")
