@@ -8,9 +8,9 @@ other words, are left alone.
 
 import re
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
-from imagepipe.inspection.images import image_key, role_of
+from imagepipe.inspection.images import role_of
 from imagepipe.inspection.tables import Table
 
 # Share of a column's values that must be images' names.
@@ -40,7 +40,7 @@ def is_sample_name(name: str) -> bool:
     return SAMPLE_NAME.match(name.lower()) is not None
 
 
-def id_column(table: Table, keys: Collection[str]) -> str | None:
+def id_column(table: Table, keys: set[str]) -> str | None:
     """Return the column whose values are images' names, or None.
 
     The images' names are given by their keys. If several columns qualify, it is the one that knows
@@ -51,7 +51,7 @@ def id_column(table: Table, keys: Collection[str]) -> str | None:
         different = set(values)
         if not table.has_all(column) or len(different) < ID_SHARE * len(values):
             continue
-        n = sum(image_key(value) in keys for value in different)
+        n = len(table.keys(column) & keys)
         score = n, bool(set(words(column)) & set(ID_WORDS))
         if (
             n >= min(ID_SHARE * len(different), ID_SHARE * len(keys))

@@ -1,6 +1,5 @@
 """What is known before guessing, and what the guesses are."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from imagepipe.dataset.coco import CocoImage, read_coco
@@ -84,7 +83,7 @@ class Evidence:
 
         That is a table whose ids are all test images, and whose rows are all the same.
         """
-        images = test.keys() if test else train.keys()
+        images = test.keys if test else train.keys
         if self.sample is None and test is not None:
             self.sample = next((one for one in self.tables if is_sample(one, images)), None)
         if self.sample is not None:
@@ -93,25 +92,16 @@ class Evidence:
 
     def sample_ids(self) -> set[str]:
         """Return the keys of the images that the sample submission lists."""
-        return keys_of(self.sample, self.sample_id_column) if self.sample else set()
+        return self.sample.keys(self.sample_id_column) if self.sample else set()
 
 
 def is_sample(table: Table, images: set[str]) -> bool:
     """Return whether a table lists these images, and says the same of each."""
     ids = columns.id_column(table, images)
-    if ids is None or keys_of(table, ids) != images:
+    if ids is None or table.keys(ids) != images:
         return False
     rest = [values for column, values in table.columns.items() if column != ids]
     return bool(rest) and all(len(set(values)) == 1 for values in rest)
-
-
-def keys_of(table: Table, ids: str) -> set[str]:
-    """Return the keys of the images whose ids a column holds."""
-    return keys(table.columns[ids])
-
-
-def keys(ids: Iterable[str]) -> set[str]:
-    return set(map(image_key, ids))
 
 
 def section(file: str, ids: str | None, **more: object) -> dict[str, object]:

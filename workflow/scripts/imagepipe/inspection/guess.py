@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from imagepipe.errors import UserError
 from imagepipe.files import is_image
 from imagepipe.inspection import columns, images
-from imagepipe.inspection.evidence import Evidence, Guess, keys_of, section
+from imagepipe.inspection.evidence import Evidence, Guess, section
 from imagepipe.inspection.forms import add_form
 from imagepipe.inspection.images import Part, image_key, name_of
 from imagepipe.inspection.label_sources import FoundLabels, class_folder, find_labels
@@ -145,10 +145,10 @@ def add_size(found: Guess, chosen: Sequence[FoundFile]) -> None:
 
 def add_groups(found: Guess, evidence: Evidence, train: Part, labels: FoundLabels) -> None:
     """Set the split by groups, if a table that lists all labelled images has a column of these."""
-    needed = labels.ids & train.keys() if labels.ids is not None else train.keys()
+    needed = labels.ids & train.keys if labels.ids is not None else train.keys
     for table in evidence.others():
         ids = columns.id_column(table, needed)
-        if ids is None or not needed <= keys_of(table, ids):
+        if ids is None or not needed <= table.keys(ids):
             continue
         rows = labels.rows if table is labels.source else None
         column = columns.group_column(table, ids, rows)
@@ -175,11 +175,11 @@ def add_true_labels(found: Guess, evidence: Evidence, test: Part, labels: FoundL
     if not isinstance(labels.source, Table) or labels.rows is None:
         return
     for table in evidence.others():
-        ids = columns.id_column(table, test.keys())
+        ids = columns.id_column(table, test.keys)
         if table is labels.source or ids != labels.id_column or label not in table.columns:
             continue
         values = set(table.columns[label])
-        if keys_of(table, ids) == test.keys() and len(values) > 1 and values <= {*labels.rows}:
+        if table.keys(ids) == test.keys and len(values) > 1 and values <= {*labels.rows}:
             found.use(table.file)
             found.values["true_labels"] = table.name
             found.lines.append(f"the test images' own labels are in {table.name}")

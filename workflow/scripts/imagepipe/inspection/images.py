@@ -7,9 +7,9 @@ The outermost such folder decides, and an archive counts as a folder of its name
 import io
 import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 
 from PIL import Image
 
@@ -46,6 +46,7 @@ class Part:
         """Return an image's path below the folder, in parts."""
         return (*file.folders[len(self.folder) :], file.name)
 
+    @cached_property
     def keys(self) -> set[str]:
         """Return the keys of all images."""
         return {image_key(file.name) for file in self.files}
@@ -190,6 +191,11 @@ def image_key(text: str) -> str:
     key = (name.rpartition(".")[0] if is_image(name) else name).casefold()
     number = NUMBER.fullmatch(key)  # a spreadsheet makes 7 or 7.0 of 007
     return number[1] if number else key
+
+
+def image_keys(ids: Iterable[str]) -> set[str]:
+    """Return the keys of some ids."""
+    return set(map(image_key, ids))
 
 
 def name_of(folder: Sequence[str]) -> str:

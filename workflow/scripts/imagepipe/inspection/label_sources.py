@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from imagepipe.inspection import columns
-from imagepipe.inspection.evidence import Coco, Evidence, keys_of, section
+from imagepipe.inspection.evidence import Coco, Evidence, section
 from imagepipe.inspection.images import Part, common_folder, image_key, name_of
 from imagepipe.inspection.tables import Table
 
@@ -37,7 +37,7 @@ class FoundLabels:
 
 def find_labels(evidence: Evidence, train: Part) -> FoundLabels:
     """Return where the labels of the training images are, or a section that is to be filled in."""
-    images = train.keys()
+    images = train.keys
     tables = [labels_in_table(evidence, table, images) for table in evidence.others()]
     found = [one for one in (*tables, *map(labels_in_coco, evidence.cocos)) if one is not None]
     listed = [(len((one.ids or set()) & images), one) for one in found]
@@ -74,7 +74,7 @@ def labels_in_table(evidence: Evidence, table: Table, images: set[str]) -> Found
         if several:
             values["several"] = True
         words = f"from the columns of {table.name}"
-        return FoundLabels(values, sorted(classes), words, several, keys_of(table, ids), table, ids)
+        return FoundLabels(values, sorted(classes), words, several, table.keys(ids), table, ids)
     candidates = columns.label_columns(table, ids, evidence.sample)
     if not candidates:
         return None
@@ -95,7 +95,7 @@ def labels_in_table(evidence: Evidence, table: Table, images: set[str]) -> Found
         sorted(names - {""}),
         f"from {table.name} ({ids} → {label})",
         separator is not None,
-        keys_of(table, ids),
+        table.keys(ids),
         table,
         ids,
         rows,

@@ -2,12 +2,13 @@
 
 import codecs
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from imagepipe.archives.pixel_tables import PIXEL
 from imagepipe.dataset.tables import UNNAMED, parsed_rows, table_format, text_encoding
 from imagepipe.errors import UserError
+from imagepipe.inspection.images import image_keys
 from imagepipe.inspection.listing import FoundFile, Listing, one_note
 
 ENDINGS = ("csv", "tsv")
@@ -40,10 +41,17 @@ class Table:
     encoding: str
     n_pixels: int = 0
     pixels: str | None = None
+    _keys: dict[str, set[str]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
         return self.file.name
+
+    def keys(self, column: str) -> set[str]:
+        """Return the keys of the images whose ids are in a column."""
+        if column not in self._keys:
+            self._keys[column] = image_keys(self.columns[column])
+        return self._keys[column]
 
     def has_all(self, column: str) -> bool:
         """Return whether the values of all rows are kept."""

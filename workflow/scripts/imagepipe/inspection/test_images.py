@@ -1,8 +1,8 @@
 """Which images are the test: those in a folder, or those that a table lists."""
 
 from imagepipe.inspection import columns
-from imagepipe.inspection.evidence import Evidence, Guess, keys, keys_of, section
-from imagepipe.inspection.images import Part, Parts
+from imagepipe.inspection.evidence import Evidence, Guess, section
+from imagepipe.inspection.images import Part, Parts, image_keys
 from imagepipe.inspection.label_sources import FoundLabels
 from imagepipe.inspection.tables import Table
 
@@ -20,7 +20,7 @@ def find_test(
         return parts.test, test_ids_in_folder(found, evidence, parts.test)
     if split is not None:
         return train, split
-    images = train.keys()
+    images = train.keys
     sample = evidence.sample
     if sample is not None and columns.id_column(sample, images):
         found.values["test_folder"] = None
@@ -28,7 +28,7 @@ def find_test(
     for table in evidence.others():
         ids = columns.id_column(table, images)
         if ids and table is not labels.source and labels.ids is not None:
-            listed = keys_of(table, ids)
+            listed = table.keys(ids)
             if not listed & labels.ids:
                 found.use(table.file)
                 found.values |= {"test_folder": None, "test_ids": section(table.name, ids)}
@@ -61,17 +61,17 @@ def split_by_table(found: Guess, labels: FoundLabels, *, apart: bool) -> set[str
     train, test = values["train"][0], values["test"][0]
     rows = list(zip(table.columns[labels.id_column], table.columns[column], strict=True))
     labels.values["where"] = {column: train}
-    labels.ids = keys(image for image, part in rows if part == train)
+    labels.ids = image_keys(image for image, part in rows if part == train)
     if apart:
         return None
     found.values["test_folder"] = None
     found.values["test_ids"] = section(table.name, labels.id_column, where={column: test})
-    return keys(image for image, part in rows if part == test)
+    return image_keys(image for image, part in rows if part == test)
 
 
 def test_ids_in_folder(found: Guess, evidence: Evidence, test: Part) -> set[str] | None:
     """Let the sample list the test images if their folder has others, too."""
-    images, asked = test.keys(), evidence.sample_ids()
+    images, asked = test.keys, evidence.sample_ids()
     if not asked & images:
         # The sample may have the ids of a JSON file like COCO's.
         for coco in evidence.cocos:
