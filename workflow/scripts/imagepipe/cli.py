@@ -9,7 +9,7 @@ import click
 from imagepipe.config import schemas
 from imagepipe.config.openmp import wait_briefly
 from imagepipe.config.recipe import Precision
-from imagepipe.errors import UserError
+from imagepipe.errors import UserError, one_line
 from imagepipe.files import write_text
 
 
@@ -36,6 +36,27 @@ def schema(name: str | None, write: bool) -> None:
             click.echo(path)
     else:
         click.echo(schemas.json_schema(name) if name else schemas.options_page(), nl=False)
+
+
+@main.command()
+@click.argument("source", type=click.Path(path_type=Path), metavar="FOLDER_OR_BUNDLE")
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="The file to write."
+)
+@click.option("--force", is_flag=True, help="Overwrite the file.")
+def init(source: Path, output: Path | None, force: bool) -> None:
+    """Look at a folder of images, at archives or at a competition's bundle; write a dataset file.
+
+    What cannot be known from the files stands in it in lines with the word CHOOSE.
+    """
+    from imagepipe.inspection import dataset_file  # it takes a second to import
+
+    try:
+        lines = dataset_file.init(source, output, force)
+    except (UserError, OSError) as error:
+        raise click.ClickException(one_line(str(error))) from None
+    for line in lines:
+        click.echo(line)
 
 
 @main.command()
@@ -143,3 +164,7 @@ def predict(
 def is_terminal() -> bool:
     """Say whether the output goes to a terminal."""
     return sys.stdout.isatty()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,6 +1,6 @@
 """The options of a dataset file: where a competition's files come from, and how to read them."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, Tag, WithJsonSchema, model_validator
 
@@ -41,8 +41,9 @@ class Source(Options):
     beside the tables)."""
     competition: Annotated[str | None, Field(pattern="^[A-Za-z0-9][A-Za-z0-9_-]*$")] = None
     """With source kaggle, the competition's name as in the address of its page."""
-    files: Annotated[list[SourceFile], Field(min_length=1)]
-    """The source's files. Archives (.7z, .zip, .tar.gz) are unpacked."""
+    files: list[SourceFile] = []
+    """The source's files. Archives (.7z, .zip, .tar.gz) are unpacked. With source folder, there may
+    be none."""
     bundle: str | None = None
     """The name of a .zip file in raw_dir that may hold all of the files."""
     train_folder: str = "train"
@@ -52,6 +53,12 @@ class Source(Options):
     test_folder: str | None = "test"
     """The test images' folder, found the same way. null: they lie in train_folder, and test_ids or
     the sample submission lists them."""
+
+    @model_validator(mode="after")
+    def _check_files(self) -> Self:
+        if not self.files and self.source != "folder":
+            raise ValueError("files must list the archives and tables")
+        return self
 
 
 class PixelTables(Options):
