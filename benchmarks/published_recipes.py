@@ -49,8 +49,8 @@ from imagepipe.config.recipe import Recipe  # noqa: E402
 from imagepipe.config.source_hash import code_hash  # noqa: E402
 from imagepipe.dataset.splitting import draw_valid  # noqa: E402
 from imagepipe.device.devices import choose_precision, chosen_device, device_name  # noqa: E402
+from imagepipe.prediction.logits import class_probabilities  # noqa: E402
 from imagepipe.prediction.predict import predict_logits  # noqa: E402
-from imagepipe.submission.submission import softmax  # noqa: E402
 from imagepipe.training.loop import train  # noqa: E402
 from imagepipe.training.saving import Checkpoints  # noqa: E402
 from imagepipe.training.state import TrainingData, TrainingSpec  # noqa: E402
@@ -235,7 +235,10 @@ def measure(
         f"of {seeds} are {medians[0]:.2f} and {medians[1]:.2f} s"
     )
     if members > 1:
-        averaged = np.mean([softmax(result.logits) for result in ours[:members]], axis=0)
+        averaged = np.mean(
+            [class_probabilities(result.logits, several_labels=False) for result in ours[:members]],
+            axis=0,
+        )
         gain = accuracy(averaged, data) - np.mean(accuracies[:members])
         print(summary("members", accuracies[:members]))
         print(

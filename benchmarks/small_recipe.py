@@ -23,7 +23,7 @@ from published_recipes import summary
 
 from imagepipe.config.configuration import load_configuration
 from imagepipe.device.devices import device_name
-from imagepipe.submission.submission import softmax
+from imagepipe.prediction.logits import class_probabilities
 
 
 def main() -> None:
@@ -50,7 +50,9 @@ def main() -> None:
             seconds = time.perf_counter() - start
             all_logits = [classify_ours(model, images, device) for model in models]
             own = [float((logits.argmax(axis=1) == labels).mean()) for logits in all_logits]
-            together = np.mean([softmax(logits) for logits in all_logits], axis=0).argmax(axis=1)
+            together = np.mean(
+                [class_probabilities(logits, several_labels=False) for logits in all_logits], axis=0
+            ).argmax(axis=1)
             of_members += own
             of_trials.append(float((together == labels).mean()))
             print(

@@ -256,7 +256,7 @@ Split = Annotated[
 
 
 class SampleForm(Options):
-    """The form of the sample submission; without one, a label, or all labels of an image."""
+    """The form of the sample submission; without one, the form that suits the metric and labels."""
 
     name: Literal["sample"] = "sample"
 

@@ -100,14 +100,14 @@ Model = Annotated[
 
 
 class RandomResizedCrop(Options):
-    """Enlarge the image, crop a random square, and resize it to the original size."""
+    """Enlarge the image, crop a random part of its shape, and resize it to the original size."""
 
     resize: Count = 40
     """The enlarged size, in pixels."""
     min_area: Fraction = 0.64
-    """Smallest area of the square, as a fraction of the enlarged image."""
+    """Smallest area of the part, as a fraction of the enlarged image."""
     max_area: Fraction = 1.0
-    """Largest area of the square, as a fraction of the enlarged image."""
+    """Largest area of the part, as a fraction of the enlarged image."""
 
 
 class ColorJitter(Options):
@@ -127,7 +127,7 @@ class Augmentation(Options):
     """Random changes of the training images, in this order, drawn anew each epoch."""
 
     random_resized_crop: RandomResizedCrop | None = None
-    """Crop a random square from the enlarged image; null turns it off."""
+    """Crop a random part of the enlarged image; null turns it off."""
     random_crop_padding: Annotated[int, Field(ge=0)] = 0
     """Shift the image by up to this many pixels each way, with mirrored borders; 0 turns it
     off."""
@@ -144,7 +144,7 @@ class Augmentation(Options):
     """Blend each image and its label with another's; the weight is drawn from
     Beta(mixup, mixup). 0 turns it off."""
     cutmix: NotNegative = 0.0
-    """Replace a square of each image with another's, and the same fraction of its label; the
+    """Replace a rectangle of each image with another's, and the same fraction of its label; the
     remaining area is drawn from Beta(cutmix, cutmix). 0 turns it off. Excludes mixup."""
 
 

@@ -36,7 +36,7 @@ class Settings(Options):
     """The most minutes of training that an interruption can lose; a checkpoint is also written
     after epochs."""
     prediction_batch_size: Annotated[int, Field(ge=1)] = 500
-    """Number of test images to send through the model at once."""
+    """The most test images to send through the model at once; of large images, fewer."""
     layout: Literal["folders", "packed"] = "folders"
     """folders unpacks the images and builds the book's folder tree; packed decodes them straight
     from the archives and writes no image files, for file systems that are slow with small files.
