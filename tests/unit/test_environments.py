@@ -45,7 +45,7 @@ def imported_packages(path: Path) -> Iterator[str]:
 def test_a_conda_environment_has_what_its_scripts_import() -> None:
     """Every package that a rule's script imports, through the library as well."""
     scripts = ROOT / "workflow" / "scripts"
-    installed_as = {"PIL": "pillow", "yaml": "pyyaml"}
+    installed_as = {"PIL": "pillow", "yaml": "pyyaml", "sklearn": "scikit-learn"}
     environment_of = {
         script: environment
         for rules in (ROOT / "workflow" / "rules").glob("*.smk")

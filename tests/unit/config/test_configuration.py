@@ -182,7 +182,12 @@ def test_missing_sections_are_filled_with_defaults(tmp_path: Path) -> None:
         "min_area": 0.64,
         "max_area": 1.0,
     }
-    assert recipe["loss"] == {"reduction": "mean", "label_smoothing": 0.0}
+    assert recipe["loss"] == {
+        "reduction": "mean",
+        "label_smoothing": 0.0,
+        "focal_gamma": 0.0,
+        "class_weights": "none",
+    }
 
 
 def test_users_own_files_are_found_by_path_and_named_by_their_stems(
