@@ -110,7 +110,7 @@ def _any_image(content: bytes, target: Target, salvage: bool) -> tuple[Image.Ima
             with _truncated_allowed(salvage):
                 image.load()
             loaded = _eight_bits(image)
-            if salvage and _is_blank(loaded):
+            if salvage and _is_blank(loaded, kind):
                 raise ValueError("nothing of it can be decoded")
             upright = _upright(resize(loaded, turned, extent), orientation)
             return add_borders(upright, target), name
@@ -256,9 +256,14 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     return image.convert("L" if image.mode == "1" else "RGB")
 
 
-def _is_blank(image: Image.Image) -> bool:
-    """Return whether an image of mode L or RGB has one color, as one of which nothing is known."""
-    return image.getcolors(1) is not None
+def _is_blank(image: Image.Image, kind: str | None) -> bool:
+    """Return whether an image of mode L or RGB is what decoders make of no data.
+
+    That is grey from a JPEG file, and black from others.
+    """
+    value = 128 if kind == "JPEG" else 0
+    colors = image.getcolors(1)
+    return colors is not None and colors[0][1] in (value, (value, value, value))
 
 
 @contextmanager
@@ -288,12 +293,14 @@ def _check_png(content: bytes) -> None:
         position = stop + 4
 
 
-def _opened(content: bytes) -> Image.Image:
-    """Open an image with Pillow, and raise its warnings of large ones."""
+@contextmanager
+def _opened(content: bytes) -> Iterator[Image.Image]:
+    """Open an image with Pillow. Of its warnings, that of a very large image is raised."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        return Image.open(io.BytesIO(content), formats=FORMATS)
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            yield image
 
 
 def _plain_png(content: bytes, height: int, width: int) -> bytes | None:
