@@ -1,22 +1,17 @@
-"""Rule `labels`: checks the training labels and lists the classes."""
+"""Rule `labels`: checks the training labels, and decides the form of the submission."""
 
 import json
 from pathlib import Path
 
 import job
-from imagepipe.config.dataset import Labels
-from imagepipe.dataset.labels import match_labels
+from imagepipe.dataset.labels import LabelOptions, match_labels
 
 
 def main(snakemake) -> None:
-    options = json.loads(snakemake.params.options)
     match_labels(
         Path(snakemake.input.manifest).parent,
         Path(snakemake.output.labels).parent,
-        Labels.model_validate(options["labels"]),
-        sample_submission=options["sample_submission"],
-        image_extension=options["image_extension"],
-        on_bad_image=options["on_bad_image"],
+        LabelOptions.model_validate(json.loads(snakemake.params.options)),
     )
 
 

@@ -11,6 +11,7 @@ def main(snakemake) -> None:
     reorganise(
         Path(snakemake.input.manifest).parent,
         Path(snakemake.input.split),
+        Path(snakemake.input.test),
         Path(snakemake.output.manifest).parent,
         json.loads(snakemake.params.options)["link_mode"],
         workers=snakemake.threads,

@@ -3,7 +3,10 @@
 import json
 from pathlib import Path
 
+from pydantic import TypeAdapter
+
 import job
+from imagepipe.config.dataset import Split
 from imagepipe.dataset.splitting import write_split
 
 
@@ -14,6 +17,8 @@ def main(snakemake) -> None:
         Path(snakemake.output.split),
         options["valid_ratio"],
         options["split_seed"],
+        TypeAdapter(Split).validate_python(options["split"]),
+        Path(snakemake.input.decoded) if snakemake.input.get("decoded") else None,
     )
 
 

@@ -1,4 +1,4 @@
-"""Rules `tables` and `true_labels`: copy CSV files from beside or inside the archives."""
+"""Rules `tables` and `true_labels`: copy tables from beside or inside the archives."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from imagepipe.dataset.extraction import extract_tables
 def main(snakemake) -> None:
     options = json.loads(snakemake.params.options)
     contents = Contents.model_validate(options["contents"])
-    tables = {name: Path(snakemake.output[role]) for role, name in options["tables"].items()}
+    tables = dict(zip(options["tables"], map(Path, snakemake.output), strict=True))
     extract_tables(contents, Path(snakemake.input.sums).parent, tables)
 
 

@@ -6,7 +6,8 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+import unicodedata
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,6 +16,10 @@ from imagepipe.errors import UserError, one_line, quoted
 LINK_MODES = ("hardlink", "symlink", "copy")
 # A spreadsheet treats a field that starts like this as a formula, which can run a program.
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+# Files with these endings, in any case, are images.
+IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif")
+# Files and folders that file managers and synchronization leave behind, besides hidden ones.
+JUNK = ("__MACOSX", "@eaDir", "@__thumb", "#recycle", "$RECYCLE.BIN", "Thumbs.db", "desktop.ini")
 _NUMBER = re.compile("0*([0-9]+)")
 
 
@@ -126,7 +131,7 @@ def check_room(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(existing).free
     if needed > free:
         raise UserError(
-            f"{folder}: the images take {needed / 1e9:,.2f} GB, but the disk has room for "
+            f"{folder}: the files take {needed / 1e9:,.2f} GB, but the disk has room for "
             f"{free / 1e9:,.2f} GB; make room, or set --directory to another disk"
         )
 
@@ -154,6 +159,64 @@ def atomic_copy(source: Path, target: Path) -> None:
     """Copy a file's content, atomically."""
     with atomic_write(target) as temporary:
         shutil.copyfile(source, temporary)
+
+
+def nfc(name: str) -> str:
+    """Return a name in Unicode's NFC, in which names that look the same are the same."""
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
+
+
+def is_image(name: str) -> bool:
+    """Tell by its ending whether a file is an image."""
+    return name.lower().endswith(IMAGE_ENDINGS)
+
+
+def is_junk(name: str) -> bool:
+    """Tell by its name whether a file or folder is hidden, or one of `JUNK`."""
+    return (name.startswith(".") and name not in (".", "..")) or name in JUNK
+
+
+def has_junk(path: str) -> bool:
+    """Tell whether a file or one of the folders above it is junk (see `is_junk`)."""
+    return any(map(is_junk, path.split("/")))
+
+
+def files_below(folder: Path, left_out: Collection[Path] = ()) -> list[str]:
+    """Return the paths below a folder of its files, sorted. Junk is passed over.
+
+    Links are followed. `left_out` are folders to leave out, with their links resolved. Raises
+    `UserError` for a link that leads to nothing or to a folder above it, and for a folder that
+    cannot be read.
+    """
+    found: list[str] = []
+    # Each folder with its path below the first one, and the folders above it.
+    waiting: list[tuple[str, str, tuple[str, ...]]] = [(str(folder), "", ())]
+    while waiting:
+        path, below, above = waiting.pop()
+        real = os.path.realpath(path)
+        if real in above:
+            raise UserError(f"{path}: is a link to a folder above it; remove the link")
+        if any(real == str(one) for one in left_out):
+            continue
+        try:
+            with os.scandir(path) as entries:
+                for entry in entries:
+                    if is_junk(entry.name):
+                        continue
+                    if entry.is_dir():
+                        waiting.append((entry.path, f"{below}{entry.name}/", (*above, real)))
+                    elif entry.is_file():
+                        found.append(f"{below}{entry.name}")
+                    elif entry.is_symlink() and not os.path.exists(entry.path):  # noqa: PTH110
+                        raise UserError(
+                            f"{entry.path}: is a link to a file or folder that is not there; "
+                            "remove the link, or bring back what it leads to"
+                        )
+        except PermissionError:
+            raise UserError(
+                f"{path}: the folder may not be read; change its permissions, or move it away"
+            ) from None
+    return sorted(found)
 
 
 def natural_key(text: str) -> str:

@@ -1,19 +1,24 @@
 """Reading the files of a user's own folder as if it were an archive."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from imagepipe.archives.chunk import FILES_PER_CHUNK, Chunk, Wanted
-from imagepipe.archives.safety import LARGEST_FILE, check_names
+from imagepipe.archives.chunk import FILES_PER_CHUNK, Chunk, Listing, Wanted
+from imagepipe.archives.safety import check_names
 from imagepipe.errors import UserError
+from imagepipe.files import files_below, nfc
 
 
+@dataclass(frozen=True)
 class FolderChunk(Chunk):
-    """Files of a folder."""
+    """Files of a folder, whose paths there may be in another Unicode form than the names."""
+
+    paths: list[str]
 
     def contents(self) -> Iterator[bytes]:
-        for name, size in zip(self.names, self.sizes, strict=True):
-            file = self.archive / name
+        for path, size in zip(self.paths, self.sizes, strict=True):
+            file = self.archive / path
             try:
                 content = file.read_bytes()
             except FileNotFoundError:
@@ -23,18 +28,19 @@ class FolderChunk(Chunk):
             yield content
 
 
-def folder_chunks(folder: Path, wanted: Wanted) -> Iterator[FolderChunk]:
-    """Yield the wanted files of a folder, sorted by name. Links are followed."""
-    found = (path for path in folder.rglob("*") if path.is_file())
-    names = sorted(path.relative_to(folder).as_posix() for path in found)
-    check_names(folder, names)
-    kept = list(filter(wanted, names))
-    for start in range(0, len(kept), FILES_PER_CHUNK):
-        some = kept[start : start + FILES_PER_CHUNK]
-        sizes = [(folder / name).stat().st_size for name in some]
-        for name, size in zip(some, sizes, strict=True):
-            if size > LARGEST_FILE:
-                raise UserError(
-                    f"{folder / name}: has {size:,} bytes; it is no image, so remove it"
-                )
-        yield FolderChunk(folder, some, sizes, [None] * len(some))
+class FolderListing(Listing):
+    """The files in a folder, sorted by path. Links are followed, and junk is passed over."""
+
+    def __init__(self, folder: Path, paths: Sequence[str] | None = None) -> None:
+        self.paths = files_below(folder) if paths is None else paths
+        sizes = [(folder / path).stat().st_size for path in self.paths]
+        super().__init__(folder, list(map(nfc, self.paths)), sizes)
+        check_names(folder, self.names)
+
+    def chunks(self, wanted: Wanted) -> Iterator[FolderChunk]:
+        files = zip(self.names, self.sizes, self.paths, strict=True)
+        kept = [file for file in files if wanted(file[0])]
+        for start in range(0, len(kept), FILES_PER_CHUNK):
+            some = kept[start : start + FILES_PER_CHUNK]
+            names, sizes, paths = [f[0] for f in some], [f[1] for f in some], [f[2] for f in some]
+            yield FolderChunk(self.archive, names, sizes, [None] * len(some), paths)

@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from imagepipe.errors import UserError, one_line, quoted
 
-# Bytes of one file. No image and no table of a competition comes near it.
+# Bytes of a file that is read into the memory. No image of a competition comes near it.
 LARGEST_FILE = 1 << 30
 # Images are compressed already, and tables rarely shrink to a twentieth.
 LARGEST_RATIO = 200
@@ -70,27 +70,30 @@ def refuse_special(archive: Path, name: str) -> NoReturn:
     raise UserError(f"{archive}: member {quoted(name)} is a link or a device; don't trust it")
 
 
-def check_sizes(archive: Path, members: Iterable[tuple[str, int]]) -> None:
-    """Raise `UserError` if a member, or all together, unpack to far too much.
+def check_size(archive: Path, name: str, size: int | None) -> None:
+    """Raise `UserError` for a file that is too large to be read into the memory."""
+    if size is not None and size > LARGEST_FILE:
+        raise UserError(
+            f"{archive}: member {quoted(name)} unpacks to {size:,} bytes; don't trust it"
+        )
 
-    `members` are (name, size in bytes).
+
+def check_total(archive: Path, sizes: Iterable[int]) -> None:
+    """Raise `UserError` if what is to be read of an archive unpacks to far too much.
+
+    Such a total may take long, or fill the disk. `sizes` are in bytes.
     """
     total = 0
-    limit = largest_total(archive)
-    for name, size in members:
-        # A negative size would send a reader back, to read the same again and again.
-        if not 0 <= size <= LARGEST_FILE:
-            raise UserError(
-                f"{archive}: member {quoted(name)} unpacks to {size:,} bytes; don't trust it"
-            )
+    limit = largest_total(archive.stat().st_size)
+    for size in sizes:
         total += size
         if total > limit:
             refuse_bomb(archive)
 
 
-def largest_total(archive: Path) -> int:
-    """Return the number of bytes that an archive may unpack to."""
-    return max(HARMLESS_SIZE, LARGEST_RATIO * archive.stat().st_size)
+def largest_total(archive_size: int) -> int:
+    """Return the number of bytes that an archive of a size may unpack to."""
+    return max(HARMLESS_SIZE, LARGEST_RATIO * archive_size)
 
 
 def refuse_bomb(archive: Path) -> NoReturn:

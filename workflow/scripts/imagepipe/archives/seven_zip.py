@@ -10,8 +10,9 @@ import io
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import compress
+from itertools import chain, compress
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,13 @@ from py7zr.compressor import SevenZipDecompressor, SupportedMethods
 from py7zr.exceptions import PasswordRequired, UnsupportedCompressionMethodError
 from py7zr.properties import COMPRESSION_METHOD, MAGIC_7Z, PROPERTY
 
-from imagepipe.archives.chunk import Chunk, Wanted
-from imagepipe.archives.safety import check_names, check_sizes, refuse_special
+from imagepipe.archives.chunk import Chunk, Listing, Wanted
+from imagepipe.archives.safety import check_names, check_total, refuse_special
 from imagepipe.archives.seven_zip_listing import (
     FIRST_BLOCK,
     Block,
+    BlockListing,
     Kind,
-    Listing,
     Members,
     read_listing,
 )
@@ -68,15 +69,52 @@ class SevenZipChunk(Chunk):
         pieces = read_block(self.archive, self.block)
         yield from cut(read_ahead(pieces) if self.alone else pieces, self.cuts)
 
+    def pieces(self) -> Iterator[Iterator[bytes]]:
+        if self.block is None:
+            yield from (iter(()) for _ in self.names)
+            return
+        stream = Stream(read_block(self.archive, self.block))
+        for gap, size in zip(self.cuts[::2], self.cuts[1::2], strict=True):
+            for _ in stream.take(gap):
+                pass
+            yield stream.take(size)
 
-def seven_zip_chunks(archive: Path, wanted: Wanted) -> Iterator[SevenZipChunk]:
-    """Yield the wanted files of each block of a .7z archive.
+
+class SevenZipListing(Listing):
+    """The files in a .7z archive.
 
     Raises `UserError` for an archive that is encrypted, or compressed by a method that py7zr does
-    not know, and for its members as `open_archive` does.
+    not know, and for its members as `list_archive` does.
     """
+
+    def __init__(self, archive: Path) -> None:
+        with unsupported_in_one_line(archive):
+            self.blocks = open_listing(archive)
+            if any(
+                SupportedMethods.needs_password(block.folder.coders)
+                for block, _ in self.blocks.blocks
+            ):
+                raise PasswordRequired(None, "")
+        check_members(archive, self.blocks)
+        parts = [self.blocks.empty, *(members for _, members in self.blocks.blocks)]
+        is_file = [kind is Kind.FILE for part in parts for kind in part.kinds]
+        names = list(compress(chain.from_iterable(part.names for part in parts), is_file))
+        sizes = list(compress(chain.from_iterable(part.sizes for part in parts), is_file))
+        super().__init__(archive, names, sizes)
+
+    def chunks(self, wanted: Wanted) -> Iterator[SevenZipChunk]:
+        with unsupported_in_one_line(self.archive):
+            chunks = list(_chunks(self.archive, self.blocks, wanted))
+        # The bytes between wanted files have to be unpacked as well.
+        check_total(self.archive, (length for chunk in chunks for length in chunk.cuts))
+        yield from chunks
+
+
+@contextmanager
+def unsupported_in_one_line(archive: Path) -> Iterator[None]:
+    """Turn py7zr's errors for what it cannot unpack into a `UserError`."""
     try:
-        yield from _chunks(archive, open_listing(archive), wanted)
+        yield
     except PasswordRequired:
         raise UserError(f"{archive}: is encrypted; pack it again without a password") from None
     except UnsupportedCompressionMethodError as error:
@@ -86,14 +124,14 @@ def seven_zip_chunks(archive: Path, wanted: Wanted) -> Iterator[SevenZipChunk]:
         ) from None
 
 
-def open_listing(archive: Path) -> Listing:
+def open_listing(archive: Path) -> BlockListing:
     """Read the listing of a .7z archive, which may be compressed itself."""
     with archive.open("rb") as file:
         if file.read(len(MAGIC_7Z)) != MAGIC_7Z:
             raise ValueError("it does not begin as a .7z archive does")
         start = SignatureHeader.retrieve(file)
         if not start.nextheadersize:
-            return Listing([], Members([], [], [], []))
+            return BlockListing([], Members([], [], [], []))
         refuse_long_listing(start.nextheadersize)
         file.seek(FIRST_BLOCK + start.nextheaderofs)
         content = file.read(start.nextheadersize)
@@ -131,22 +169,21 @@ def refuse_methods(coders: Iterable[Mapping[str, Any]], methods: Mapping[bytes, 
             raise UnsupportedCompressionMethodError(None, methods[coder["method"]])
 
 
-def check_members(archive: Path, listing: Listing) -> None:
+def check_members(archive: Path, listing: BlockListing) -> None:
     """Raise `UserError` for members that an archive of images may not hold."""
     for name, kind, _, _ in listing.members():
         if kind is Kind.SPECIAL:
             refuse_special(archive, name)
     is_file = [kind is Kind.FILE for _, kind, _, _ in listing.members()]
     check_names(archive, compress((name for name, _, _, _ in listing.members()), is_file))
-    # Of all members: one that says it is a folder may have content, too.
-    check_sizes(archive, ((name, size) for name, _, size, _ in listing.members()))
+    # A negative size would send a reader back, to read the same again and again. Of all members:
+    # one that says it is a folder may have content, too.
+    if any(size < 0 for _, _, size, _ in listing.members()):
+        raise ValueError("a member of a negative size")
 
 
-def _chunks(archive: Path, listing: Listing, wanted: Wanted) -> Iterator[SevenZipChunk]:
+def _chunks(archive: Path, listing: BlockListing, wanted: Wanted) -> Iterator[SevenZipChunk]:
     blocks = [block for block, _ in listing.blocks]
-    if any(SupportedMethods.needs_password(block.folder.coders) for block in blocks):
-        raise PasswordRequired(None, "")
-    check_members(archive, listing)
     for block, members in [(None, listing.empty), *listing.blocks]:
         names: list[str] = []
         sizes: list[int] = []
@@ -230,3 +267,20 @@ def cut(pieces: Iterator[bytes], lengths: Iterable[int]) -> Iterator[bytes]:
             missing -= start
         if is_content:
             yield b"".join(found)
+
+
+class Stream:
+    """A stream that comes in pieces, as a row of files."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces, self._rest = pieces, b""
+
+    def take(self, length: int) -> Iterator[bytes]:
+        """Yield the next `length` bytes, in pieces."""
+        while length > 0:
+            piece = self._rest or next(self._pieces, b"")
+            if not piece:
+                raise EOFError("a block ends too early")
+            self._rest = piece[length:]
+            length -= min(length, len(piece))
+            yield piece[: len(piece) - len(self._rest)]

@@ -21,6 +21,8 @@ from py7zr.exceptions import UnsupportedCompressionMethodError
 from py7zr.properties import PROPERTY
 from py7zr.py7zr import ArchiveFile
 
+from imagepipe.files import nfc
+
 # No competition has more; a hostile listing of more would take too much memory.
 MOST_FILES = 1 << 21
 # Where the blocks begin, in bytes.
@@ -76,7 +78,7 @@ class Block(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Listing:
+class BlockListing:
     """What a .7z archive holds: its blocks with their members, and members without content."""
 
     blocks: list[tuple[Block, Members]]
@@ -87,7 +89,7 @@ class Listing:
         return chain(self.empty.rows(), *(members.rows() for _, members in self.blocks))
 
 
-def read_listing(content: bytes, archive: Path) -> Listing:
+def read_listing(content: bytes, archive: Path) -> BlockListing:
     """Read a listing that has been unpacked.
 
     Raises `UnsupportedCompressionMethodError` for a block of several streams, and `ValueError` or
@@ -110,7 +112,7 @@ def read_listing(content: bytes, archive: Path) -> Listing:
         start += count
     is_empty = [not is_full for is_full in has_content]
     names, kinds = list(compress(names, is_empty)), list(compress(kinds, is_empty))
-    return Listing(found, Members(names, kinds, [0] * len(names), [None] * len(names)))
+    return BlockListing(found, Members(names, kinds, [0] * len(names), [None] * len(names)))
 
 
 class _Reader(BytesIO):
@@ -222,7 +224,7 @@ def _read_files(file: _Reader, archive: Path) -> tuple[list[str], list[Kind], li
             text = file.take(size - 1).decode("utf-16-le")
             if text.count("\0") != count or text[-1:] not in ("", "\0"):
                 raise ValueError("there are not as many names as files")
-            names = text.replace("\\", "/").split("\0")[:count]
+            names = nfc(text.replace("\\", "/")).split("\0")[:count]
         elif mark == PROPERTY.ATTRIBUTES:
             defined = file.flags(count)
             file.expect(b"\0")

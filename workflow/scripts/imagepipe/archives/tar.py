@@ -1,19 +1,30 @@
 """Reading .tar archives, compressed or not, with Python's tarfile."""
 
+import sys
 import tarfile
 from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from imagepipe.archives.chunk import Chunk, Wanted
+from imagepipe.archives.chunk import Chunk, Listing, Wanted
 from imagepipe.archives.safety import (
     check_names,
-    check_sizes,
+    check_total,
     largest_total,
     refuse_bomb,
     refuse_special,
 )
 from imagepipe.errors import UserError
+from imagepipe.files import nfc
 
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+ZSTD_SUFFIXES = (".tar.zst", ".tzst")
 PIECE_SIZE = 1 << 20
 # tarfile reads these headers whole, at the length that they claim: long names, and notes.
 LONG_HEADERS = (
@@ -26,38 +37,89 @@ LONG_HEADERS = (
 LARGEST_HEADER = 1 << 16
 
 
+@dataclass(frozen=True)
 class TarChunk(Chunk):
-    """All wanted files of a .tar archive, which can only be read from its beginning."""
+    """All wanted files of a .tar archive, which can only be read from its beginning.
+
+    The content of each is that of a member in `sources`: its own, or the one that it is a hard link
+    to. They are in the order of the archive.
+    """
+
+    sources: list[str]
 
     def contents(self) -> Iterator[bytes]:
-        upcoming = iter(self.names)
-        name = next(upcoming, None)
+        return map(b"".join, self.pieces())
+
+    def pieces(self) -> Iterator[Iterator[bytes]]:
+        upcoming = iter(self.sources)
+        source = next(upcoming, None)
         for file, member in _members(self.archive):
-            if member.isfile() and member.name == name:
-                name = next(upcoming, None)
-                content = file.extractfile(member)
-                assert content is not None  # as it is a file
-                yield content.read()
+            if not member.isfile() or source is None or name_of(member.name) != source:
+                continue
+            content = file.extractfile(member)
+            assert content is not None  # as it is a file
+            name = source
+            while source == name:
+                yield iter(partial(content.read, PIECE_SIZE), b"")
+                source = next(upcoming, None)
+                if source == name:
+                    content.seek(0)
 
 
-def tar_chunk(archive: Path, wanted: Wanted) -> TarChunk:
-    """Return the wanted files of a .tar archive, after checks of all its members."""
-    files: list[tuple[str, int]] = []
+class TarListing(Listing):
+    """The files in a .tar archive, each hard link directly behind the file that it leads to."""
 
-    def members() -> Iterator[tuple[str, int]]:
-        for _, member in _members(archive):
-            if not (member.isfile() or member.isdir()):
-                refuse_special(archive, member.name)
-            yield member.name, member.size
-            if member.isfile():
-                files.append((member.name, member.size))
+    def __init__(self, archive: Path) -> None:
+        size_of: dict[str, int] = {}
+        linked: dict[str, list[str]] = {}
+        source_of: dict[str, str] = {}
 
-    # While the archive is read, so that a member that is too large is refused before it is read.
-    check_sizes(archive, members())
-    check_names(archive, (name for name, _ in files))
-    kept = [(name, size) for name, size in files if wanted(name)]
-    names, sizes = [name for name, _ in kept], [size for _, size in kept]
-    return TarChunk(archive, names, sizes, [None] * len(kept))
+        def sizes() -> Iterator[int]:
+            for _, member in _members(archive):
+                name = name_of(member.name)
+                if member.islnk():
+                    # A link before its file, or to a file elsewhere, is not followed.
+                    source = name_of(member.linkname)
+                    source = source_of.get(source, source)
+                    if source not in size_of:
+                        refuse_special(archive, name)
+                    if name in size_of or name in source_of:
+                        check_names(archive, [name, name])
+                    source_of[name] = source
+                    linked.setdefault(source, []).append(name)
+                    continue
+                if not (member.isfile() or member.isdir()):
+                    refuse_special(archive, name)
+                yield member.size
+                if member.isfile():
+                    if name in size_of or name in source_of:
+                        check_names(archive, [name, name])
+                    size_of[name] = member.size
+
+        # While the archive is read, so that a member that is too large is refused before it is
+        # read.
+        check_total(archive, sizes())
+        files = [
+            (name, size, source)
+            for source, size in size_of.items()
+            for name in (source, *linked.get(source, ()))
+        ]
+        check_names(archive, (name for name, _, _ in files))
+        super().__init__(archive, [file[0] for file in files], [file[1] for file in files])
+        self.sources = [file[2] for file in files]
+
+    def chunks(self, wanted: Wanted) -> Iterator[TarChunk]:
+        files = zip(self.names, self.sizes, self.sources, strict=True)
+        kept = [file for file in files if wanted(file[0])]
+        check_total(self.archive, (size for _, size, _ in kept))
+        names, sizes = [file[0] for file in kept], [file[1] for file in kept]
+        sources = [file[2] for file in kept]
+        yield TarChunk(self.archive, names, sizes, [None] * len(kept), sources)
+
+
+def name_of(name: str) -> str:
+    """Return a member's name as others would write it: without "./" before it, and in NFC."""
+    return nfc(name[2:] if name.startswith("./") and len(name) > 2 else name)
 
 
 class SparseFileError(Exception):
@@ -86,7 +148,13 @@ class CheckedHeader(tarfile.TarInfo):
 def _members(archive: Path) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
     """Yield the opened archive and each of its members, and then check how the archive ends."""
     try:
-        with tarfile.open(archive, encoding="utf-8", tarinfo=CheckedHeader) as file:
+        with ExitStack() as stack:
+            unpacked = None
+            if archive.name.lower().endswith(ZSTD_SUFFIXES):
+                unpacked = stack.enter_context(zstd.open(archive))
+            file = stack.enter_context(
+                tarfile.open(archive, fileobj=unpacked, encoding="utf-8", tarinfo=CheckedHeader)
+            )
             for member in file:
                 yield file, member
                 file.members = []  # type: ignore[attr-defined]  # or it would keep all of them
@@ -97,7 +165,7 @@ def _members(archive: Path) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]
             stream.seek(file.offset)
             if stream.read(tarfile.BLOCKSIZE) != tarfile.NUL * tarfile.BLOCKSIZE:
                 raise EOFError("there is no end mark")
-            limit = largest_total(archive)
+            limit = largest_total(archive.stat().st_size)
             while stream.read(PIECE_SIZE):
                 if stream.tell() > limit:
                     refuse_bomb(archive)

@@ -51,7 +51,7 @@ class TorontoChunk(Chunk):
     """The images of one batch, as files "SPLIT/NUMBER.png"."""
 
     batch: str
-    image_size: int
+    image_size: tuple[int, int]
 
     def contents(self) -> Iterator[bytes]:
         ((_, content),) = read_archive(self.archive, lambda name: _base(name) == self.batch)
@@ -62,7 +62,7 @@ class TorontoChunk(Chunk):
             yield png.getvalue()
 
 
-def toronto_chunks(archive: Path, image_size: int) -> Iterator[TorontoChunk]:
+def toronto_chunks(archive: Path, image_size: tuple[int, int]) -> Iterator[TorontoChunk]:
     """Yield the archive's batches of images.
 
     Images are numbered from 1 in the archive's order, separately for the five training batches
@@ -78,7 +78,7 @@ def toronto_chunks(archive: Path, image_size: int) -> Iterator[TorontoChunk]:
             first += len(labels)
 
 
-def write_tables(archive: Path, image_size: int, tables: Mapping[str, Path]) -> None:
+def write_tables(archive: Path, image_size: tuple[int, int], tables: Mapping[str, Path]) -> None:
     """Write the labels of the two splits as trainLabels.csv and testLabels.csv, if asked for.
 
     `tables` maps a table's name to its target. Raises `UserError` as `toronto_chunks` does.
@@ -90,7 +90,7 @@ def write_tables(archive: Path, image_size: int, tables: Mapping[str, Path]) -> 
             write_rows(table, ("id", "label"), enumerate(labels, start=1))
 
 
-def read_labels(archive: Path, image_size: int) -> dict[str, dict[str, list[str]]]:
+def read_labels(archive: Path, image_size: tuple[int, int]) -> dict[str, dict[str, list[str]]]:
     """Return the labels of the images of each batch of each split, in the archive's order.
 
     Raises `UserError` if the archive is not what its page describes.
@@ -121,9 +121,10 @@ def _base(name: str) -> str:
 
 
 def _batch(
-    archive: Path, name: str, content: bytes, image_size: int
+    archive: Path, name: str, content: bytes, image_size: tuple[int, int]
 ) -> tuple[np.ndarray, list[int]]:
     """Return a batch's images, uint8 [N, H, W, 3], and their targets, indices of classes."""
+    height, width = image_size
     batch = _unpickled(archive, name, content)
     data = _value(archive, name, batch, "data")
     targets = _value(archive, name, batch, "labels")
@@ -131,14 +132,14 @@ def _batch(
         not isinstance(targets, list)
         or not isinstance(data, np.ndarray)
         or data.dtype != np.uint8
-        or data.shape != (len(targets), 3 * image_size**2)
+        or data.shape != (len(targets), 3 * height * width)
         or not all(isinstance(target, int) for target in targets)
     ):
         raise UserError(
-            f"{archive}: {name} does not hold {image_size}×{image_size} images and their labels; "
+            f"{archive}: {name} does not hold {height}×{width} images and their labels; "
             "get the archive again"
         )
-    planes = data.reshape(-1, 3, image_size, image_size)
+    planes = data.reshape(-1, 3, height, width)
     return np.ascontiguousarray(planes.transpose(0, 2, 3, 1)), targets
 
 

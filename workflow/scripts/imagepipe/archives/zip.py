@@ -1,91 +1,114 @@
 """Reading .zip archives, with Python's zipfile."""
 
 import stat
+import struct
 import zipfile
-from collections.abc import Collection, Iterator
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterator
+from pathlib import Path
 
-from imagepipe.archives.chunk import FILES_PER_CHUNK, Chunk, Wanted
-from imagepipe.archives.safety import (
-    check_names,
-    check_sizes,
-    damage_in_one_line,
-    refuse_special,
-)
-from imagepipe.errors import UserError, quoted
-from imagepipe.files import atomic_write
+from imagepipe.archives.chunk import FILES_PER_CHUNK, Chunk, Listing, Wanted
+from imagepipe.archives.safety import check_names, check_total, refuse_special
+from imagepipe.errors import UserError
+from imagepipe.files import nfc
 
 # With any other method, zipfile sets no limit to what one read of a file unpacks to.
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 PIECE_SIZE = 1 << 20
+# The record at the end of an archive, and the longest comment behind it.
+END_RECORD = b"PK\5\6"
+LONGEST_END = 22 + (1 << 16)
 
 
 class ZipChunk(Chunk):
     """Files of a .zip archive."""
 
     def contents(self) -> Iterator[bytes]:
+        return map(b"".join, self.pieces())
+
+    def pieces(self) -> Iterator[Iterator[bytes]]:
         with zipfile.ZipFile(self.archive) as file:
+            member_of = {name_of(member): member for member in file.infolist()}
             for name in self.names:
-                yield b"".join(_pieces(file, file.getinfo(name)))
+                yield _pieces(file, member_of[name])
 
 
-def zip_chunks(archive: Path, wanted: Wanted) -> Iterator[ZipChunk]:
-    """Yield the wanted files of a .zip archive."""
-    with zipfile.ZipFile(archive) as file:
-        members = [member for member in _files(archive, file) if wanted(member.filename)]
-    for start in range(0, len(members), FILES_PER_CHUNK):
-        some = members[start : start + FILES_PER_CHUNK]
-        yield ZipChunk(
-            archive,
-            [member.filename for member in some],
-            [member.file_size for member in some],
-            [member.CRC for member in some],
+class ZipListing(Listing):
+    """The files in a .zip archive."""
+
+    def __init__(self, archive: Path) -> None:
+        refuse_split(archive)
+        with zipfile.ZipFile(archive) as file:
+            members = file.infolist()
+        all_names = list(map(name_of, members))
+        check_names(archive, all_names)
+        for member in members:
+            file_type = (member.external_attr >> 16) & 0o170000
+            if file_type not in (0, stat.S_IFREG, stat.S_IFDIR):
+                refuse_special(archive, member.filename)
+        self.members = [member for member in members if not member.is_dir()]
+        names = [n for n, member in zip(all_names, members, strict=True) if not member.is_dir()]
+        super().__init__(archive, names, [member.file_size for member in self.members])
+
+    def chunks(self, wanted: Wanted) -> Iterator[ZipChunk]:
+        named = zip(self.names, self.members, strict=True)
+        kept = [(name, member) for name, member in named if wanted(name)]
+        check_total(self.archive, (member.file_size for _, member in kept))
+        for _, member in kept:
+            check_method(self.archive, member)
+        for start in range(0, len(kept), FILES_PER_CHUNK):
+            some = kept[start : start + FILES_PER_CHUNK]
+            yield ZipChunk(
+                self.archive,
+                [name for name, _ in some],
+                [member.file_size for _, member in some],
+                [member.CRC for _, member in some],
+            )
+
+
+def name_of(member: zipfile.ZipInfo) -> str:
+    """Return a member's name. macOS writes UTF-8 without the flag that says so."""
+    name = member.filename
+    if name.isascii():
+        return name
+    if not member.flag_bits & 0x800:
+        try:
+            name = name.encode("cp437").decode("utf-8")
+        except UnicodeError:
+            name = member.filename
+    return nfc(name)
+
+
+def check_method(archive: Path, member: zipfile.ZipInfo) -> None:
+    """Raise `UserError` for a file that cannot be read: encrypted, or of another compression."""
+    if member.flag_bits & 0x1:
+        raise UserError(f"{archive}: is encrypted; pack it again without a password")
+    if member.compress_type not in METHODS:
+        raise UserError(
+            f"{archive}: uses a compression that is not supported (method "
+            f"{member.compress_type}); pack it again with Deflate"
         )
 
 
-def copy_from_zip(archive: Path, names: Collection[str], folder: Path) -> None:
-    """Copy the files of a .zip archive that have one of the `names`, in any folder of it.
-
-    They go into `folder`, and may be larger than the memory. Raises `UserError` for an archive that
-    cannot be read or trusted, and for two files of the same name.
-    """
-    if not archive.is_file():
-        raise UserError(f"{archive}: the archive does not exist; get it, or correct its name")
-    copied: set[str] = set()
-    with damage_in_one_line(archive), zipfile.ZipFile(archive) as file:
-        for member in _files(archive, file):
-            name = PurePosixPath(member.filename).name
-            if name in copied:
-                raise UserError(f"{archive}: two files have the name {name!r}; remove one")
-            if name in names:
-                copied.add(name)
-                with atomic_write(folder / name) as temporary, temporary.open("wb") as target:
-                    target.writelines(_pieces(file, member))
+def refuse_split(archive: Path) -> None:
+    """Raise `UserError` for the last part of an archive that is split into .z01, .z02 and so on."""
+    with archive.open("rb") as file:
+        file.seek(max(0, archive.stat().st_size - LONGEST_END))
+        end = file.read()
+    position = end.rfind(END_RECORD)
+    if position >= 0 and len(end) >= position + 6:
+        (disk,) = struct.unpack_from("<H", end, position + 4)
+        if disk not in (0, 0xFFFF):
+            raise UserError(split_message(archive))
 
 
-def _files(archive: Path, file: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
-    """Return the files of an archive, after checks of all its members."""
-    members = file.infolist()
-    check_names(archive, (member.filename for member in members))
-    check_sizes(archive, ((member.filename, member.file_size) for member in members))
-    for member in members:
-        if member.flag_bits & 0x1:
-            raise UserError(f"{archive}: is encrypted; pack it again without a password")
-        if member.compress_type not in METHODS:
-            raise UserError(
-                f"{archive}: uses a compression that is not supported (method "
-                f"{member.compress_type}); pack it again with Deflate"
-            )
-        says_utf8 = member.flag_bits & 0x800
-        if not says_utf8 and not member.orig_filename.isascii():
-            raise UserError(
-                f"{archive}: member {quoted(member.filename)} has a name that is not UTF-8; "
-                "pack it again with UTF-8 names"
-            )
-        file_type = (member.external_attr >> 16) & 0o170000
-        if file_type not in (0, stat.S_IFREG, stat.S_IFDIR):
-            refuse_special(archive, member.filename)
-    return [member for member in members if not member.is_dir()]
+def split_message(archive: Path) -> str:
+    """Return the message for an archive that `zip` has split."""
+    whole = archive.with_name(f"{archive.stem}-whole.zip").name
+    return (
+        f"{archive}: is one part of a split archive (.z01, .z02, …), which cannot be read; join "
+        f"the parts with `zip -s 0 {archive.stem}.zip --out {whole}`, and name {whole} in the "
+        "dataset file"
+    )
 
 
 def _pieces(file: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[bytes]:

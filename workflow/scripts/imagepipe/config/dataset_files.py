@@ -1,11 +1,16 @@
 """The locations of a dataset's files, which the rules need before any job runs."""
 
 import hashlib
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from imagepipe.config.dataset import Contents, Dataset, Source
 from imagepipe.errors import UserError
+from imagepipe.files import files_below, is_image
+
+# The folder of `linked_folders`.
+LINKS = ".images"
 
 
 def table_names(dataset: Dataset) -> list[str]:
@@ -27,10 +32,33 @@ def sources_in(raw_dir: Path, source: Source) -> list[Path]:
     return [file for file in files if file.is_file()]
 
 
-def image_folders(folder: Path, source: Source | Contents) -> list[Path]:
-    """Return the image folders of a dataset with the source `folder`."""
-    names = (source.train_folder, source.test_folder)
-    return [folder / name for name in names if name is not None]
+def image_folders(raw_dir: Path, source: Source) -> dict[str, Path]:
+    """Return a user's folders of training and, if they are apart, of test images."""
+    folders = {"train": raw_dir / source.train_folder}
+    if source.test_folder is not None:
+        folders["test"] = raw_dir / source.test_folder
+    return folders
+
+
+def linked_folders(raw: Path, source: Source | Contents) -> dict[str, Path]:
+    """Return the links in `raw` to a user's folders of training and test images."""
+    names = ("train",) if source.test_folder is None else ("train", "test")
+    return {name: raw / LINKS / name for name in names}
+
+
+def image_files(folders: Mapping[str, Path]) -> dict[str, list[str]]:
+    """Return the paths of the images below each folder, sorted.
+
+    A folder inside of another one, as test in ".", is not part of that. Raises `UserError` for
+    links that cannot be followed (see `files_below`).
+    """
+    real = {name: folder.resolve() for name, folder in folders.items()}
+    return {
+        name: list(
+            filter(is_image, files_below(folder, [real[other] for other in real if other != name]))
+        )
+        for name, folder in folders.items()
+    }
 
 
 def state_of_images(raw_dir: Path, source: Source) -> str:
@@ -39,11 +67,15 @@ def state_of_images(raw_dir: Path, source: Source) -> str:
     It changes with each of them; the modification time of their folder does not.
     """
     state = hashlib.sha256()
-    for folder in image_folders(raw_dir, source):
-        for path in sorted(folder.rglob("*")):
-            if path.is_file():
-                status = path.stat()
-                state.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+    folders = image_folders(raw_dir, source)
+    try:
+        for name, files in image_files(folders).items():
+            for file in files:
+                status = (folders[name] / file).stat()
+                line = f"{folders[name]}/{file}\0{status.st_size}\0{status.st_mtime_ns}\n"
+                state.update(os.fsencode(line))
+    except (UserError, OSError) as error:  # the stage `fetch` or `extract` says so
+        state.update(str(error).encode(errors="surrogateescape"))
     return state.hexdigest()
 
 

@@ -115,7 +115,8 @@ def read_value(value: Any, annotation: Any) -> Any:
 
 def read_text(text: str, types: set[type]) -> Any:
     """Return text converted to one of `types`, or unchanged if it fits none."""
-    if NoneType in types and text.strip().lower() in ("null", "none", "~", ""):
+    # A space is text: labels.separator may be one.
+    if NoneType in types and (not text or text.strip().lower() in ("null", "none", "~")):
         return None
     if str in types:
         return text

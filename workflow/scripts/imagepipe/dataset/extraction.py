@@ -6,17 +6,9 @@ from pathlib import Path
 
 from imagepipe.archives.toronto import write_tables
 from imagepipe.config.dataset import Contents
-from imagepipe.dataset.image_sources import FoundFiles, archives_in, find_images, find_tables
+from imagepipe.dataset.image_sources import FoundFiles, archives_in, find_images, table_files
 from imagepipe.dataset.manifests import FOLDERS, MANIFEST_COLUMNS
-from imagepipe.errors import UserError
-from imagepipe.files import (
-    atomic_copy,
-    atomic_write,
-    check_room,
-    natural_key,
-    write_new,
-    write_rows,
-)
+from imagepipe.files import atomic_copy, check_room, natural_key, write_new, write_rows
 from imagepipe.parallel import Advance, run_tasks
 
 FILES_BETWEEN_ADVANCES = 100
@@ -66,8 +58,13 @@ def unpack(target: Path | None, files: FoundFiles, advance: Advance) -> Sizes:
     """Read files, write them below the target if there is one, and return what they are."""
     sizes: list[int] = []
     checksums: list[int] = []
+    folders = set(FOLDERS)
     for path, (content, checksum) in zip(files.paths, files.chunk.read(), strict=True):
         if target is not None:
+            folder = path.rpartition("/")[0]
+            if folder not in folders:
+                (target / folder).mkdir(parents=True, exist_ok=True)
+                folders.add(folder)
             write_new(f"{target}/{path}", content)
         sizes.append(len(content))
         checksums.append(checksum)
@@ -89,25 +86,17 @@ def write_manifest(folder: Path, found: Sequence[FoundFiles], listed: Sequence[S
 
 
 def extract_tables(contents: Contents, raw: Path, tables: Mapping[str, Path]) -> None:
-    """Copy the CSV files that lie beside the dataset's archives in `raw`, or inside of one.
+    """Copy the tables that lie beside the dataset's archives in `raw`, or inside of one.
 
-    `tables` maps a table's name to its target. Raises `UserError` for a table that is nowhere, or
-    twice.
+    `tables` maps a table's name to its target. Raises `UserError` as `table_files` does.
     """
-    beside = {file.name for file in contents.files} & tables.keys()
-    for name in beside:
-        atomic_copy(raw / name, tables[name])
-    inside = {name: path for name, path in tables.items() if name not in beside}
-    if inside and contents.archive_format == "cifar_python":
-        for archive in archives_in(contents, raw):
-            write_tables(archive, contents.image_size, inside)
-    elif inside:
-        for files in find_tables(contents, raw, inside):
-            for name, (content, _) in zip(files.paths, files.chunk.read(), strict=True):
-                with atomic_write(inside[name]) as temporary:
-                    temporary.write_bytes(content)
-    for name, target in tables.items():
-        if not target.is_file():
-            raise UserError(
-                f"{raw}: holds no {name}, beside the archives or inside of one; get the files again"
-            )
+    if contents.archive_format == "cifar_python":
+        beside = {file.name for file in contents.files}
+        height, width = contents.image_size or (32, 32)
+        inside = {name: path for name, path in tables.items() if name not in beside}
+        for archive in archives_in(contents, raw) if inside else ():
+            write_tables(archive, (height, width), inside)
+        written = {name for name, path in inside.items() if path.is_file()}
+        tables = {name: path for name, path in tables.items() if name not in written}
+    for name, file in table_files(contents, raw, tables).items():
+        atomic_copy(file, tables[name])

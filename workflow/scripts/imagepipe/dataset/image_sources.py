@@ -1,27 +1,41 @@
 """Which images and tables a dataset's archives or folders hold."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
 
-from imagepipe.archives.chunk import Chunk
-from imagepipe.archives.reading import is_archive, open_archive
+from imagepipe.archives.chunk import Chunk, Listing
+from imagepipe.archives.folder import FolderListing
+from imagepipe.archives.pixel_tables import pixel_chunks
+from imagepipe.archives.reading import chunks_of, is_archive, list_archive, part_of
 from imagepipe.archives.toronto import toronto_chunks
+from imagepipe.archives.unpacking import (
+    MOST_LEVELS,
+    join,
+    open_inner,
+    unpack,
+    unpack_gzip,
+    whole_archives,
+)
 from imagepipe.config.dataset import Contents
-from imagepipe.config.dataset_files import image_folders
+from imagepipe.config.dataset_files import image_files, linked_folders
 from imagepipe.dataset.manifests import FOLDERS
-from imagepipe.errors import UserError, quoted
+from imagepipe.errors import UserError, nearest, quoted
+from imagepipe.files import has_junk, is_image, nfc
 
-# Bytes. No image of a competition of small images comes near it.
-LARGEST_IMAGE = 1 << 26
+# Bytes. No image of a competition comes near it.
+LARGEST_IMAGE = 1 << 28
+TABLE_ENDINGS = (".csv", ".tsv", ".txt", ".json")
+COMPRESSED = (".zip", ".gz")
+SHOWN = 6
 
 
 @dataclass(frozen=True)
 class FoundFiles:
-    """Images or tables in a chunk of an archive, and the path that each gets when it is extracted.
+    """Images in a chunk of an archive, and the path that each gets when it is extracted.
 
-    It is "train/1.png" for an image, and the file's name for a table.
+    It is "train/1.png", or "train/cat/1.png" for an image in a folder below that of its split.
     """
 
     chunk: Chunk
@@ -32,85 +46,380 @@ class FoundFiles:
         return sum(size or 0 for size in self.chunk.sizes)
 
 
+@dataclass(frozen=True)
+class Images:
+    """The names of the images in a listing, and their folders there.
+
+    `around` are more folders, as which archives count.
+    """
+
+    listing: Listing
+    names: list[str]
+    inner: Set[str]
+    around: str = ""
+
+    def within(self, folder: str) -> "Images":
+        """Return the same with another folder around all."""
+        return Images(self.listing, self.names, self.inner, joined(folder, self.around))
+
+    def folders(self) -> set[str]:
+        """Return the folders of the images."""
+        return {joined(self.around, folder) for folder in self.inner}
+
+
+class Splits:
+    """Tells training from test images by their folders."""
+
+    def __init__(self, train_folder: str, test_folder: str | None) -> None:
+        self.wanted = FOLDERS if test_folder is not None else FOLDERS[:1]
+        parts = {"train": PurePosixPath(nfc(train_folder)).parts}
+        if test_folder is not None:
+            parts["test"] = PurePosixPath(nfc(test_folder)).parts
+        self.all_others = next((split for split, some in parts.items() if not some), None)
+        # Of two that begin at the same folder, such as images and images/test, the longer one.
+        self._parts = sorted(
+            ((some, split) for split, some in parts.items() if some), key=lambda p: -len(p[0])
+        )
+
+    @lru_cache(maxsize=1 << 16)  # noqa: B019 (there is one of these for each call)
+    def find(self, folder: str) -> tuple[str, str] | None:
+        """Return the split of the images in a folder, and the folders below the split's.
+
+        The outermost folder that is the split's decides.
+        """
+        if found := self.named(folder):
+            return found
+        return (self.all_others, folder) if self.all_others else None
+
+    def named(self, folder: str) -> tuple[str, str] | None:
+        """Return the same as `find`, but None for images that are in none of the two folders."""
+        above = tuple(folder.split("/"))
+        for start in range(len(above)):
+            for parts, split in self._parts:
+                if above[start : start + len(parts)] == parts:
+                    return split, "/".join(above[start + len(parts) :])
+        return None
+
+    def among(self, images: Iterable[Images], around: str = "") -> set[str | None]:
+        """Return the splits of images, with None for those of no split."""
+        folders = {joined(around, folder) for one in images for folder in one.folders()}
+        found = [self.find(folder) for folder in folders]
+        return {one and one[0] for one in found}
+
+    def repeated(self, split: str) -> str:
+        """Return the last part of the split's folder, which archives often hold once more."""
+        return next((parts[-1] for parts, name in self._parts if name == split), "")
+
+
 def find_images(contents: Contents, raw: Path) -> list[FoundFiles]:
     """Return all images that the dataset's files in `raw` hold.
 
     Raises `UserError` for an archive that cannot be read or trusted (see `open_archive`), for an
     image that is there twice, and if there are no training images or no test images.
     """
-    found: list[FoundFiles] = []
-    for source in archives_in(contents, raw):
-        if contents.archive_format == "cifar_python":
-            chunks = toronto_chunks(source, contents.image_size)
-            found += [FoundFiles(chunk, chunk.names) for chunk in chunks]
-        else:
-            found += files_with_path(source, image_paths(contents, source))
+    splits = Splits(contents.train_folder, contents.test_folder)
+    chunks: Iterable[Chunk]
+    if contents.archive_format == "cifar_python":
+        height, width = contents.image_size or (32, 32)
+        archives = archives_in(contents, raw)
+        chunks = (one for path in archives for one in toronto_chunks(path, (height, width)))
+        found = [FoundFiles(chunk, chunk.names) for chunk in chunks]
+    elif contents.archive_format == "pixels":
+        assert contents.pixels is not None  # as `Dataset` has checked
+        files = table_files(contents, raw, {contents.pixels.train, contents.pixels.test})
+        chunks = pixel_chunks(contents.pixels, files, contents.image_size)
+        found = [FoundFiles(chunk, chunk.names) for chunk in chunks]
+    elif contents.source == "folder":
+        found = images_in_folders(contents, raw)
+    else:
+        images = images_in_archives(contents, raw, splits)
+        found = [files for one in images for files in files_of(one, splits)]
+        there = {path.partition("/")[0] for one in found for path in one.paths}
+        refuse_missing(contents, raw, images, [one for one in splits.wanted if one not in there])
+        found = without_repetition(found, splits)
     check_paths(found)
-    folders = {path.partition("/")[0] for one in found for path in one.paths}
-    for folder, name in zip(FOLDERS, (contents.train_folder, contents.test_folder), strict=True):
-        if folder not in folders:
-            raise UserError(
-                f"{raw}: the archives hold no .{contents.image_extension} image in a folder "
-                f"{name!r}; correct image_extension or {folder}_folder in the dataset file"
-            )
+    there = {path.partition("/")[0] for one in found for path in one.paths}
+    refuse_missing(contents, raw, [], [one for one in splits.wanted if one not in there])
     return found
 
 
-def find_tables(contents: Contents, raw: Path, names: Collection[str]) -> list[FoundFiles]:
-    """Return the tables of some names that the archives of image files in `raw` hold.
+def images_in_folders(contents: Contents, raw: Path) -> list[FoundFiles]:
+    """Return the images in a user's own folders."""
+    folders = linked_folders(raw, contents)
+    found: list[FoundFiles] = []
+    for split, names in image_files(folders).items():
+        for chunk in chunks_of(FolderListing(folders[split], names), lambda _: True):
+            found.append(FoundFiles(chunk, [f"{split}/{name}" for name in chunk.names]))
+    return found
 
-    Raises `UserError` as `find_images` does.
+
+def images_in_archives(contents: Contents, raw: Path, splits: Splits) -> list[Images]:
+    """Return the images in the archives of a dataset, and in those inside of them."""
+    found = {
+        archive: images_in(list_archive(archive), raw, splits, stem(archive.name))
+        for archive in archives_in(contents, raw)
+    }
+    holders = [archive for archive, some in found.items() if any(one.names for one in some)]
+    images: list[Images] = []
+    for archive, some in found.items():
+        # With train_folder ".", the archives' names are folders only if they tell images apart.
+        nameless = splits.all_others and len(holders) == 1 and not splits.named(stem(archive.name))
+        images += some if nameless else with_name(some, stem(archive.name), splits)
+    return images
+
+
+def images_in(
+    listing: Listing, raw: Path, splits: Splits, around: str, level: int = 1
+) -> list[Images]:
+    """Return the images in an archive, and in archives inside of it.
+
+    Of those, the archives that a split's folder leads to are opened first, and the others only if
+    a split has no images yet. `around` are the folders around the files, as far as is known.
     """
+    found = [image_names(listing)]
+    if level == MOST_LEVELS:
+        return found
+    inner = inner_archives(listing)
+    likely = [name for name in inner if splits.find(joined(around, folder_name(name)))]
+    for names in (likely, [name for name in inner if name not in likely]):
+        for name, below in open_inner(listing, names, raw):
+            folder, own = name.rpartition("/")[0], stem(name.rpartition("/")[2])
+            some = images_in(below, raw, splits, joined(around, folder, own), level + 1)
+            found += [one.within(folder) for one in with_name(some, own, splits)]
+        if splits.among(found, around) >= {*splits.wanted}:
+            break
+    return found
 
-    def path_of(name: str) -> str | None:
-        base = name.rpartition("/")[2]
-        return base if base in names else None
 
-    archives = archives_in(contents, raw)
-    found = [one for archive in archives for one in files_with_path(archive, path_of)]
-    check_paths(found)
+def image_names(listing: Listing) -> Images:
+    """Return the images in a listing."""
+    names: list[str] = []
+    folders: set[str] = set()
+    for name in filter(is_image, listing.names):
+        folder, _, base = name.rpartition("/")
+        if base.startswith(".") or (folder not in folders and has_junk(folder)):
+            continue
+        folders.add(folder)
+        names.append(name)
+    return Images(listing, names, folders)
+
+
+def with_name(images: list[Images], name: str, splits: Splits) -> list[Images]:
+    """Put the name of an archive around its images, as a folder.
+
+    It does not count if the archive itself holds both splits' folders, or all its images are in the
+    folder of that name.
+    """
+    own = splits.named(name)
+    if own:
+        inside = splits.among(images)
+        if inside >= {*FOLDERS} or inside == {own[0]}:
+            return images
+    return [one.within(name) for one in images]
+
+
+def files_of(images: Images, splits: Splits) -> list[FoundFiles]:
+    """Return the training and test images among some images, to be read."""
+    targets: dict[str, str] = {}
+    for folder in images.inner:
+        if found := splits.find(joined(images.around, folder)):
+            targets[folder] = f"{joined(*found)}/"
+    paths: dict[str, str] = {}
+    for name in images.names if targets else ():
+        folder, _, base = name.rpartition("/")
+        if folder in targets:
+            paths[name] = targets[folder] + base
+    if not paths:
+        return []
+    chunks = chunks_of(images.listing, paths.__contains__)
+    return [FoundFiles(chunk, [paths[name] for name in chunk.names]) for chunk in chunks]
+
+
+def without_repetition(found: list[FoundFiles], splits: Splits) -> list[FoundFiles]:
+    """Take train/train/1.png for train/1.png, if all training images are like this; also test."""
+    for split in splits.wanted:
+        start = f"{split}/{splits.repeated(split)}/"
+        while all(
+            path.startswith(start) or not path.startswith(f"{split}/")
+            for one in found
+            for path in one.paths
+        ):
+            found = [
+                FoundFiles(
+                    one.chunk,
+                    [
+                        f"{split}/{path[len(start) :]}" if path.startswith(start) else path
+                        for path in one.paths
+                    ],
+                )
+                for one in found
+            ]
     return found
 
 
 def archives_in(contents: Contents, raw: Path) -> list[Path]:
-    """Return the archives, or the folders of images, that a dataset consists of."""
-    if contents.source == "folder":
-        return image_folders(raw, contents)
-    return [raw / file.name for file in contents.files if is_archive(file.name)]
+    """Return the archives among a dataset's files, joined where they come in parts."""
+    names = [file.name for file in contents.files]
+    archives = [raw / name for name in names if is_archive(name)]
+    for whole, parts in whole_archives(names, raw).items():
+        archives.append(join([raw / part for part in parts], whole, raw))
+    return archives
 
 
-def files_with_path(archive: Path, path_of: Callable[[str], str | None]) -> list[FoundFiles]:
-    """Return those files of an archive that `path_of` gives a path by their names."""
-    known = cache(path_of)
-    chunks = open_archive(archive, lambda name: known(name) is not None)
-    return [FoundFiles(chunk, [known(name) or "" for name in chunk.names]) for chunk in chunks]
+def table_files(contents: Contents, raw: Path, names: Collection[str]) -> dict[str, Path]:
+    """Return the files of some tables that lie beside the dataset's archives, or inside of one.
 
-
-def image_paths(contents: Contents, source: Path) -> Callable[[str], str | None]:
-    """Return the function that gives an image's path by its name in an archive, else None.
-
-    An image is a training or a test image by the nearest folder above it that has the name of one
-    of the two. The source's own name, an archive's without its endings, counts as the outermost
-    folder. So `1.png`, `train/1.png` and `train/train/1.png` in train.7z are all training images.
+    Those inside are unpacked first. "train.csv" may also be in train.csv.zip or train.csv.gz.
+    Raises `UserError` for a table that is nowhere, or twice with equally many folders around it.
     """
-    folder_of = {contents.train_folder: "train", contents.test_folder: "test"}
-    outermost = source.name if source.is_dir() else source.name.split(".")[0]
-    suffix = f".{contents.image_extension}"
+    beside = {file.name for file in contents.files}
+    files: dict[str, Path] = {}
+    for name in names:
+        plain = plain_name(name)
+        if plain in beside:
+            files[name] = raw / plain
+        elif f"{plain}.gz" in beside:
+            files[name] = unpack_gzip(raw / f"{plain}.gz", raw)
+    missing = {plain_name(name): name for name in names if name not in files}
+    seen: list[str] = []
+    if missing:
+        listings = [list_archive(archive) for archive in archives_in(contents, raw)]
+        for plain, file in tables_inside(listings, raw, set(missing), seen).items():
+            files[missing.pop(plain)] = file
+    for name in missing.values():
+        tables = [
+            one for one in (*beside, *seen) if plain_name(one).lower().endswith(TABLE_ENDINGS)
+        ]
+        raise UserError(
+            f"{raw}: holds no {name}, beside the archives or inside of one"
+            f"{near(name, tables)}; correct the name in the dataset file, or get the files again"
+        )
+    return files
 
-    @cache
-    def target_of(folder: str) -> str | None:
-        above = (outermost, *folder.split("/"))
-        return next((folder_of[name] for name in reversed(above) if name in folder_of), None)
 
-    def path_of(name: str) -> str | None:
-        folder, _, base = name.rpartition("/")
-        # "._1.png" is what macOS adds to archives beside 1.png.
-        if not base.lower().endswith(suffix) or base.startswith("._"):
-            return None
-        target = target_of(folder)
-        return target and f"{target}/{base}"
+def tables_inside(
+    listings: Sequence[Listing], raw: Path, names: set[str], seen: list[str], level: int = 1
+) -> dict[str, Path]:
+    """Return the files of those tables that are in some archives, or in archives inside of them.
 
-    return path_of
+    `seen` gets the names of all files, for messages.
+    """
+    places: dict[str, list[tuple[int, Listing, str]]] = {name: [] for name in names}
+    for listing in listings:
+        for member in usable(listing.names):
+            base = member.rpartition("/")[2]
+            seen.append(base)
+            plain = base[:-3] if base.endswith(".gz") else base
+            if plain in places:
+                places[plain].append((member.count("/"), listing, member))
+    files: dict[str, Path] = {}
+    for name, found in places.items():
+        if not found:
+            continue
+        depth, listing, member = min(found, key=lambda place: place[0])
+        same = [place for place in found if place[0] == depth]
+        if len(same) > 1:
+            others = " and ".join(quoted(place[2]) for place in same[:2])
+            raise UserError(
+                f"{listing.archive}: two tables have the name {quoted(name)} ({others}); remove "
+                "one from the archive"
+            )
+        file = unpack(listing, [member], raw)[member]
+        files[name] = unpack_gzip(file, raw) if member.endswith(".gz") else file
+    missing = names - files.keys()
+    # Archives of one table each first: others may be large.
+    for is_likely in (True, False):
+        if not missing or level == MOST_LEVELS:
+            break
+        inner: list[Listing] = []
+        for listing in listings:
+            some = [
+                name
+                for name in inner_archives(listing, with_tables=True)
+                if (plain_name(name.rpartition("/")[2]) in missing) == is_likely
+            ]
+            inner += [one for _, one in open_inner(listing, some, raw)]
+        if inner:
+            files |= tables_inside(inner, raw, missing, seen, level + 1)
+            missing -= files.keys()
+    return files
+
+
+def plain_name(name: str) -> str:
+    """Return a table's name without the ending of a .zip or .gz file that holds it."""
+    return next((name[: -len(end)] for end in COMPRESSED if name.endswith(end)), name)
+
+
+def near(name: str, tables: Sequence[str]) -> str:
+    """Return " (did you mean …?)" for a table of a similar name, or what there is."""
+    same = [one for one in tables if one.lower() == name.lower()]
+    found = f" (did you mean {same[0]!r}?)" if same else nearest(name, list(tables))
+    shown = sorted(set(tables))[:SHOWN]
+    return found or (f" (found: {', '.join(map(quoted, shown))})" if shown else "")
+
+
+def inner_archives(listing: Listing, with_tables: bool = False) -> list[str]:
+    """Return the names of the archives in an archive, and of parts of such."""
+
+    def holds_more(base: str) -> bool:
+        return with_tables or not base.rpartition(".")[0].lower().endswith(TABLE_ENDINGS)
+
+    return [
+        name
+        for name in usable(name for name in listing.names if not is_image(name))
+        if (is_archive(name) or part_of(name) or name.lower().endswith(".z01")) and holds_more(name)
+    ]
+
+
+def usable(names: Iterable[str]) -> Iterator[str]:
+    """Yield those names that are not junk."""
+    return (name for name in names if not has_junk(name))
+
+
+def stem(name: str) -> str:
+    """Return an archive's name without endings."""
+    return nfc(name).split(".")[0]
+
+
+def folder_name(name: str) -> str:
+    """Return the path of an archive in an archive, as a folder."""
+    folder, _, base = name.rpartition("/")
+    return joined(folder, stem(base))
+
+
+def joined(*folders: str) -> str:
+    """Return folders, some of which may be empty, as one path."""
+    return "/".join(filter(None, folders))
+
+
+def refuse_missing(
+    contents: Contents, raw: Path, images: Sequence[Images], splits: Sequence[str]
+) -> None:
+    """Raise `UserError` if there are `splits` without images. It names the folders of `images`."""
+    if not splits:
+        return
+    split = splits[0]
+    folder = contents.train_folder if split == "train" else contents.test_folder
+    folders = {folder for one in images for folder in one.folders()}
+    if len({folder.partition("/")[0] for folder in folders}) == 1:  # as a single archive's name
+        folders = {folder.partition("/")[2] or folder for folder in folders}
+    if images and not folders:
+        names = (name for one in images for name in usable(one.listing.names))
+        endings = sorted({PurePosixPath(name).suffix for name in names} - {""})
+        found = f" (found: {', '.join(endings[:SHOWN])})" if endings else ""
+        raise UserError(f"{raw}: the archives hold no image{found}; correct `files`, or get others")
+    parents = {
+        str(parent)
+        for one in folders
+        for parent in (PurePosixPath(one), *PurePosixPath(one).parents)
+    } - {"."}
+    shown = sorted(parents, key=lambda one: (one.count("/"), one))
+    more = ", …" if len(shown) > SHOWN else ""
+    there = f" (there are {', '.join(map(quoted, shown[:SHOWN]))}{more})" if shown else ""
+    raise UserError(
+        f"{raw}: no image is in a folder {folder!r}{there}; correct {split}_folder in the dataset "
+        "file"
+    )
 
 
 def check_paths(found: Sequence[FoundFiles]) -> None:
@@ -122,25 +431,24 @@ def check_paths(found: Sequence[FoundFiles]) -> None:
     for one in found:
         archive = one.chunk.archive
         for path, size in zip(one.paths, one.chunk.sizes, strict=True):
-            folder, _, name = path.rpartition("/")
-            if folder:
-                check_image(archive, name, size)
+            check_image(archive, path, size)
             folded = path.casefold()
             if folded in seen:
-                what = f"two {folder} images have" if folder else "two tables have"
+                split, _, name = path.partition("/")
                 raise UserError(
-                    f"{archive}: {what} the name {quoted(name)}; remove one from the archive"
+                    f"{archive}: two {split} images have the name {quoted(name)}; remove one from "
+                    "the archive"
                 )
             seen.add(folded)
 
 
-def check_image(archive: Path, name: str, size: int | None) -> None:
+def check_image(archive: Path, path: str, size: int | None) -> None:
     """Raise `UserError` for an image whose name cannot be an id, or that is far too large."""
+    name = path.rpartition("/")[2]
     image_id = name.rpartition(".")[0]
-    if not image_id or image_id != image_id.strip():
+    if image_id != image_id.strip():
         raise UserError(
-            f"{archive}: the image {quoted(name)} has no name before its ending, or a space around "
-            "it; rename it"
+            f"{archive}: the image {quoted(name)} has a space around its name; rename it"
         )
     if size is not None and size > LARGEST_IMAGE:
         raise UserError(

@@ -1,75 +1,156 @@
 """Reading the labels of the training images, and checking them against the images."""
 
-from collections.abc import Collection
+import logging
+from collections import defaultdict
+from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Literal
 
-from imagepipe.config.dataset import Labels
-from imagepipe.dataset.manifests import LABEL_COLUMNS, read_manifest
-from imagepipe.dataset.submission_form import read_header, read_ids
+from imagepipe.config.dataset import (
+    FixedSplit,
+    GroupSplit,
+    Labels,
+    Metric,
+    SampleForm,
+    Split,
+    Submission,
+    TestIds,
+)
+from imagepipe.config.options import Options
+from imagepipe.dataset.forms import choose_form, choose_metric
+from imagepipe.dataset.image_index import ImageIndex
+from imagepipe.dataset.label_kinds import (
+    CLASS_SEPARATOR,
+    FoundLabels,
+    has_several,
+    read_labels,
+    split_column,
+)
+from imagepipe.dataset.manifests import LABEL_COLUMNS, TEST_COLUMNS, Image, read_manifest
+from imagepipe.dataset.submission_form import write_metric, write_submission_form
+from imagepipe.dataset.tables import read_table
+from imagepipe.dataset.test_images import find_test_images
 from imagepipe.errors import UserError, quoted
-from imagepipe.files import natural_key, read_rows, spreadsheet_safe, write_rows, write_text
+from imagepipe.files import natural_key, spreadsheet_safe, write_rows, write_text
+
+logger = logging.getLogger(__name__)
 
 UNMATCHED_COLUMNS = ("id", "problem")
-# The longest name of a folder, in bytes, on all usual file systems.
-LONGEST_NAME = 255
 
 
-def match_labels(
-    extracted: Path,
-    folder: Path,
-    options: Labels,
-    *,
-    sample_submission: str | None = None,
-    image_extension: str = "png",
-    on_bad_image: str = "error",
-) -> None:
-    """Check the competition's labels against the images, and write both in natural order of ids.
+class LabelOptions(Options):
+    """How a dataset's labels, test images and submission are written."""
 
-    `extracted` holds the labels file, the sample submission if there is one, and the images'
-    manifest. `folder` gets labels.csv (id, label), classes.txt, the sorted names of the classes,
-    and unmatched.csv: labels without image and images without label, which are left out. The sample
-    submission is checked against the test images here, not only after hours of training. Raises
-    `UserError` for a row that cannot be used, and, unless `on_bad_image` is "drop", for an id
-    without image and an image without label.
+    labels: Labels
+    test_ids: TestIds | None = None
+    sample_submission: str | None = None
+    submission: Submission = SampleForm()
+    metric: Metric | None = None
+    split: Split | None = None
+    encoding: str = "utf-8"
+    on_bad_image: Literal["error", "drop", "salvage"] = "error"
+
+
+def match_labels(extracted: Path, folder: Path, options: LabelOptions) -> None:
+    """Check the competition's labels against the images, and decide the form of the submission.
+
+    `extracted` holds the tables and the images' manifest. `folder` gets, in natural order of ids,
+    labels.csv (id, label, and group or split if options.split needs it); classes.txt, the sorted
+    names of the classes; test.csv (id, submission_id); unmatched.csv: labels without image and
+    images without label, which are left out; submission_form.json and metric.json. All of these
+    are checked here, not only after hours of training.
+
+    Test images are never trained on: their rows among the labels are passed over. Training images
+    without label are left out if the test images lie among them, or if the labels have `where`.
+    Raises `UserError` for a row that cannot be used, and, if on_bad_image is "error", for an id
+    without image and any other image without label.
     """
-    source = extracted / options.file
-    label_of = read_labels(source, options.id_column, options.label_column, image_extension)
+    labels, split, encoding = options.labels, options.split, options.encoding
+    several = has_several(labels)
     images = read_manifest(extracted)
-    image_of = {image.id: image for image in images if not image.is_test}
-    without_image = [image_id for image_id in label_of if image_id not in image_of]
-    without_label = [image_id for image_id in image_of if image_id not in label_of]
-    if on_bad_image == "error" and without_image:
-        row, _ = label_of[without_image[0]]
+    test_set, sample = find_test_images(
+        images, options.test_ids, extracted, options.sample_submission, encoding
+    )
+    train = [image for image in images if not image.is_test]
+    test = [image for image in train if test_set.has(image)]
+    labelled = [image for image in train if not test_set.has(image)]
+    found = read_labels(extracted, labels, labelled, test, encoding, split)
+    without_label = [image for image in labelled if image.id not in found.classes_of]
+    if options.on_bad_image == "error":
+        refuse_unmatched(found, without_label, images, strict=not (test or found.optional))
+    if not found.classes_of:
         raise UserError(
-            f"{source}: row {row}: there is no training image with id {quoted(without_image[0])}"
-            f"{and_more(without_image, 'id')}; remove the row, add the image to the archive, or "
-            "set on_bad_image to drop"
+            f"{found.source}: no row has the id of a training image; get the file again"
         )
-    if on_bad_image == "error" and without_label:
+    if without_label:
+        logger.info(
+            f"{found.source}: {len(without_label):,} training images without label are left out"
+        )
+    classes = sorted({name for names in found.classes_of.values() for name in names})
+    check_classes(found.source, classes, several=several)
+    form = choose_form(
+        options.submission,
+        sample,
+        classes,
+        several=several,
+        metric=options.metric,
+        separator=getattr(labels, "separator", None),
+    )
+    metric = choose_metric(options.metric, form, classes, several=several)
+    columns: tuple[str, ...] = ()
+    value_of: dict[str, str] = {}
+    if isinstance(split, GroupSplit | FixedSplit):
+        columns, value_of = read_split_column(extracted, split, labelled, found, encoding)
+    in_order = sorted(found.classes_of, key=natural_key)
+    write_rows(
+        folder / "labels.csv",
+        (*LABEL_COLUMNS, *columns),
+        (
+            (
+                i,
+                CLASS_SEPARATOR.join(found.classes_of[i]),
+                *([value_of.get(i, "")] if columns else []),
+            )
+            for i in in_order
+        ),
+    )
+    write_text(folder / "classes.txt", "".join(f"{name}\n" for name in classes))
+    write_rows(folder / "test.csv", TEST_COLUMNS, test_set.submission_ids.items())
+    problems = [
+        (i, "no image") for i in sorted((i for _, i in found.without_image), key=natural_key)
+    ]
+    problems += [(i, "no label") for i in sorted((i.id for i in without_label), key=natural_key)]
+    rows = ((spreadsheet_safe(image_id), problem) for image_id, problem in problems)
+    write_rows(folder / "unmatched.csv", UNMATCHED_COLUMNS, rows)
+    write_submission_form(folder / "submission_form.json", form)
+    write_metric(folder / "metric.json", metric)
+
+
+def refuse_unmatched(
+    found: FoundLabels, without_label: Sequence[Image], images: Sequence[Image], *, strict: bool
+) -> None:
+    """Raise `UserError` for rows without image and, if `strict`, for images without label."""
+    if found.without_image:
+        row, written = found.without_image[0]
+        if ImageIndex([image for image in images if image.is_test]).might_find(written):
+            raise UserError(
+                f"{found.source}: row {row}: the image with id {quoted(written)} is a test image; "
+                "leave such rows out with labels.where, or set on_bad_image to drop"
+            )
         raise UserError(
-            f"{source}: there is no row for the training image {image_of[without_label[0]].name}"
+            f"{found.source}: row {row}: there is no training image with id {quoted(written)}"
+            f"{and_more(found.without_image, 'id')}; remove the row, add the image to the "
+            "archive, or set on_bad_image to drop"
+        )
+    if without_label and strict:
+        raise UserError(
+            f"{found.source}: there is no row for the training image {without_label[0].below}"
             f"{and_more(without_label, 'image')}; add its label, remove the image from the "
             "archive, or set on_bad_image to drop"
         )
-    labels = {i: label for i, (_, label) in label_of.items() if i in image_of}
-    classes = sorted(set(labels.values()))
-    if not classes:
-        raise UserError(f"{source}: no row has the id of a training image; get the file again")
-    if len(classes) < 2:
-        raise UserError(f"{source}: all labels are {classes[0]!r}; at least two classes are needed")
-    if sample_submission is not None:
-        test_ids = [image.id for image in images if image.is_test]
-        check_sample(extracted / sample_submission, test_ids, classes, image_extension)
-    in_order = sorted(labels, key=natural_key)
-    write_rows(folder / "labels.csv", LABEL_COLUMNS, ((i, labels[i]) for i in in_order))
-    write_text(folder / "classes.txt", "".join(f"{name}\n" for name in classes))
-    problems = [(i, "no image") for i in sorted(without_image, key=natural_key)]
-    problems += [(i, "no label") for i in sorted(without_label, key=natural_key)]
-    rows = ((spreadsheet_safe(image_id), problem) for image_id, problem in problems)
-    write_rows(folder / "unmatched.csv", UNMATCHED_COLUMNS, rows)
 
 
-def and_more(ids: Collection[str], what: str) -> str:
+def and_more(ids: Collection[object], what: str) -> str:
     """Return how many more ids or images have the problem of the first one."""
     more = len(ids) - 1
     if more < 1:
@@ -79,58 +160,70 @@ def and_more(ids: Collection[str], what: str) -> str:
     )
 
 
-def check_sample(
-    sample: Path, test_ids: Collection[str], classes: list[str], image_extension: str
-) -> None:
-    """Raise `UserError` for a sample submission of other columns or other test images."""
-    header = read_header(sample)
-    if len(header) != 2 and sorted(header[1:]) != classes:
+def check_classes(source: Path, classes: Sequence[str], *, several: bool) -> None:
+    """Raise `UserError` for fewer than two classes; warn of classes that differ only in writing."""
+    if not classes or (len(classes) < 2 and not several):
         raise UserError(
-            f"{sample}: row 1: {quoted(', '.join(header))} is neither an id and a label nor an "
-            "id and the classes; get the sample submission again, or correct the labels"
+            f"{source}: all labels are {classes[0]!r}; at least two classes are needed"
+            if classes
+            else f"{source}: no image has a label; correct the labels"
         )
-    read_ids(sample, header[0], test_ids, image_extension)
+    alike: dict[str, list[str]] = defaultdict(list)
+    for name in classes:
+        try:
+            alike[str(float(name))].append(name)
+        except ValueError:
+            alike[name.casefold()].append(name)
+    for names in alike.values():
+        if len(names) > 1:
+            logger.warning(
+                f"{source}: warning: the labels {' and '.join(map(quoted, names))} are different "
+                "classes; correct the labels if they are one"
+            )
 
 
-def read_labels(
-    source: Path, id_column: str, label_column: str, image_extension: str = "png"
-) -> dict[str, tuple[int, str]]:
-    """Return {id: (row, label)} of a CSV file.
+def read_split_column(
+    extracted: Path,
+    split: GroupSplit | FixedSplit,
+    images: Sequence[Image],
+    found: FoundLabels,
+    encoding: str,
+) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Return the name and the values, by image id, of the column that labels.csv has besides.
 
-    An id may be written with the image's extension. Raises `UserError` for an id or a label that
-    is empty, an id that comes twice, and a label that cannot be the name of a folder.
+    Raises `UserError` for a table that names none of the labelled images, or one image in two
+    groups, and for a fixed split without validation images, or without training images.
     """
-    label_of: dict[str, tuple[int, str]] = {}
-    for row, (image_id, label) in read_rows(source, (id_column, label_column)):
-        image_id = image_id.removesuffix(f".{image_extension}")
-        if not image_id:
-            raise UserError(f"{source}: row {row}: the id is empty; fill it in, or remove the row")
-        if not label:
+    source = extracted / split.file
+    fixed = isinstance(split, FixedSplit)
+    column = split_column(split)
+    index = ImageIndex(images)
+    value_of: dict[str, str] = {}
+    for row, (written, text) in read_table(source, (split.id_column, column), encoding=encoding):
+        image = index.find(written, source, row)
+        if image is None or image.id not in found.classes_of:
+            continue
+        value = text
+        if isinstance(split, FixedSplit):
+            value = "valid" if text == split.valid else "train"
+        if value_of.setdefault(image.id, value) != value:
             raise UserError(
-                f"{source}: row {row}: the label of id {quoted(image_id)} is empty; "
-                "fill it in, or remove the row and the image"
+                f"{source}: row {row}: the image {quoted(written)} is there already, with another "
+                f"{column}; remove one of the two rows"
             )
-        if image_id in label_of:
-            raise UserError(
-                f"{source}: row {row}: the id {quoted(image_id)} is there already, in row "
-                f"{label_of[image_id][0]}; remove one of the two rows"
-            )
-        check_folder_name(source, row, label)
-        label_of[image_id] = (row, label)
-    if not label_of:
-        raise UserError(f"{source}: has no rows; get the file again")
-    return label_of
-
-
-def check_folder_name(source: Path, row: int, label: str) -> None:
-    """Raise `UserError` if a label cannot name a folder. `reorganise` makes one for each class."""
-    if (
-        label.startswith(".")
-        or not label.isprintable()
-        or set(label) & set('/\\:*?"<>|')
-        or len(label.encode()) > LONGEST_NAME
-    ):
+    if not value_of:
+        raise UserError(f"{source}: no row has the id of a labelled image; correct split.id_column")
+    missing = len(found.classes_of) - len(value_of)
+    if missing:
+        each = "train" if fixed else "a group of its own"
+        logger.info(f"{source}: {missing:,} labelled images have no row: {each}")
+    if not fixed:
+        return ("group",), value_of
+    value_of = {i: value_of.get(i, "train") for i in found.classes_of}
+    if len(set(value_of.values())) < 2:
+        what = "validation" if "train" in value_of.values() else "training"
         raise UserError(
-            f"{source}: row {row}: the label {quoted(label)} cannot be the name of a folder; "
-            "rename it"
+            f"{source}: there is no {what} image, by the column {column!r}; "
+            "correct split.split_column or split.valid"
         )
+    return ("split",), value_of

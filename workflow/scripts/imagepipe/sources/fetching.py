@@ -10,11 +10,21 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from imagepipe.archives.zip import copy_from_zip
+from imagepipe.archives.chunk import Listing
+from imagepipe.archives.reading import is_archive, list_archive
+from imagepipe.archives.safety import damage_in_one_line
+from imagepipe.archives.unpacking import FOLDER, copy_members
+from imagepipe.archives.zip import ZipListing
 from imagepipe.config.dataset import Source
-from imagepipe.config.dataset_files import image_folders, refuse_own_folder, sources_in
-from imagepipe.errors import Stopped, UserError
-from imagepipe.files import atomic_copy, file_hash, write_text
+from imagepipe.config.dataset_files import (
+    LINKS,
+    image_folders,
+    linked_folders,
+    refuse_own_folder,
+    sources_in,
+)
+from imagepipe.errors import Stopped, UserError, nearest, quoted
+from imagepipe.files import atomic_copy, file_hash, has_junk, write_text
 from imagepipe.sources.downloading import DEFAULT_RETRIES, RetryPolicy, difference, download, remove
 from imagepipe.sources.first_use import check_first_use
 from imagepipe.sources.kaggle import download_competition
@@ -45,6 +55,8 @@ def fetch(
     sums, paths = folder / "SHA256SUMS", [folder / file.name for file in source.files]
     for path in (sums, *paths):
         path.unlink(missing_ok=True)
+    for name in (FOLDER, LINKS):  # of files that were here before
+        shutil.rmtree(folder / name, ignore_errors=True)
     if raw_dir is not None:
         take_from_user(raw_dir, source, folder)
     elif source.source == "generated":
@@ -106,22 +118,27 @@ def take_from_kaggle(
         )
     bundle = download_competition(source.competition, downloads, retries)
     unpacked = downloads / "unpacked"
+    unpacked.mkdir(parents=True, exist_ok=True)
     try:
+        with removed_if_refused(bundle), damage_in_one_line(bundle):
+            listing = ZipListing(bundle)
+        # Not removed: the dataset file may have a wrong name, and the bundle be right.
+        members = members_of_bundle(listing, source, f"{source.competition}.zip")
         with removed_if_refused(bundle):
-            copy_from_zip(bundle, [file.name for file in source.files], unpacked)
-        # Not removed: the dataset file has a wrong name, and the bundle may be right.
-        refuse_missing(bundle, source, unpacked)
-        with removed_if_refused(bundle):
+            copy_members(listing, {member: unpacked / name for name, member in members.items()})
+            # A file that is not in the bundle is the bundle itself.
+            names = [file.name for file in source.files]
+            paths = {name: unpacked / name if name in members else bundle for name in names}
             for file in source.files:
-                if problem := difference(unpacked / file.name, file):
+                if problem := difference(paths[file.name], file):
                     raise UserError(
                         f"competition {source.competition}: {file.name} {problem}; nothing was "
                         "kept: try again later, or correct the dataset file"
                     )
             unchecked = [file.name for file in source.files if not file.checksum]
-            check_first_use({name: unpacked / name for name in unchecked}, record)
-        for file in source.files:
-            os.replace(unpacked / file.name, folder / file.name)
+            check_first_use({name: paths[name] for name in unchecked}, record)
+        for name, path in paths.items():
+            os.replace(path, folder / name)
         remove(bundle)
     finally:
         shutil.rmtree(unpacked, ignore_errors=True)
@@ -146,9 +163,13 @@ def take_from_user(raw_dir: Path, source: Source, folder: Path) -> None:
         )
     names = [file.name for file in source.files]
     found = sources_in(raw_dir, source)
-    if [path.name for path in found] == [source.bundle]:
-        copy_from_zip(found[0], names, folder)
-        refuse_missing(found[0], source, folder)
+    if [path.name for path in found] == [source.bundle] and names != [source.bundle]:
+        listing = list_archive(found[0])
+        members = members_of_bundle(listing, source, found[0].name)
+        copy_members(listing, {member: folder / name for name, member in members.items()})
+        for name in names:
+            if name not in members:
+                link_or_copy(found[0].resolve(), folder / name)
     else:
         missing = [name for name in names if raw_dir / name not in found]
         if missing:
@@ -167,14 +188,18 @@ def take_from_user(raw_dir: Path, source: Source, folder: Path) -> None:
 
 
 def link_image_folders(raw_dir: Path, source: Source, folder: Path) -> None:
-    """Make symbolic links to a user's folders of images, which only `extract` reads."""
-    own = image_folders(raw_dir, source)
-    names = " and ".join(path.name for path in own)
-    for path, link in zip(own, image_folders(folder, source), strict=True):
+    """Make symbolic links to a user's folders of images, which only `extract` and `pack` read."""
+    links = linked_folders(folder, source)
+    for split, path in image_folders(raw_dir, source).items():
         if not path.is_dir():
-            raise UserError(f"{path}: is not a folder; raw_dir must hold {names}")
-        link.unlink(missing_ok=True)
-        os.symlink(path.resolve(), link, target_is_directory=True)
+            there = sorted(one.name for one in raw_dir.iterdir() if one.is_dir())
+            found = f" (there are {', '.join(map(quoted, there[:6]))})" if there else ""
+            raise UserError(
+                f"{path}: is not a folder{found}; correct raw_dir, or {split}_folder in the "
+                "dataset file"
+            )
+        links[split].parent.mkdir(exist_ok=True)
+        os.symlink(path.resolve(), links[split], target_is_directory=True)
 
 
 def link_or_copy(source: Path, target: Path) -> None:
@@ -185,11 +210,33 @@ def link_or_copy(source: Path, target: Path) -> None:
         atomic_copy(source, target)
 
 
-def refuse_missing(bundle: Path, source: Source, folder: Path) -> None:
-    """Raise `UserError` if `folder` lacks a file that was to be unpacked from a bundle."""
-    for file in source.files:
-        if not (folder / file.name).is_file():
-            raise UserError(
-                f"{bundle}: holds no {file.name}; correct the name in the dataset file, or get the "
-                "bundle again"
-            )
+def members_of_bundle(listing: Listing, source: Source, bundle_name: str) -> dict[str, str]:
+    """Return the members of a bundle that are the source's files, by the files' names.
+
+    The file that is the bundle itself is not among them: the one of its name, or a .zip file that
+    it does not hold, if it holds no other archive of the source either. Raises `UserError` for a
+    file that the bundle does not hold, or holds twice with equally many folders around it.
+    """
+    bundle = listing.archive
+    places: dict[str, list[str]] = {}
+    for member in listing.names:
+        if not has_junk(member):
+            places.setdefault(member.rpartition("/")[2], []).append(member)
+    members: dict[str, str] = {}
+    for name in (file.name for file in source.files):
+        found = sorted(places.get(name, ()), key=lambda member: member.count("/"))
+        if len(found) > 1 and found[0].count("/") == found[1].count("/"):
+            raise UserError(f"{bundle}: two files have the name {name!r}; remove one")
+        if found:
+            members[name] = found[0]
+    missing = [file.name for file in source.files if file.name not in members]
+    if missing in ([bundle_name], [source.bundle]):
+        return members
+    if len(missing) == 1 and missing[0].endswith(".zip") and not any(map(is_archive, members)):
+        return members
+    if missing:
+        raise UserError(
+            f"{bundle}: holds no {missing[0]}{nearest(missing[0], list(places))}; correct the name "
+            "in the dataset file, or get the bundle again"
+        )
+    return members

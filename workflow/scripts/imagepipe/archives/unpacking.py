@@ -1,0 +1,169 @@
+"""Files of archives that other readers need as files: archives in archives, parts, and tables.
+
+They are unpacked once, when a job needs them, into a folder of the workflow beside its raw files,
+where later jobs find them. An archive's files there lie in a folder that is named after the
+archive, its size and its time.
+"""
+
+import gzip
+import zlib
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
+
+from filelock import FileLock
+
+from imagepipe.archives.chunk import Listing, check_content
+from imagepipe.archives.reading import chunks_of, list_archive, part_of
+from imagepipe.archives.safety import damage_in_one_line, largest_total, refuse_bomb
+from imagepipe.archives.zip import split_message
+from imagepipe.errors import UserError
+from imagepipe.files import atomic_write, check_room
+
+# Below the folder of the raw files.
+FOLDER = ".unpacked"
+# Archives in archives in an archive are read, but none in these.
+MOST_LEVELS = 3
+PIECE_SIZE = 1 << 20
+
+
+def folder_for(archive: Path, raw: Path) -> Path:
+    """Return the folder for the files of an archive, which is in `raw` or in such a folder."""
+    if archive.is_relative_to(raw / FOLDER):
+        return archive.with_name(f"{archive.name}{FOLDER}")
+    status = archive.stat()
+    return raw / FOLDER / f"{archive.name}-{status.st_size}-{status.st_mtime_ns}"
+
+
+def unpack(listing: Listing, names: Collection[str], raw: Path) -> dict[str, Path]:
+    """Return the files that hold some members of an archive, after unpacking those that are not.
+
+    Raises `UserError` if they cannot be read or trusted, or the disk has no room.
+    """
+    folder = folder_for(listing.archive, raw)
+    targets = {name: folder / name for name in names}
+    if not all(target.is_file() for target in targets.values()):
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / ".lock"):  # the jobs extract and tables may run at the same time
+            missing = {name: path for name, path in targets.items() if not path.is_file()}
+            copy_members(listing, missing, outermost_size(listing.archive, raw))
+    return targets
+
+
+def outermost_size(archive: Path, raw: Path) -> int:
+    """Return the bytes of the archive that an archive was unpacked from, or of itself."""
+    if archive.is_relative_to(raw / FOLDER):
+        return int(archive.relative_to(raw / FOLDER).parts[0].rsplit("-", 2)[1])
+    return archive.stat().st_size
+
+
+def copy_members(
+    listing: Listing, targets: Mapping[str, Path], archive_size: int | None = None
+) -> None:
+    """Copy some members of an archive, which may be larger than the memory, each to its target.
+
+    If the archive was in another one of `archive_size` bytes, its members are measured against
+    that: levels would multiply what a few bytes may unpack to. Raises `UserError` as `unpack` does.
+    """
+    chunks = chunks_of(listing, lambda name: name in targets)
+    total = sum(size or 0 for chunk in chunks for size in chunk.sizes)
+    if archive_size is not None and total > largest_total(archive_size):
+        refuse_bomb(listing.archive)
+    if targets:
+        check_room(next(iter(targets.values())).parent, total)
+    with damage_in_one_line(listing.archive):
+        for chunk in chunks:
+            files = zip(chunk.names, chunk.sizes, chunk.checksums, chunk.pieces(), strict=True)
+            for name, size, checksum, pieces in files:
+                with atomic_write(targets[name]) as temporary, temporary.open("wb") as target:
+                    found = _write(pieces, target)
+                    check_content(name, size, checksum, *found)
+
+
+def _write(pieces: Iterator[bytes], target: BinaryIO) -> tuple[int, int]:
+    """Write pieces, and return their size and CRC-32."""
+    size = checksum = 0
+    for piece in pieces:
+        size += len(piece)
+        checksum = zlib.crc32(piece, checksum)
+        target.write(piece)
+    return size, checksum
+
+
+def unpack_gzip(source: Path, raw: Path) -> Path:
+    """Return the file that a .gz file holds, after unpacking it if it is not.
+
+    Raises `UserError` if it is damaged, or unpacks to far too much.
+    """
+    target = folder_for(source, raw) / source.name.removesuffix(".gz")
+    if not target.is_file():
+        limit = largest_total(source.stat().st_size)
+        with (
+            damage_in_one_line(source),
+            atomic_write(target) as temporary,
+            temporary.open("wb") as output,
+            gzip.open(source) as content,
+        ):
+            for piece in iter(partial(content.read, PIECE_SIZE), b""):
+                output.write(piece)
+                if output.tell() > limit:
+                    refuse_bomb(source)
+    return target
+
+
+def whole_archives(names: Sequence[str], folder: Path) -> dict[str, list[str]]:
+    """Return, for each archive that some names are parts of, the parts' names in order.
+
+    Raises `UserError` if a part is missing, or for parts that cannot be joined. `folder` is where
+    they are, for messages.
+    """
+    parts: dict[str, dict[int, str]] = {}
+    for name in names:
+        if name.lower().endswith(".z01"):
+            raise UserError(split_message(folder / name))
+        if part := part_of(name):
+            parts.setdefault(part[0], {})[part[1]] = name
+    for whole, numbered in parts.items():
+        # 7-Zip counts from 1, and `split -d` from 0.
+        first = min(1, *numbered)
+        for number in range(first, max(numbered) + 1):
+            if number not in numbered:
+                raise UserError(
+                    f"{folder}: part {number} of {whole} is missing ({whole}.{number:03}); get it, "
+                    "and name it in the dataset file as well"
+                )
+    return {whole: [some[number] for number in sorted(some)] for whole, some in parts.items()}
+
+
+def join(parts: Sequence[Path], whole: str, raw: Path) -> Path:
+    """Return an archive that is joined from its parts, in `raw` or in a folder for unpacked files.
+
+    Raises `UserError` if the disk has no room.
+    """
+    target = folder_for(parts[0], raw) / whole
+    status = [part.stat() for part in parts]
+    size = sum(one.st_size for one in status)
+    if target.is_file() and target.stat().st_size == size:
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(target.with_name(".lock")):
+        check_room(target.parent, size)
+        with atomic_write(target) as temporary, temporary.open("wb") as output:
+            for part in parts:
+                with part.open("rb") as content:
+                    _write(iter(partial(content.read, PIECE_SIZE), b""), output)
+    return target
+
+
+def open_inner(listing: Listing, names: Sequence[str], raw: Path) -> Iterator[tuple[str, Listing]]:
+    """Yield archives in an archive, each with its name there; parts of one as the whole."""
+    whole = whole_archives(names, listing.archive)
+    parts = {part for some in whole.values() for part in some}
+    paths = unpack(listing, names, raw)
+    for name in names:
+        if name not in parts:
+            yield name, list_archive(paths[name])
+    for name, some in whole.items():
+        base = name.rpartition("/")[2]
+        yield name, list_archive(join([paths[part] for part in some], base, raw))
