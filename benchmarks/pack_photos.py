@@ -52,7 +52,7 @@ def draw_picture(seed: int) -> np.ndarray:
     frequency = np.maximum(np.hypot(rows, columns), 1 / WIDTH)[..., None]
     spectrum = np.fft.rfft2(noise, axes=(0, 1)) / frequency**1.2
     values = np.fft.irfft2(spectrum, s=(HEIGHT, WIDTH), axes=(0, 1))
-    scaled = 120 + 50 * (values - values.mean()) / values.std()
+    scaled: np.ndarray = 120 + 50 * (values - values.mean()) / values.std()
     return scaled.clip(0, 255).astype(np.uint8)
 
 
