@@ -368,3 +368,36 @@ def test_archives_in_parts(tmp_path: Path) -> None:
     one = look(write(tmp_path / "pets", files), tmp_path / "found.yaml")
     names = [file["name"] for file in one.keys["files"]]
     assert sorted(names) == ["labels.csv", "test.zip", "train.zip.001", "train.zip.002"]
+
+
+def test_names_in_the_sample_tell_the_column(found) -> None:
+    files = split_folders()
+    rows = [f"{i},{['beluga', 'orca'][n % 2]},w{n % 5}" for n, i in enumerate(TRAIN)]
+    files["train.csv"] = table(["image,species,individual_id", *rows])
+    sample = ["image,predictions", *(f"{i},w0 w1 w2 new_individual" for i in TEST)]
+    files["sample_submission.csv"] = table(sample)
+    one = found(files)
+    assert one.keys["labels"]["label_column"] == "individual_id" and "split" not in one.keys
+    assert one.keys["metric"] == "map_at_4"
+
+
+def test_a_column_tells_the_validation_images_too(found) -> None:
+    parts = ["train", "train", "val", "test"] * 3
+    rows = [f"images/{i}.png,c{n // 4},{parts[n]}" for n, i in enumerate(TRAIN)]
+    one = found(pictures("images", TRAIN) | {"meta.csv": table(["filename,label,part", *rows])})
+    assert one.keys["labels"] == {"file": "meta.csv", "id_column": "filename"}
+    assert one.keys["split"] == {
+        "name": "fixed",
+        "file": "meta.csv",
+        "id_column": "filename",
+        "split_column": "part",
+        "valid": "val",
+    }
+    assert "9 training images" in one.lines and "3 test images" in one.lines
+
+
+def test_numbers_with_decimals_are_no_classes(found) -> None:
+    files = split_folders()
+    files["train.csv"] = table(["Id,score", *(f"{i},{n % 6}" for n, i in enumerate(TRAIN))])
+    files["sample_submission.csv"] = table(["Id,score", *(f"{i},2.5" for i in TEST)])
+    assert "asks for numbers, not classes" in found(files).lines

@@ -87,9 +87,10 @@ def label_columns(table: Table, ids: str, sample: Table | None) -> list[str]:
     """
     rest = [column for column in table.columns if column != ids]
     if sample is not None:
-        told = [column for column in rest if told_by(sample, table.columns[column], column)]
-        if told:
-            return told[:1]
+        for tells in (told_by_name, told_by_values):
+            told = [column for column in rest if tells(sample, table.columns[column], column)]
+            if told:
+                return told[:1]
     scored: list[tuple[int, str]] = []
     for column in rest:
         named = words(column)
@@ -107,13 +108,23 @@ def label_columns(table: Table, ids: str, sample: Table | None) -> list[str]:
     return [column for _, column in scored]
 
 
-def told_by(sample: Table, values: Sequence[str], column: str) -> bool:
-    """Return whether the sample submission asks for the values of a column."""
+def told_by_name(sample: Table, values: Sequence[str], column: str) -> bool:
+    """Return whether the sample submission has a column of this name, or one for each value."""
     asked = sample.header[1:]
     different = set(values)
     if len(asked) == 1:
         return asked[0].casefold() == column.casefold()
     return len(different) > 1 and len(different & set(asked)) >= 0.8 * len(different)
+
+
+def told_by_values(sample: Table, values: Sequence[str], _: str) -> bool:
+    """Return whether the sample submission has, in one column, names of this column."""
+    if len(sample.header) != 2:
+        return False
+    guesses = {part for value in sample.columns[sample.header[1]] for part in value.split()}
+    guesses |= set(sample.columns[sample.header[1]])
+    names = {name for name in guesses if number(name) is None}
+    return bool(names) and 2 * len(names & set(values)) >= len(names)
 
 
 def is_hinted(column: str) -> bool:

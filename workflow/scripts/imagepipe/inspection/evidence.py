@@ -15,15 +15,17 @@ LARGEST_JSON = 1 << 27
 
 @dataclass
 class Guess:
-    """The keys of a dataset file, what a human must look at, and what was understood, in lines.
+    """The keys of a dataset file.
 
-    `choose` has a line for a key. `used` are the tables that the dataset needs. With
-    `drop_unmatched`, some images have no label, or some labels no image.
+    `choose` says what a human must look at, by key. `lines` say what was understood, and `notes`
+    what is odd. `used` are the tables that the dataset needs. With `drop_unmatched`, some images
+    have no label, or some labels no image.
     """
 
     values: dict[str, object] = field(default_factory=dict)
     choose: dict[str, str] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     used: list[FoundFile] = field(default_factory=list)
     drop_unmatched: bool = False
 

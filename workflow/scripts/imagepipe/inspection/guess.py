@@ -31,7 +31,7 @@ def guess(listing: Listing) -> Guess:
         add_files(found, evidence, [])
     else:
         raise UserError(f"{listing.source}: {what_instead(listing)}")
-    found.lines += listing.notes
+    found.lines += [*found.notes, *listing.notes]
     return found
 
 
@@ -70,7 +70,7 @@ def guess_images(found: Guess, evidence: Evidence, files: Sequence[FoundFile]) -
     if test is not None and test is not train:
         add_true_labels(found, evidence, test, labels)
     add_files(found, evidence, chosen)
-    found.lines += parts.left_out(train, test)
+    found.notes += parts.left_out(train, test)
 
 
 def place(
@@ -145,6 +145,8 @@ def add_size(found: Guess, chosen: Sequence[FoundFile]) -> None:
 
 def add_groups(found: Guess, evidence: Evidence, train: Part, labels: FoundLabels) -> None:
     """Set the split by groups, if a table that lists all labelled images has a column of these."""
+    if "split" in found.values:
+        return
     needed = labels.ids & train.keys if labels.ids is not None else train.keys
     for table in evidence.others():
         ids = columns.id_column(table, needed)
@@ -182,7 +184,7 @@ def add_true_labels(found: Guess, evidence: Evidence, test: Part, labels: FoundL
         if table.keys(ids) == test.keys and len(values) > 1 and values <= {*labels.rows}:
             found.use(table.file)
             found.values["true_labels"] = table.name
-            found.lines.append(f"the test images' own labels are in {table.name}")
+            found.notes.append(f"the test images' own labels are in {table.name}")
             return
 
 
@@ -192,7 +194,7 @@ def add_files(found: Guess, evidence: Evidence, chosen: Sequence[FoundFile]) -> 
     names = [file.top for file in chosen if file.top]
     for file in found.used:
         if file.top is None and file.folders:
-            found.lines.append(f"copy {file.path} to {listing.raw_dir}, where the tables must be")
+            found.notes.append(f"copy {file.path} to {listing.raw_dir}, where the tables must be")
         names.append(file.top or file.name)
     names = [listing.bundle] if listing.bundle else list(dict.fromkeys(names))
     whole = [part for name in names for part in listing.parts.get(name, [name])]

@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
+from itertools import groupby
 
 from PIL import Image
 
@@ -199,5 +200,6 @@ def image_keys(ids: Iterable[str]) -> set[str]:
 
 
 def name_of(folder: Sequence[str]) -> str:
-    """Return a folder's path for a line."""
-    return f"{'/'.join(folder)}/" if folder else "the folder itself"
+    """Return a folder's path for a line: train/train/ in train.zip is train/."""
+    path = "/".join(name for name, _ in groupby(folder))
+    return f"{path}/" if path else "the folder itself"
