@@ -116,7 +116,7 @@ def go_all_the_way(
 ) -> Packed:
     """Go from archives to arrays, as the rules do, and read these without the library."""
     extracted = out / "extracted"
-    tables = {name: extracted / name for name in table_names(dataset).values()}
+    tables = {name: extracted / name for name in table_names(dataset)}
     contents = dataset.part(Contents)
     extract(contents, raw, extracted, layout)
     extract_tables(contents, raw, tables)
@@ -125,7 +125,6 @@ def go_all_the_way(
         out,
         dataset.labels,
         sample_submission=dataset.sample_submission,
-        image_extension=dataset.image_extension,
         on_bad_image=on_bad_image,
     )
     write_split(out / "labels.csv", out / "split.csv", 0.1, 0)
@@ -179,7 +178,7 @@ def make_whole(folder: Path, kind: str, ending: str = "png") -> Whole:
     """Write an undamaged dataset below a folder, with archives of a kind, and pack it."""
     names = [f"train.{kind}", f"test.{kind}", LABELS, SAMPLE]
     files = [{"name": name} for name in names]
-    dataset = dataset_options(files=files, image_extension=ending, image_size=SIZE)
+    dataset = dataset_options(files=files, image_size=SIZE)
     images = {
         f"{split}/{image_id}.{ending}": image_of(split, image_id, ending)
         for split, ids in (("train", TRAIN_IDS), ("test", TEST_IDS))

@@ -113,8 +113,9 @@ def test_content_of_what_says_it_is_a_folder_counts(
     with py7zr.SevenZipFile(archive, "w") as file:
         file.writestr(bytes(2_000), "big")
         file.writestr(b"content", "train/1.png")
-    monkeypatch.setattr(safety, "LARGEST_FILE", 1_999)
-    folder = seven_zip_listing.Kind.FOLDER
-    monkeypatch.setattr(seven_zip_listing, "kind_of", lambda _: folder)
-    with refused(str(archive), "unpacks to 2,000 bytes"):
+    monkeypatch.setattr(safety, "HARMLESS_SIZE", 1_999)
+    monkeypatch.setattr(safety, "LARGEST_RATIO", 1)
+    kinds = iter([seven_zip_listing.Kind.FOLDER, seven_zip_listing.Kind.FILE])
+    monkeypatch.setattr(seven_zip_listing, "kind_of", lambda _: next(kinds))
+    with refused(str(archive), "unpacks to more than"):
         open_archive(archive, lambda _: True)

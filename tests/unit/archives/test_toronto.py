@@ -28,7 +28,8 @@ ARCHIVE = "cifar-10-python.tar.gz"
 
 def extracted(tmp_path: Path) -> Path:
     dataset = dataset_options("cifar10_official")
-    tables = {name: tmp_path / "out" / name for name in table_names(dataset).values()}
+    names = [*table_names(dataset), str(dataset.true_labels)]
+    tables = {name: tmp_path / "out" / name for name in names}
     contents = dataset.part(Contents)
     extract(contents, tmp_path, tmp_path / "out")
     extract_tables(contents, tmp_path, tables)

@@ -23,7 +23,7 @@ from imagepipe.dataset.manifests import Image, read_manifest
 
 def extracted(raw: Path, dataset: Dataset, folder: Path) -> list[str]:
     """Extract, and return the names of all files below `folder`."""
-    tables = {name: folder / name for name in table_names(dataset).values()}
+    tables = {name: folder / name for name in table_names(dataset)}
     contents = dataset.part(Contents)
     extract(contents, raw, folder)
     extract_tables(contents, raw, tables)
@@ -48,12 +48,13 @@ def write_one_archive(raw: Path, name: str, members: dict[str, bytes]) -> None:
 def test_images_are_found_in_every_layout_of_the_archives(tmp_path: Path, layout: str) -> None:
     made = make_competition(tmp_path / "raw", train=5, test=3, layout=layout)
     found = extracted(tmp_path / "raw", dataset_options("cifar10"), tmp_path / "out")
-    ending = layout[-3:]
-    images = [f"train/{i}.{ending}" for i in made.label_of]
-    images += [f"test/{i}.{ending}" for i in made.test_ids]
+    # The folders below that of the split are kept.
+    below, ending = "a/b/" if layout.startswith("a/") else "", layout[-3:]
+    images = [f"train/{below}{i}.{ending}" for i in made.label_of]
+    images += [f"test/{below}{i}.{ending}" for i in made.test_ids]
     assert found == sorted([*images, "manifest.tsv", "sampleSubmission.csv", "trainLabels.csv"])
-    assert (tmp_path / f"out/train/3.{ending}").read_bytes() == png_bytes(3)
-    assert (tmp_path / f"out/test/3.{ending}").read_bytes() == png_bytes(10**6 + 3)
+    assert (tmp_path / f"out/train/{below}3.{ending}").read_bytes() == png_bytes(3)
+    assert (tmp_path / f"out/test/{below}3.{ending}").read_bytes() == png_bytes(10**6 + 3)
     for table in ("trainLabels.csv", "sampleSubmission.csv"):
         assert (tmp_path / "out" / table).read_bytes() == (tmp_path / "raw" / table).read_bytes()
 
@@ -98,24 +99,17 @@ def test_what_is_no_image_is_left_in_the_archive(tmp_path: Path, kind: str) -> N
     assert found == ["manifest.tsv", "test/1.png", "train/1.png", "trainLabels.csv"]
 
 
-def test_nearest_folder_with_a_splits_name_decides(tmp_path: Path) -> None:
-    write_one_archive(tmp_path / "raw", "train.zip", {"1.png": b"1", "a/test/b/2.png": b"2"})
-    found = extracted(tmp_path / "raw", one_archive("train.zip"), tmp_path / "out")
-    assert found == ["manifest.tsv", "test/2.png", "train/1.png", "trainLabels.csv"]
-
-
-def test_folders_and_ending_are_those_of_the_dataset_file(tmp_path: Path) -> None:
-    write_one_archive(
-        tmp_path / "raw", "x.zip", {"learn/a.jpg": b"1", "exam/b.jpg": b"2", "learn/c.png": b"3"}
-    )
-    dataset = one_archive("x.zip", image_extension="jpg", train_folder="learn", test_folder="exam")
+def test_folders_are_those_of_the_dataset_file(tmp_path: Path) -> None:
+    members = {"learn/a.jpg": b"1", "exam/b.jpg": b"2", "train/c.png": b"3"}
+    write_one_archive(tmp_path / "raw", "x.zip", members)
+    dataset = one_archive("x.zip", train_folder="learn", test_folder="exam")
     found = extracted(tmp_path / "raw", dataset, tmp_path / "out")
     assert found == ["manifest.tsv", "test/b.jpg", "train/a.jpg", "trainLabels.csv"]
 
 
 @pytest.mark.parametrize("kind", ["7z", "zip", "tar.gz"])
 @pytest.mark.parametrize(
-    ("first", "second"), [("train/1.png", "train/x/1.png"), ("train/a.png", "train/x/A.PNG")]
+    ("first", "second"), [("train/1.png", "x/train/1.png"), ("train/a.png", "x/train/A.PNG")]
 )
 def test_two_images_of_one_name_in_a_split_are_refused(
     tmp_path: Path, kind: str, first: str, second: str
@@ -152,7 +146,7 @@ class TwoOfOneName(dict):
     [
         ({"train/1.png": b"1"}, {}, ["'test'", "test_folder"]),
         ({"test/1.png": b"1"}, {}, ["'train'", "train_folder"]),
-        ({"train/1.png": b"1", "test/1.png": b"1"}, {"image_extension": "jpg"}, [".jpg", "train"]),
+        ({"train/1.dcm": b"1", "test/1.dcm": b"1"}, {}, ["no image", ".dcm"]),
         (
             {"train/1.png": b"1", "test/1.png": b"1"},
             {"sample_submission": "sample.csv"},

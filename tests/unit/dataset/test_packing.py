@@ -153,7 +153,7 @@ def in_both_layouts(
     """Go from the archives to arrays by both ways, into `folder`/folders and `folder`/packed."""
     for layout in ("folders", "packed"):
         out = folder / layout
-        tables = {name: out / name for name in table_names(dataset).values()}
+        tables = {name: out / name for name in table_names(dataset)}
         contents = dataset.part(Contents)
         extract(contents, raw, out, layout, workers)
         extract_tables(contents, raw, tables)

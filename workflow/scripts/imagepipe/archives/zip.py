@@ -39,13 +39,14 @@ class ZipListing(Listing):
         refuse_split(archive)
         with zipfile.ZipFile(archive) as file:
             members = file.infolist()
-        check_names(archive, map(name_of, members))
+        all_names = list(map(name_of, members))
+        check_names(archive, all_names)
         for member in members:
             file_type = (member.external_attr >> 16) & 0o170000
             if file_type not in (0, stat.S_IFREG, stat.S_IFDIR):
                 refuse_special(archive, member.filename)
         self.members = [member for member in members if not member.is_dir()]
-        names = list(map(name_of, self.members))
+        names = [n for n, member in zip(all_names, members, strict=True) if not member.is_dir()]
         super().__init__(archive, names, [member.file_size for member in self.members])
 
     def chunks(self, wanted: Wanted) -> Iterator[ZipChunk]:

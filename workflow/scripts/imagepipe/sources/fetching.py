@@ -12,7 +12,9 @@ from filelock import FileLock, Timeout
 
 from imagepipe.archives.chunk import Listing
 from imagepipe.archives.reading import is_archive, list_archive
+from imagepipe.archives.safety import damage_in_one_line
 from imagepipe.archives.unpacking import FOLDER, copy_members
+from imagepipe.archives.zip import ZipListing
 from imagepipe.config.dataset import Source
 from imagepipe.config.dataset_files import (
     LINKS,
@@ -118,10 +120,10 @@ def take_from_kaggle(
     unpacked = downloads / "unpacked"
     unpacked.mkdir(parents=True, exist_ok=True)
     try:
-        with removed_if_refused(bundle):
-            listing = list_archive(bundle)
+        with removed_if_refused(bundle), damage_in_one_line(bundle):
+            listing = ZipListing(bundle)
         # Not removed: the dataset file may have a wrong name, and the bundle be right.
-        members = members_of_bundle(listing, source)
+        members = members_of_bundle(listing, source, f"{source.competition}.zip")
         with removed_if_refused(bundle):
             copy_members(listing, {member: unpacked / name for name, member in members.items()})
             for file in source.files:
@@ -163,7 +165,7 @@ def take_from_user(raw_dir: Path, source: Source, folder: Path) -> None:
     found = sources_in(raw_dir, source)
     if [path.name for path in found] == [source.bundle] and names != [source.bundle]:
         listing = list_archive(found[0])
-        members = members_of_bundle(listing, source)
+        members = members_of_bundle(listing, source, found[0].name)
         copy_members(listing, {member: folder / name for name, member in members.items()})
         for name in names:
             if name not in members:
@@ -208,7 +210,7 @@ def link_or_copy(source: Path, target: Path) -> None:
         atomic_copy(source, target)
 
 
-def members_of_bundle(listing: Listing, source: Source) -> dict[str, str]:
+def members_of_bundle(listing: Listing, source: Source, bundle_name: str) -> dict[str, str]:
     """Return the members of a bundle that are the source's files, by the files' names.
 
     The file that is the bundle itself is not among them: the one of its name, or a .zip file that
@@ -228,7 +230,7 @@ def members_of_bundle(listing: Listing, source: Source) -> dict[str, str]:
         if found:
             members[name] = found[0]
     missing = [file.name for file in source.files if file.name not in members]
-    if missing == [bundle.name] or missing == [source.bundle]:
+    if missing in ([bundle_name], [source.bundle]):
         return members
     if len(missing) == 1 and missing[0].endswith(".zip") and not any(map(is_archive, members)):
         return members
