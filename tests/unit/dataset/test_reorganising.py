@@ -1,17 +1,26 @@
 """The book's folder tree, and the ways in which it refers to the images."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from torchvision.datasets import ImageFolder
 
 from builders import label_of, make_extracted, png_bytes, refused, write_csv
+from imagepipe.dataset.manifests import image_ids
 from imagepipe.dataset.reorganising import TREE_COLUMNS, TreeImage, reorganise
 from imagepipe.files import read_rows
+from listed_images import make_listed
 
 LABELS = {str(number): label_of(number) for number in range(1, 25)}
 VALID = {"2", "13", "20"}
+
+
+def write_test(folder: Path, *ids: str) -> Path:
+    """Write test.csv, and return its path."""
+    write_csv(folder / "test.csv", ("id", "submission_id"), ((i, i) for i in ids))
+    return folder / "test.csv"
 
 
 def reorganised(folder: Path, link_mode: str = "auto", tree: str = "tree") -> Path:
@@ -20,7 +29,8 @@ def reorganised(folder: Path, link_mode: str = "auto", tree: str = "tree") -> Pa
         make_extracted(folder / "extracted", LABELS, test_ids=("1", "7", "30"))
     rows = ((i, label, "valid" if i in VALID else "train") for i, label in LABELS.items())
     write_csv(folder / "split.csv", ("id", "label", "split"), rows)
-    reorganise(folder / "extracted", folder / "split.csv", folder / tree, link_mode)
+    test = write_test(folder, "1", "7", "30")
+    reorganise(folder / "extracted", folder / "split.csv", test, folder / tree, link_mode)
     return folder / tree
 
 
@@ -99,7 +109,7 @@ def test_row_of_the_split_without_image_is_named(tmp_path: Path) -> None:
     split = tmp_path / "split.csv"
     write_csv(split, ("id", "label", "split"), [("1", "cat", "train"), ("99", "cat", "valid")])
     with refused(str(split), "row 3", "'99'", "--forcerun labels"):
-        reorganise(tmp_path / "extracted", split, tmp_path / "tree")
+        reorganise(tmp_path / "extracted", split, write_test(tmp_path, "1"), tmp_path / "tree")
 
 
 def test_same_images_give_the_same_manifest(tmp_path: Path) -> None:
@@ -119,3 +129,69 @@ def test_manifest_tells_id_label_and_split_of_every_image(tmp_path: Path) -> Non
     for image in images:
         assert image.path == f"{image.split}/{image.label}/{image.id}.png"
         assert image.size == (tree / image.path).stat().st_size
+
+
+def tree_of(folder: Path, paths: Sequence[str], labels: Sequence[str]) -> set[str]:
+    """Return the files of the tree of images in train/ with these paths; the last is for testing.
+
+    The first is for validation.
+    """
+    extracted = make_listed(folder / "extracted", paths)
+    for path in paths:
+        (extracted / "train" / path).parent.mkdir(parents=True, exist_ok=True)
+        (extracted / "train" / path).write_bytes(bytes(100))
+    ids = image_ids(paths)
+    rows = [(i, label, "train") for i, label in zip(ids[:-1], labels, strict=True)]
+    rows[0] = (*rows[0][:2], "valid")
+    write_csv(folder / "split.csv", ("id", "label", "split"), rows)
+    test = write_test(folder, ids[-1])
+    reorganise(extracted, folder / "split.csv", test, folder / "tree")
+    return {str(path.relative_to(folder / "tree")) for path in folder.rglob("tree/*/*/*")}
+
+
+def test_test_images_may_lie_with_the_training_images(tmp_path: Path) -> None:
+    found = tree_of(tmp_path, ["x/1.png", "2.JPG", "x/3.png"], ["a", "b"])
+    assert found == {
+        "valid/a/1.png",
+        "train_valid/a/1.png",
+        "train/b/2.JPG",
+        "train_valid/b/2.JPG",
+        "test/unknown/3.png",
+    }
+
+
+@pytest.mark.parametrize(
+    ("paths", "labels", "files"),
+    [
+        (["cat/1.png", "dog/1.png", "9.png"], ["cat", "dog"], ["cat/cat_1.png", "dog/dog_1.png"]),
+        (["x/1.png", "x/1.jpg", "9.png"], ["a", "b"], ["a/x_1.png", "b/x_1.jpg"]),
+        (["1.png", "2.png", "9.png"], ["a/b", ".c"], ["a_b/1.png", "_c/2.png"]),
+        (["1.png", "2.png", "9.png"], ["a|b", ""], ["a+b/1.png", "none/2.png"]),
+        (["1.png", "2.png", "9.png"], ["..", "C:x"], ["_./1.png", "C_x/2.png"]),
+    ],
+)
+def test_labels_and_ids_become_safe_names(
+    tmp_path: Path, paths: list[str], labels: list[str], files: list[str]
+) -> None:
+    found = tree_of(tmp_path, paths, labels)
+    assert {path for path in found if path.startswith("train_valid")} == {
+        f"train_valid/{file}" for file in files
+    }
+
+
+def test_long_names_are_shortened(tmp_path: Path) -> None:
+    label = "|".join("ä" * 40 + str(n) for n in range(9))
+    found = tree_of(tmp_path, ["1.png", "2.png", "9.png"], [label, label + "x"])
+    assert len(found) == 5
+    assert all(len(path.encode()) < 300 for path in found)
+
+
+def test_labels_that_would_share_a_folder_are_refused(tmp_path: Path) -> None:
+    with refused("split.csv", "'a/b' and 'a_b' would share the folder 'a_b'", "layout"):
+        tree_of(tmp_path, ["1.png", "2.png", "9.png"], ["a/b", "a_b"])
+
+
+def test_images_that_would_get_one_path_are_refused(tmp_path: Path) -> None:
+    paths = ["a/b_1.png", "a_b/1.png", "x/1.png", "9.png"]
+    with refused("train/a/a_b_1.png", "train/a/b_1.png and train/a_b/1.png"):
+        tree_of(tmp_path, [paths[2], *paths[:2], paths[3]], ["b", "a", "a"])

@@ -1,5 +1,6 @@
-"""The validation set: the book's rule, and the same images on every machine."""
+"""The validation set: the rules of the draw, and the same images on every machine."""
 
+import json
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,7 +8,14 @@ from pathlib import Path
 import pytest
 
 from builders import label_of, refused, write_csv
-from imagepipe.dataset.splitting import draw_valid, write_split
+from imagepipe.config.dataset import FixedSplit, GroupSplit, Split, StratifiedSplit
+from imagepipe.dataset.splitting import (
+    HashOrder,
+    draw_groups,
+    draw_stratified,
+    draw_valid,
+    write_split,
+)
 
 
 def labels_of(counts: Mapping[str, int]) -> dict[str, str]:
@@ -108,3 +116,186 @@ def test_split_that_leaves_nothing_to_train_on_is_refused(tmp_path: Path) -> Non
     with refused(str(labels), "two images"):
         write_split(labels, tmp_path / "split.csv", 0.1, 0)
     assert not (tmp_path / "split.csv").exists()
+
+
+def stratified(counts: Mapping[str, int], ratio: float, seed: int = 0) -> Counter[str]:
+    """Return how many validation images each class gives."""
+    classes = {i: (label,) for i, label in labels_of(counts).items()}
+    valid = draw_stratified(classes, ratio, HashOrder(seed))
+    return Counter(classes[i][0] for i in valid)
+
+
+@pytest.mark.parametrize(
+    ("counts", "ratio", "expected"),
+    [
+        ({"A": 20_000, "B": 9}, 0.1, {"A": 2_000, "B": 1}),
+        ({"A": 100, "B": 29}, 0.1, {"A": 10, "B": 2}),
+        ({"A": 100, "B": 2, "C": 1}, 0.1, {"A": 10, "B": 1}),
+        ({"A": 100, "B": 2}, 0.99, {"A": 99, "B": 1}),
+        ({"A": 1, "B": 1}, 0.5, {}),
+        ({"A": 100}, 0.29, {"A": 29}),
+    ],
+)
+def test_stratified_takes_each_class_at_its_own_share(
+    counts: dict[str, int], ratio: float, expected: dict[str, int]
+) -> None:
+    assert stratified(counts, ratio) == expected
+
+
+def test_stratified_equals_the_book_for_equal_classes() -> None:
+    label_of = labels_of({"cat": 30, "dog": 30})
+    classes = {i: (label,) for i, label in label_of.items()}
+    assert draw_stratified(classes, 0.2, HashOrder(3)) == draw_valid(label_of, 0.2, 3)
+
+
+def several_of(count: int) -> dict[str, tuple[str, ...]]:
+    """Return images with up to three classes: a common, one in 10, one in 50."""
+    return {
+        str(n): tuple(
+            name for name, every in (("common", 2), ("rare", 10), ("rarest", 50)) if n % every == 0
+        )
+        or ("",)
+        for n in range(count)
+    }
+
+
+def test_stratified_holds_the_share_of_each_of_several_labels() -> None:
+    classes = several_of(1_000)
+    valid = draw_stratified(classes, 0.2, HashOrder(0))
+    found = Counter(name for i in valid for name in classes[i])
+    assert found == {"common": 100, "rare": 20, "rarest": 4, "": 100}
+
+
+def test_class_never_loses_its_last_training_image() -> None:
+    """Both images of x are the ones that two rarer classes would give."""
+    classes = {"1": ("x", "y"), "2": ("y",), "3": ("x", "z"), "4": ("z",)}
+    for seed in range(20):
+        valid = draw_stratified(classes, 0.5, HashOrder(seed))
+        assert {name for i in classes.keys() - valid for name in classes[i]} == {"x", "y", "z"}
+        assert valid
+
+
+def grouped(
+    groups: Mapping[str, Mapping[str, int]], ratio: float = 0.1, seed: int = 0
+) -> tuple[dict[str, tuple[str, ...]], dict[str, str], frozenset[str]]:
+    """Draw among groups {name: {class: number of images}}."""
+    classes: dict[str, tuple[str, ...]] = {}
+    group_of: dict[str, str] = {}
+    for group, counts in groups.items():
+        for label, number in counts.items():
+            for _ in range(number):
+                image_id = str(len(classes))
+                classes[image_id], group_of[image_id] = (label,), group
+    valid = draw_groups(classes, group_of, ratio, HashOrder(seed), Path("labels.csv"))
+    return classes, group_of, valid
+
+
+def test_no_group_is_on_both_sides_and_shares_are_kept() -> None:
+    """As in a competition with 26 drivers."""
+    drivers = {f"p{n:02}": {f"c{c}": 20 + (n * c) % 7 for c in range(10)} for n in range(26)}
+    for seed in range(5):
+        classes, group_of, valid = grouped(drivers, 0.2, seed)
+        train = classes.keys() - valid
+        assert not {group_of[i] for i in valid} & {group_of[i] for i in train}
+        assert 0.15 < len(valid) / len(classes) < 0.25
+        assert {classes[i] for i in valid} == set(classes.values())
+
+
+def test_rare_class_is_in_the_validation_set_of_groups() -> None:
+    """As in a competition with patients, few of them ill."""
+    patients = {f"p{n}": {"0": 3, "1": int(n % 20 == 0)} for n in range(200)}
+    for seed in range(5):
+        classes, _, valid = grouped(patients, 0.1, seed)
+        assert Counter(classes[i][0] for i in valid) == {"0": 60, "1": 1}
+
+
+def test_images_without_group_are_each_their_own() -> None:
+    _, _, valid = grouped({"": {"a": 50, "b": 50}})
+    assert len(valid) == 10
+
+
+def test_smallest_group_is_taken_where_all_are_large() -> None:
+    _, group_of, valid = grouped({"p": {"a": 9, "b": 9}, "q": {"a": 8, "b": 8}, "r": {"a": 9}})
+    assert {group_of[i] for i in valid} == {"r"}
+
+
+def test_group_that_has_all_images_of_a_class_stays_in_training() -> None:
+    groups = {"only": {"rare": 3, "a": 1}, **{f"p{n}": {"a": 3} for n in range(20)}}
+    for seed in range(5):
+        _, group_of, valid = grouped(groups, 0.2, seed)
+        assert "only" not in {group_of[i] for i in valid}
+        assert valid
+
+
+def test_groups_that_leave_a_class_without_training_images_are_refused() -> None:
+    with refused(
+        "labels.csv", "each of the 2 groups", "'p' has those of 'a'", "split.group_column"
+    ):
+        grouped({"p": {"a": 5}, "q": {"b": 5}})
+    with refused("labels.csv", "all images are of the group 'p'", "split.group_column"):
+        grouped({"p": {"a": 5, "b": 5}})
+
+
+def split_of(
+    folder: Path, rows: Mapping[str, str], rule: Split, *columns: str, decoded: Path | None = None
+) -> dict[str, str]:
+    """Return which split each image gets."""
+    text = "".join(f"{i},{rest}\n" for i, rest in rows.items())
+    (folder / "labels.csv").write_text(f"{','.join(('id', 'label', *columns))}\n{text}")
+    write_split(folder / "labels.csv", folder / "split.csv", 0.25, 0, rule, decoded)
+    lines = (folder / "split.csv").read_text().splitlines()[1:]
+    return {line.split(",")[0]: line.split(",")[2] for line in lines}
+
+
+def test_every_rule_writes_its_split(tmp_path: Path) -> None:
+    rows = {str(n): "ab"[n % 2] for n in range(8)}
+    assert Counter(split_of(tmp_path, rows, StratifiedSplit()).values()) == {"train": 6, "valid": 2}
+    groups = {i: f"{label},g{int(i) // 2}" for i, label in rows.items()}
+    rule = GroupSplit(file="f.csv", group_column="g")
+    found = split_of(tmp_path, groups, rule, "group")
+    assert Counter(found.values()) == {"train": 6, "valid": 2}
+    assert all(found[str(n)] == found[str(n + 1)] for n in range(0, 8, 2))
+    fixed = {i: f"{label},{'valid' if i in '67' else 'train'}" for i, label in rows.items()}
+    found = split_of(tmp_path, fixed, FixedSplit(file="f.csv"), "split")
+    assert {i for i, name in found.items() if name == "valid"} == {"6", "7"}
+
+
+def test_images_that_could_not_be_decoded_are_left_out_of_the_draw(tmp_path: Path) -> None:
+    """Else the only validation image of a small dataset might be a bad one."""
+    rows = {f"{n}": "ab"[n % 2] for n in range(6)}
+    valid = {
+        i for i, name in split_of(tmp_path, rows, StratifiedSplit()).items() if name == "valid"
+    }
+    bad = min(valid)
+    decoded = tmp_path / "decoded.json"
+    undecodable = [{"image": f"train/{bad}.png", "problem": "broken"}]
+    decoded.write_text(json.dumps({"labelled": {"undecodable": undecodable}}))
+    again = split_of(tmp_path, rows, StratifiedSplit(), decoded=decoded)
+    assert set(again) == rows.keys() - {bad}
+    assert len([i for i, name in again.items() if name == "valid"]) == len(valid)
+
+
+@pytest.mark.parametrize("path", ["train/a/1.png", "train/x/a/1.png", "train/cafe\u0301.png"])
+def test_undecodable_images_are_found_by_any_kind_of_id(tmp_path: Path, path: str) -> None:
+    ids = {
+        "train/a/1.png": "a/1",
+        "train/x/a/1.png": "x/a/1.png",
+        "train/cafe\u0301.png": "caf\u00e9",
+    }
+    rows = {ids[path]: "a", "2": "a", "3": "b", "4": "b", "5": "a"}
+    decoded = tmp_path / "decoded.json"
+    undecodable = [{"image": path, "problem": "broken"}]
+    decoded.write_text(json.dumps({"labelled": {"undecodable": undecodable}}))
+    assert set(split_of(tmp_path, rows, StratifiedSplit(), decoded=decoded)) == set("2345")
+
+
+def test_split_without_validation_images_is_refused(tmp_path: Path) -> None:
+    with refused("labels.csv", "no image is left to validate with", "two images"):
+        split_of(tmp_path, {"1": "a", "2": "b"}, StratifiedSplit())
+
+
+def test_book_rule_does_not_know_several_labels(tmp_path: Path) -> None:
+    labels = tmp_path / "labels.csv"
+    write_csv(labels, ("id", "label"), [("1", "a|b"), ("2", "a"), ("3", "b")])
+    with refused("several labels", "set split to stratified"):
+        write_split(labels, tmp_path / "split.csv", 0.1, 0)

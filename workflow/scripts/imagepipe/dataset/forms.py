@@ -301,7 +301,7 @@ def choose_metric(
     """
     defaults: dict[FormName, str] = {
         "label": "accuracy",
-        "probabilities": "mean_column_roc_auc" if several else "log_loss",
+        "probabilities": "log_loss",
         "probability": "roc_auc",
         "top_k": f"map_at_{form.k}",
         "several_labels": "f1_samples",

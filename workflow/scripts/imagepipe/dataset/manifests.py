@@ -55,14 +55,14 @@ class Image(NamedTuple):
 
 def read_manifest(folder: Path) -> list[Image]:
     """Read `folder`/manifest.tsv: the training images, then the test images, in natural order."""
-    rows = [r for _, r in read_rows(folder / "manifest.tsv", MANIFEST_COLUMNS, delimiter="\t")]
-    id_of: dict[str, str] = {}
-    for part in FOLDERS:
-        paths = [path for path, *_ in rows if path.startswith(f"{part}/")]
-        id_of |= zip(paths, image_ids([path.partition("/")[2] for path in paths]), strict=True)
+    table = read_rows(folder / "manifest.tsv", MANIFEST_COLUMNS, delimiter="\t")
+    rows = [row for _, row in table]
+    below = [row[0].partition("/")[2] for row in rows]
+    first_test = sum(row[0].startswith("train/") for row in rows)
+    ids = [*image_ids(below[:first_test]), *image_ids(below[first_test:])]
     return [
-        Image(id_of[path], path, int(size), int(checksum, 16), int(number))
-        for path, size, checksum, number in rows
+        Image(image_id, path, int(size), int(checksum, 16), int(number))
+        for image_id, (path, size, checksum, number) in zip(ids, rows, strict=True)
     ]
 
 
@@ -75,7 +75,8 @@ def image_ids(paths: Sequence[str]) -> list[str]:
     """
     paths = [unicodedata.normalize("NFC", path) for path in paths]
     without_ending = [path.rpartition(".")[0] for path in paths]
-    for ids in ([path.rpartition("/")[2] for path in without_ending], without_ending, paths):
+    names = [path.rpartition("/")[2] for path in without_ending]
+    for ids in (names, without_ending, paths):
         if len(set(ids)) == len(ids):
             return ids
     twice = next(path for path, count in Counter(paths).items() if count > 1)

@@ -79,8 +79,8 @@ def tree_images(extracted: Path, split: Path, test: Path) -> list[tuple[str, Tre
     """
     manifest = read_manifest(extracted)
     labelled = labelled_images(manifest, split)
-    tested = [image._replace(label=UNKNOWN) for image in listed_test_images(manifest, test)]
-    tested.sort(key=lambda image: image.number)
+    listed = {image.path for image in listed_test_images(manifest, test)}
+    tested = [image._replace(label=UNKNOWN) for image in manifest if image.path in listed]
     folder_of = folder_names({image.label for image in labelled}, split) | {UNKNOWN: UNKNOWN}
     splits = [name for _, (name,) in read_rows(split, ("split",))] + ["test"] * len(tested)
     images: dict[str, tuple[str, TreeImage]] = {}

@@ -6,7 +6,7 @@
 import csv
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -151,10 +151,10 @@ def table_format(path: Path, encoding: str, columns: Sequence[str] = ()) -> Tabl
     best: tuple[tuple[bool, bool, bool, int], TableFormat] | None = None
     for separator in [given] if given else SEPARATORS:
         reader = csv.reader(lines, delimiter=separator, skipinitialspace=True)
-        try:
-            rows = [row for row in reader if "".join(row).strip()]
-        except csv.Error:
-            rows = []
+        rows: list[list[str]] = []
+        # Such a row is refused when it is read.
+        with suppress(csv.Error):
+            rows.extend(row for row in reader if "".join(row).strip())
         header = tuple(name.strip() for name in (rows or [[]])[0])
         # The last row may be cut off in the middle.
         same = all(len(row) == len(header) for row in rows[1:-1])

@@ -115,6 +115,8 @@ def read_test_ids(
             )
         seen.add(image.id)
         listed[written] = image
+    if not listed:
+        raise UserError(f"{path}: there are no test images; correct test_ids")
     index.log_changed_numbers(path)
     return listed, dict(zip(aliases, listed.values(), strict=bool(aliases)))
 
