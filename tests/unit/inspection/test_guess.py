@@ -1,6 +1,7 @@
 """Competitions and folders of many kinds: what `imagepipe init` takes them for."""
 
 import gzip
+import io
 import json
 import tarfile
 import zipfile
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import py7zr
 import pytest
+from PIL import ExifTags, Image
 
 from inspection_builders import Files, Found, look, picture, pictures, table, write, zipped
 
@@ -401,3 +403,31 @@ def test_numbers_with_decimals_are_no_classes(found) -> None:
     files["train.csv"] = table(["Id,score", *(f"{i},{n % 6}" for n, i in enumerate(TRAIN))])
     files["sample_submission.csv"] = table(["Id,score", *(f"{i},2.5" for i in TEST)])
     assert "asks for numbers, not classes" in found(files).lines
+
+
+def test_sample_that_knows_most_test_images(found) -> None:
+    files = split_folders() | {"labels.csv": table(["id,label", *label_rows(TRAIN)])}
+    files["stage1_sample_submission.csv"] = table(["id,label", *(f"x{n},cat" for n in range(5))])
+    files["stage2_sample_submission.csv"] = table(["id,label", *(f"{i},cat" for i in TEST)])
+    assert found(files).keys["sample_submission"] == "stage2_sample_submission.csv"
+
+
+def test_images_on_their_side(found) -> None:
+    files = split_folders("jpg") | {"labels.csv": table(["id,label", *label_rows(TRAIN)])}
+    content = io.BytesIO()
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    Image.new("RGB", (6, 8)).save(content, "JPEG", exif=exif)
+    files["train/a0.jpg"] = content.getvalue()
+    assert found(files).keys["image_size"] == [6, 8]
+
+
+def test_patients_in_one_folder_with_the_test_images(found) -> None:
+    files = pictures("jpeg", [*TRAIN, *TEST], "jpg")
+    rows = [f"{i},p{n // 3},{['no', 'yes'][n % 2]},{n % 2}" for n, i in enumerate(TRAIN)]
+    files["train.csv"] = table(["image_name,patient_id,diagnosis,target", *rows])
+    files["sample_submission.csv"] = table(["image_name,target", *(f"{i},0" for i in TEST)])
+    one = found(files)
+    assert one.keys["labels"]["label_column"] == "target"
+    assert one.keys["split"]["group_column"] == "patient_id"
+    assert one.keys["train_folder"] == "jpeg" and one.keys["test_folder"] is None

@@ -28,7 +28,7 @@ GROUP_WORDS = (
 SEPARATORS = ("|", ";", " ", ",")
 # Names of classes hardly ever have these.
 SURE_SEPARATORS = ("|", ";")
-SAMPLE_NAME = re.compile(r"(?=.*sample|.*example|.*format).*subm|subm.*(sample|example|format)")
+SAMPLE_NAME = re.compile(r"subm|sample.?(sub|sol)|^sample\b")
 
 
 def words(name: str) -> list[str]:
@@ -37,7 +37,8 @@ def words(name: str) -> list[str]:
 
 
 def is_sample_name(name: str) -> bool:
-    return SAMPLE_NAME.match(name.lower()) is not None
+    """Return whether a table's name says that it is a sample submission."""
+    return SAMPLE_NAME.search(name.lower()) is not None
 
 
 def id_column(table: Table, keys: set[str]) -> str | None:

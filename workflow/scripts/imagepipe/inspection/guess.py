@@ -18,6 +18,7 @@ from imagepipe.inspection.test_images import find_test
 
 # Pixels. Larger images are better shrunk, even if all have one size; the recipe says how far.
 LARGEST_OWN_SIZE = 96
+LOOKED_AT_SMALL = 5_000
 
 
 def guess(listing: Listing) -> Guess:
@@ -136,11 +137,17 @@ def describe(
 def add_size(found: Guess, chosen: Sequence[FoundFile]) -> None:
     """Say what the images look like, and set their size if it is the same small one."""
     looks = images.look_at(chosen)
+    if is_small(looks) and chosen[0].holder.any_order:  # one of another size would be an error
+        looks = images.look_at(chosen, LOOKED_AT_SMALL)
     found.lines.append(looks.words())
-    if len(looks.sizes) == 1 and not looks.bad:
+    if is_small(looks):
         ((width, height),) = looks.sizes
-        if max(width, height) <= LARGEST_OWN_SIZE:
-            found.values["image_size"] = height if height == width else [height, width]
+        found.values["image_size"] = height if height == width else [height, width]
+
+
+def is_small(looks: images.Looks) -> bool:
+    """Return whether the images have one size, and a small one."""
+    return len(looks.sizes) == 1 and max(next(iter(looks.sizes))) <= LARGEST_OWN_SIZE
 
 
 def add_groups(found: Guess, evidence: Evidence, train: Part, labels: FoundLabels) -> None:
