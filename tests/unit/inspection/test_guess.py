@@ -1,6 +1,7 @@
 """Competitions and folders of many kinds: what `imagepipe init` takes them for."""
 
 import gzip
+import io
 import json
 import tarfile
 import zipfile
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import py7zr
 import pytest
+from PIL import ExifTags, Image
 
 from inspection_builders import Files, Found, look, picture, pictures, table, write, zipped
 
@@ -368,3 +370,64 @@ def test_archives_in_parts(tmp_path: Path) -> None:
     one = look(write(tmp_path / "pets", files), tmp_path / "found.yaml")
     names = [file["name"] for file in one.keys["files"]]
     assert sorted(names) == ["labels.csv", "test.zip", "train.zip.001", "train.zip.002"]
+
+
+def test_names_in_the_sample_tell_the_column(found) -> None:
+    files = split_folders()
+    rows = [f"{i},{['beluga', 'orca'][n % 2]},w{n % 5}" for n, i in enumerate(TRAIN)]
+    files["train.csv"] = table(["image,species,individual_id", *rows])
+    sample = ["image,predictions", *(f"{i},w0 w1 w2 new_individual" for i in TEST)]
+    files["sample_submission.csv"] = table(sample)
+    one = found(files)
+    assert one.keys["labels"]["label_column"] == "individual_id" and "split" not in one.keys
+    assert one.keys["metric"] == "map_at_4"
+
+
+def test_a_column_tells_the_validation_images_too(found) -> None:
+    parts = ["train", "train", "val", "test"] * 3
+    rows = [f"images/{i}.png,c{n // 4},{parts[n]}" for n, i in enumerate(TRAIN)]
+    one = found(pictures("images", TRAIN) | {"meta.csv": table(["filename,label,part", *rows])})
+    assert one.keys["labels"] == {"file": "meta.csv", "id_column": "filename"}
+    assert one.keys["split"] == {
+        "name": "fixed",
+        "file": "meta.csv",
+        "id_column": "filename",
+        "split_column": "part",
+        "valid": "val",
+    }
+    assert "9 training images" in one.lines and "3 test images" in one.lines
+
+
+def test_numbers_with_decimals_are_no_classes(found) -> None:
+    files = split_folders()
+    files["train.csv"] = table(["Id,score", *(f"{i},{n % 6}" for n, i in enumerate(TRAIN))])
+    files["sample_submission.csv"] = table(["Id,score", *(f"{i},2.5" for i in TEST)])
+    assert "asks for numbers, not classes" in found(files).lines
+
+
+def test_sample_that_knows_most_test_images(found) -> None:
+    files = split_folders() | {"labels.csv": table(["id,label", *label_rows(TRAIN)])}
+    files["stage1_sample_submission.csv"] = table(["id,label", *(f"x{n},cat" for n in range(5))])
+    files["stage2_sample_submission.csv"] = table(["id,label", *(f"{i},cat" for i in TEST)])
+    assert found(files).keys["sample_submission"] == "stage2_sample_submission.csv"
+
+
+def test_images_on_their_side(found) -> None:
+    files = split_folders("jpg") | {"labels.csv": table(["id,label", *label_rows(TRAIN)])}
+    content = io.BytesIO()
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    Image.new("RGB", (6, 8)).save(content, "JPEG", exif=exif)
+    files["train/a0.jpg"] = content.getvalue()
+    assert found(files).keys["image_size"] == [6, 8]
+
+
+def test_patients_in_one_folder_with_the_test_images(found) -> None:
+    files = pictures("jpeg", [*TRAIN, *TEST], "jpg")
+    rows = [f"{i},p{n // 3},{['no', 'yes'][n % 2]},{n % 2}" for n, i in enumerate(TRAIN)]
+    files["train.csv"] = table(["image_name,patient_id,diagnosis,target", *rows])
+    files["sample_submission.csv"] = table(["image_name,target", *(f"{i},0" for i in TEST)])
+    one = found(files)
+    assert one.keys["labels"]["label_column"] == "target"
+    assert one.keys["split"]["group_column"] == "patient_id"
+    assert one.keys["train_folder"] == "jpeg" and one.keys["test_folder"] is None

@@ -1,5 +1,6 @@
 """The command `imagepipe`."""
 
+import logging
 import sys
 from functools import partial
 from pathlib import Path
@@ -51,6 +52,7 @@ def init(source: Path, output: Path | None, force: bool) -> None:
     """
     from imagepipe.inspection import dataset_file  # it takes a second to import
 
+    logging.getLogger("imagepipe").setLevel(logging.ERROR)  # the lines say the same
     try:
         lines = dataset_file.init(source, output, force)
     except (UserError, OSError) as error:

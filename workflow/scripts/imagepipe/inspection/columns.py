@@ -28,7 +28,7 @@ GROUP_WORDS = (
 SEPARATORS = ("|", ";", " ", ",")
 # Names of classes hardly ever have these.
 SURE_SEPARATORS = ("|", ";")
-SAMPLE_NAME = re.compile(r"(?=.*sample|.*example|.*format).*subm|subm.*(sample|example|format)")
+SAMPLE_NAME = re.compile(r"subm|sample.?(sub|sol)|^sample\b")
 
 
 def words(name: str) -> list[str]:
@@ -37,7 +37,8 @@ def words(name: str) -> list[str]:
 
 
 def is_sample_name(name: str) -> bool:
-    return SAMPLE_NAME.match(name.lower()) is not None
+    """Return whether a table's name says that it is a sample submission."""
+    return SAMPLE_NAME.search(name.lower()) is not None
 
 
 def id_column(table: Table, keys: set[str]) -> str | None:
@@ -87,9 +88,10 @@ def label_columns(table: Table, ids: str, sample: Table | None) -> list[str]:
     """
     rest = [column for column in table.columns if column != ids]
     if sample is not None:
-        told = [column for column in rest if told_by(sample, table.columns[column], column)]
-        if told:
-            return told[:1]
+        for tells in (told_by_name, told_by_values):
+            told = [column for column in rest if tells(sample, table.columns[column], column)]
+            if told:
+                return told[:1]
     scored: list[tuple[int, str]] = []
     for column in rest:
         named = words(column)
@@ -107,13 +109,23 @@ def label_columns(table: Table, ids: str, sample: Table | None) -> list[str]:
     return [column for _, column in scored]
 
 
-def told_by(sample: Table, values: Sequence[str], column: str) -> bool:
-    """Return whether the sample submission asks for the values of a column."""
+def told_by_name(sample: Table, values: Sequence[str], column: str) -> bool:
+    """Return whether the sample submission has a column of this name, or one for each value."""
     asked = sample.header[1:]
     different = set(values)
     if len(asked) == 1:
         return asked[0].casefold() == column.casefold()
     return len(different) > 1 and len(different & set(asked)) >= 0.8 * len(different)
+
+
+def told_by_values(sample: Table, values: Sequence[str], _: str) -> bool:
+    """Return whether the sample submission has, in one column, names of this column."""
+    if len(sample.header) != 2:
+        return False
+    guesses = {part for value in sample.columns[sample.header[1]] for part in value.split()}
+    guesses |= set(sample.columns[sample.header[1]])
+    names = {name for name in guesses if number(name) is None}
+    return bool(names) and 2 * len(names & set(values)) >= len(names)
 
 
 def is_hinted(column: str) -> bool:

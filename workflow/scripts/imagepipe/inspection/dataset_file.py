@@ -18,7 +18,7 @@ ORDER = (
     "split",
 )  # fmt: skip
 FIRST_RECIPE = "thumbnails"
-DEFAULTS = {"train_folder": "train", "test_folder": "test", "archive_format": "images"}
+DEFAULTS = {"files": [], "train_folder": "train", "test_folder": "test"}
 
 
 def init(source: Path, output: Path | None, force: bool) -> list[str]:

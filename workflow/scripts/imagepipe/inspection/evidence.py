@@ -15,15 +15,17 @@ LARGEST_JSON = 1 << 27
 
 @dataclass
 class Guess:
-    """The keys of a dataset file, what a human must look at, and what was understood, in lines.
+    """The keys of a dataset file.
 
-    `choose` has a line for a key. `used` are the tables that the dataset needs. With
-    `drop_unmatched`, some images have no label, or some labels no image.
+    `choose` says what a human must look at, by key. `lines` say what was understood, and `notes`
+    what is odd. `used` are the tables that the dataset needs. With `drop_unmatched`, some images
+    have no label, or some labels no image.
     """
 
     values: dict[str, object] = field(default_factory=dict)
     choose: dict[str, str] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     used: list[FoundFile] = field(default_factory=list)
     drop_unmatched: bool = False
 
@@ -60,7 +62,8 @@ class Evidence:
     def __init__(self, listing: Listing) -> None:
         self.listing = listing
         self.tables = read_tables(listing)
-        self.sample = next((one for one in self.tables if columns.is_sample_name(one.name)), None)
+        self.samples = [table for table in self.tables if columns.is_sample_name(table.name)]
+        self.sample = next(iter(self.samples), None)
         self.sample_id_column = self.sample.header[0] if self.sample else ""
         self.cocos: list[Coco] = []
         for file in listing.files:
@@ -75,20 +78,25 @@ class Evidence:
                 continue
 
     def others(self) -> list[Table]:
-        """Return the tables that are not the sample submission."""
-        return [table for table in self.tables if table is not self.sample]
+        """Return the tables that are not sample submissions."""
+        return [one for one in self.tables if one is not self.sample and one not in self.samples]
 
     def find_sample(self, train: Part, test: Part | None) -> None:
-        """Find the sample's id column, and the sample itself if its name does not say what it is.
+        """Find the sample and its id column.
 
-        That is a table whose ids are all test images, and whose rows are all the same.
+        Of several, it is the one that knows most images. If no name says what it is, it is a table
+        whose ids are all test images, and whose rows are all the same.
         """
         images = test.keys if test else train.keys
-        if self.sample is None and test is not None:
-            self.sample = next((one for one in self.tables if is_sample(one, images)), None)
-        if self.sample is not None:
-            found = columns.id_column(self.sample, images)
-            self.sample_id_column = found or self.sample.header[0]
+        if not self.samples and test is not None:
+            self.samples = [table for table in self.tables if is_sample(table, images)][:1]
+        ids = [columns.id_column(one, images) or one.header[0] for one in self.samples]
+        known = [
+            len(one.keys(column) & images) for one, column in zip(self.samples, ids, strict=True)
+        ]
+        if known:
+            best = known.index(max(known))
+            self.sample, self.sample_id_column = self.samples[best], ids[best]
 
     def sample_ids(self) -> set[str]:
         """Return the keys of the images that the sample submission lists."""

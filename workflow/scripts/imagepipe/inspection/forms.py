@@ -3,11 +3,14 @@
 The files do not tell the metric, so a human has to look at it.
 """
 
+from pathlib import Path
+
 from imagepipe.config.dataset import ProbabilityForm, SampleForm, Submission
 from imagepipe.dataset.forms import choose_form, choose_metric, is_probability, positive_class
 from imagepipe.dataset.submission_form import SubmissionForm
 from imagepipe.dataset.test_images import Sample
 from imagepipe.errors import UserError
+from imagepipe.inspection.columns import number
 from imagepipe.inspection.evidence import Evidence, Guess
 from imagepipe.inspection.label_sources import FoundLabels
 
@@ -33,7 +36,7 @@ def add_form(found: Guess, evidence: Evidence, labels: FoundLabels) -> None:
     if not labels.classes or not others:
         return
     values = table.columns[others[0]] if len(others) == 1 else []
-    sample = Sample(evidence.listing.on_disk(table.file), ids, others, [], values)
+    sample = Sample(Path(table.file.path), ids, others, [], values)
     zero_or_one = is_zero_or_one(sample, labels)
     wanted = "roc_auc" if zero_or_one else None
     separator = labels.values.get("separator")
@@ -48,8 +51,10 @@ def add_form(found: Guess, evidence: Evidence, labels: FoundLabels) -> None:
         )
         metric = choose_metric(wanted, form, labels.classes, several=labels.several).name
     except UserError as error:
-        found.lines.append(f"{table.name} does not fit the labels: {error}")
+        found.notes.append(f"the sample does not fit the labels: {error}")
         return
+    if form.name == "label" and any("." in value for value in set(values) if number(value)):
+        found.notes.append(f"{table.name} asks for numbers, not classes: this may not fit")
     found.lines.append(f"a submission like {table.name}: {words_of(form)}")
     found.values["metric"] = metric
     others_named = OTHER_METRICS[form.name].split(", ")

@@ -18,6 +18,7 @@ from imagepipe.inspection.test_images import find_test
 
 # Pixels. Larger images are better shrunk, even if all have one size; the recipe says how far.
 LARGEST_OWN_SIZE = 96
+LOOKED_AT_SMALL = 5_000
 
 
 def guess(listing: Listing) -> Guess:
@@ -31,7 +32,7 @@ def guess(listing: Listing) -> Guess:
         add_files(found, evidence, [])
     else:
         raise UserError(f"{listing.source}: {what_instead(listing)}")
-    found.lines += listing.notes
+    found.lines += [*found.notes, *listing.notes]
     return found
 
 
@@ -70,7 +71,7 @@ def guess_images(found: Guess, evidence: Evidence, files: Sequence[FoundFile]) -
     if test is not None and test is not train:
         add_true_labels(found, evidence, test, labels)
     add_files(found, evidence, chosen)
-    found.lines += parts.left_out(train, test)
+    found.notes += parts.left_out(train, test)
 
 
 def place(
@@ -136,15 +137,23 @@ def describe(
 def add_size(found: Guess, chosen: Sequence[FoundFile]) -> None:
     """Say what the images look like, and set their size if it is the same small one."""
     looks = images.look_at(chosen)
+    if is_small(looks) and chosen[0].holder.any_order:  # one of another size would be an error
+        looks = images.look_at(chosen, LOOKED_AT_SMALL)
     found.lines.append(looks.words())
-    if len(looks.sizes) == 1 and not looks.bad:
+    if is_small(looks):
         ((width, height),) = looks.sizes
-        if max(width, height) <= LARGEST_OWN_SIZE:
-            found.values["image_size"] = height if height == width else [height, width]
+        found.values["image_size"] = height if height == width else [height, width]
+
+
+def is_small(looks: images.Looks) -> bool:
+    """Return whether the images have one size, and a small one."""
+    return len(looks.sizes) == 1 and max(next(iter(looks.sizes))) <= LARGEST_OWN_SIZE
 
 
 def add_groups(found: Guess, evidence: Evidence, train: Part, labels: FoundLabels) -> None:
     """Set the split by groups, if a table that lists all labelled images has a column of these."""
+    if "split" in found.values:
+        return
     needed = labels.ids & train.keys if labels.ids is not None else train.keys
     for table in evidence.others():
         ids = columns.id_column(table, needed)
@@ -182,7 +191,7 @@ def add_true_labels(found: Guess, evidence: Evidence, test: Part, labels: FoundL
         if table.keys(ids) == test.keys and len(values) > 1 and values <= {*labels.rows}:
             found.use(table.file)
             found.values["true_labels"] = table.name
-            found.lines.append(f"the test images' own labels are in {table.name}")
+            found.notes.append(f"the test images' own labels are in {table.name}")
             return
 
 
@@ -192,7 +201,7 @@ def add_files(found: Guess, evidence: Evidence, chosen: Sequence[FoundFile]) -> 
     names = [file.top for file in chosen if file.top]
     for file in found.used:
         if file.top is None and file.folders:
-            found.lines.append(f"copy {file.path} to {listing.raw_dir}, where the tables must be")
+            found.notes.append(f"copy {file.path} to {listing.raw_dir}, where the tables must be")
         names.append(file.top or file.name)
     names = [listing.bundle] if listing.bundle else list(dict.fromkeys(names))
     whole = [part for name in names for part in listing.parts.get(name, [name])]

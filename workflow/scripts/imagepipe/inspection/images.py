@@ -10,9 +10,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
+from itertools import groupby
 
-from PIL import Image
+from PIL import ExifTags, Image
 
+from imagepipe.dataset.image_sources import LARGEST_IMAGE
 from imagepipe.errors import UserError
 from imagepipe.files import is_image, nfc
 from imagepipe.inspection.holders import Holder
@@ -30,7 +32,8 @@ ROLE_WORDS = {
 }
 NUMBER = re.compile(r"0*([0-9]+)(?:\.0)?")
 LOOKED_AT = 200
-LARGEST_IMAGE = 1 << 26
+# Values of EXIF's orientation for an image that lies on its side.
+TURNED = (5, 6, 7, 8)
 
 
 @dataclass
@@ -162,26 +165,28 @@ class Looks:
         return words
 
 
-def look_at(files: Sequence[FoundFile]) -> Looks:
-    """Read the headers of some images, spread over all."""
+def look_at(files: Sequence[FoundFile], n: int = LOOKED_AT) -> Looks:
+    """Read the headers of `n` images, spread over all. Raises `UserError` if none can be read."""
     looks = Looks(Counter(), Counter(), [], 0)
     # A .7z or .tar archive must be unpacked from its start to an image.
-    step = max(1, len(files) // LOOKED_AT) if files[0].holder.any_order else 1
-    chosen = [file for file in files[::step][:LOOKED_AT] if file.size <= LARGEST_IMAGE]
+    step = max(1, len(files) // n) if files[0].holder.any_order else 1
     by_holder: dict[int, tuple[Holder, dict[str, FoundFile]]] = {}
-    for file in chosen:
-        by_holder.setdefault(id(file.holder), (file.holder, {}))[1][file.member] = file
+    for file in files[::step][:n]:
+        if file.size <= LARGEST_IMAGE:
+            by_holder.setdefault(id(file.holder), (file.holder, {}))[1][file.member] = file
     for holder, members in by_holder.values():
         for name, content in holder.read(members):
             looks.n += 1
             try:
                 with Image.open(io.BytesIO(content)) as image:
+                    width, height = image.size
+                    turned = image.getexif().get(ExifTags.Base.Orientation, 1) in TURNED
+                    looks.sizes[(height, width) if turned else (width, height)] += 1
                     looks.formats[image.format or "?"] += 1
-                    looks.sizes[image.size] += 1
             except Exception:  # Pillow raises anything for damaged bytes
                 looks.bad.append(members[name].path)
-    if chosen and len(looks.bad) == looks.n:
-        raise UserError(f"{looks.bad[0]}: is no image that can be read, nor are the others")
+    if not looks.sizes:
+        raise UserError(f"{files[0].path}: is no image that can be read, nor are the others")
     return looks
 
 
@@ -199,5 +204,6 @@ def image_keys(ids: Iterable[str]) -> set[str]:
 
 
 def name_of(folder: Sequence[str]) -> str:
-    """Return a folder's path for a line."""
-    return f"{'/'.join(folder)}/" if folder else "the folder itself"
+    """Return a folder's path for a line: train/train/ in train.zip is train/."""
+    path = "/".join(name for name, _ in groupby(folder))
+    return f"{path}/" if path else "the folder itself"

@@ -237,9 +237,12 @@ class Lister:
 
 
 def one_note(path: str, error: UserError) -> str:
-    """Return the line for a file that could not be looked at."""
-    text = str(error)
-    return text if path in text else f"{path}: {text}"
+    """Return the line for a file that could not be looked at.
+
+    The message may name a copy of it instead.
+    """
+    start, _, end = str(error).partition(f"/{path.rpartition('/')[2]}: ")
+    return f"{path}: {end or start}"
 
 
 def stem(name: str) -> str:

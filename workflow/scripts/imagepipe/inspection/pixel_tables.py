@@ -28,6 +28,10 @@ def guess_pixels(found: Guess, evidence: Evidence) -> FoundLabels:
     labels: dict[str, object] = {"file": train.name, "id_column": None}
     if label != "label":
         labels["label_column"] = label
+    if test and "id" in test.columns and "id" not in train.columns:
+        found.notes.append(
+            f"{test.name} has ids and {train.name} has none: rows are numbered from 1 in both"
+        )
     if train.pixels:
         pixels["column"] = train.pixels
     if test and "id" in train.columns and "id" in test.columns:
@@ -53,27 +57,27 @@ def guess_pixels(found: Guess, evidence: Evidence) -> FoundLabels:
         found.choose["pixels"] = "no table of test images was found: add it, and its name here"
     if test and label in test.columns and set(test.columns[label]) <= set(train.columns[label]):
         found.values["true_labels"] = test.name
-        found.lines.append(f"the test images' own labels are in {test.name}")
+        found.notes.append(f"the test images' own labels are in {test.name}")
     for table in (train, test):
         if table is not None:
             found.use(table.file)
     classes = sorted(set(rows))
     found.values |= {"source": "raw_dir", "archive_format": "pixels", "pixels": pixels}
-    found.values |= {"image_size": size_of(found, train), "labels": labels}
     found.lines += [
         f"{len(rows):,} training images in the rows of {train.name}, {len(classes):,} classes "
         f"in the column {label}",
         f"{n_test:,} test images in the rows of {pixels['test']}",
     ]
+    found.values |= {"image_size": size_of(found, train), "labels": labels}
     return FoundLabels(labels, classes, "", rows=rows)
 
 
 def size_of(found: Guess, table: Table) -> object:
     """Return the height and width of the images, which are squares unless a human says so."""
-    for channels in (1, 3):
+    for channels in (1, 3):  # grey, and red, green and blue
         side = isqrt(table.n_pixels // channels)
         if side * side * channels == table.n_pixels:
-            found.lines.append(f"{side}×{side} pixels of {channels} channel{'s'[: channels - 1]}")
+            found.lines.append(f"{side}×{side} pixels, {'grey' if channels == 1 else 'in color'}")
             return side
     found.choose["image_size"] = f"the height and width of {table.n_pixels:,} pixels"
     return [1, table.n_pixels]

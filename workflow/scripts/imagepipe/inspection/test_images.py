@@ -59,9 +59,20 @@ def split_by_table(found: Guess, labels: FoundLabels, *, apart: bool) -> set[str
     if "train" not in values or "test" not in values:
         return None
     train, test = values["train"][0], values["test"][0]
+    valid = values.get("valid", [""])[0]
     rows = list(zip(table.columns[labels.id_column], table.columns[column], strict=True))
-    labels.values["where"] = {column: train}
-    labels.ids = image_keys(image for image, part in rows if part == train)
+    if valid and not apart:
+        found.values["split"] = {
+            "name": "fixed",
+            **section(table.name, labels.id_column),
+            **({} if column == "split" else {"split_column": column}),
+            **({} if valid == "valid" else {"valid": valid}),
+        }
+        labels.ids = image_keys(image for image, part in rows if part in (train, valid))
+        found.notes.append(f"{column} in {table.name} says which are for validation ({valid})")
+    else:
+        labels.values["where"] = {column: train}
+        labels.ids = image_keys(image for image, part in rows if part == train)
     if apart:
         return None
     found.values["test_folder"] = None
@@ -80,10 +91,10 @@ def test_ids_in_folder(found: Guess, evidence: Evidence, test: Part) -> set[str]
                 found.values["test_ids"] = {"file": coco.name}
                 return coco.ids
         if asked and images:
-            found.lines.append("none of the ids in the sample submission is that of a test image")
+            found.notes.append("none of the ids in the sample submission is that of a test image")
         return None
     if missing := len(asked - images):
-        found.lines.append(f"{missing:,} of {len(asked):,} ids in the sample have no test image")
+        found.notes.append(f"{missing:,} of {len(asked):,} ids in the sample have no test image")
     if evidence.sample is None or not images - asked:
         return None
     found.values["test_ids"] = section(evidence.sample.name, evidence.sample_id_column)
