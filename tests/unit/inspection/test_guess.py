@@ -431,3 +431,15 @@ def test_patients_in_one_folder_with_the_test_images(found) -> None:
     assert one.keys["labels"]["label_column"] == "target"
     assert one.keys["split"]["group_column"] == "patient_id"
     assert one.keys["train_folder"] == "jpeg" and one.keys["test_folder"] is None
+
+
+def test_ids_in_the_table_of_test_images_alone(found) -> None:
+    names, values = ",".join(f"pixel{n}" for n in range(16)), ",".join("0" * 16)
+    files = {
+        "train.csv": table([f"label,{names}", *(f"{n % 3},{values}" for n in range(9))]),
+        "test.csv": table([f"id,{names}", *(f"{n},{values}" for n in range(4))]),
+        "sample_submission.csv": table(["id,label", *(f"{n},0" for n in range(4))]),
+    }
+    one = found(files)
+    assert one.keys["pixels"]["test_id_column"] == "id"
+    assert one.keys["labels"] == {"file": "train.csv", "id_column": None}
