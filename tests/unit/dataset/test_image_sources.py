@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from builders import png_bytes, refused, write_archive
-from imagepipe.archives import safety
+from imagepipe.archives import chunk, safety
 from imagepipe.config.dataset import Contents, PixelTables
 from imagepipe.config.dataset_files import LINKS, state_of_images
-from imagepipe.dataset import image_sources
+from imagepipe.dataset import extraction, image_sources
 from imagepipe.dataset.extraction import extract, extract_tables
 from imagepipe.dataset.image_sources import find_images
 from imagepipe.dataset.manifests import read_manifest
@@ -511,3 +511,30 @@ def test_pixel_tables_are_found_like_others(tmp_path: Path, where: str) -> None:
     images = [image.path for image in read_manifest(tmp_path / "out")]
     assert images == ["train/1.png", "train/2.png", "test/1.png"]
     assert (tmp_path / "out/test/1.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz", "7z", "folder"])
+def test_several_processes_give_the_same_files(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chunk, "FEWEST_PER_CHUNK", 3)
+    monkeypatch.setattr(extraction, "FILES_PER_PROCESS", 2)
+    members = {f"train/{n % 3}/{n}.png": png_bytes(n) for n in range(8)} | {"test/1.png": b"1"}
+    if kind == "folder":
+        own = own_files(tmp_path, [*members])
+        contents = contents_of("labels.csv", source="folder")
+        for name, content in members.items():
+            (own / name).write_bytes(content)
+        folder_paths(tmp_path)  # makes the links
+    else:
+        write_archive(tmp_path / f"raw/all.{kind}", members)
+        contents = contents_of(f"all.{kind}")
+    for layout in ("folders", "packed"):
+        extract(contents, tmp_path / "raw", tmp_path / layout, layout, workers=2)
+    for name, content in members.items():
+        assert (tmp_path / "folders" / name).read_bytes() == content
+    manifests = [
+        (tmp_path / layout / "manifest.tsv").read_bytes() for layout in ("folders", "packed")
+    ]
+    assert manifests[0] == manifests[1]
+    assert len(read_manifest(tmp_path / "packed")) == 9

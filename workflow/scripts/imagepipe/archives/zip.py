@@ -6,7 +6,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from imagepipe.archives.chunk import FILES_PER_CHUNK, Chunk, Listing, Wanted
+from imagepipe.archives.chunk import Chunk, Listing, Wanted, slices
 from imagepipe.archives.safety import check_names, check_total, refuse_special
 from imagepipe.errors import UserError
 from imagepipe.files import nfc
@@ -55,8 +55,7 @@ class ZipListing(Listing):
         check_total(self.archive, (member.file_size for _, member in kept))
         for _, member in kept:
             check_method(self.archive, member)
-        for start in range(0, len(kept), FILES_PER_CHUNK):
-            some = kept[start : start + FILES_PER_CHUNK]
+        for some in (kept[rows] for rows in slices(len(kept))):
             yield ZipChunk(
                 self.archive,
                 [name for name, _ in some],
