@@ -431,3 +431,42 @@ def test_patients_in_one_folder_with_the_test_images(found) -> None:
     assert one.keys["labels"]["label_column"] == "target"
     assert one.keys["split"]["group_column"] == "patient_id"
     assert one.keys["train_folder"] == "jpeg" and one.keys["test_folder"] is None
+
+
+def test_ids_in_the_table_of_test_images_alone(found) -> None:
+    names, values = ",".join(f"pixel{n}" for n in range(16)), ",".join("0" * 16)
+    files = {
+        "train.csv": table([f"label,{names}", *(f"{n % 3},{values}" for n in range(9))]),
+        "test.csv": table([f"id,{names}", *(f"{n},{values}" for n in range(4))]),
+        "sample_submission.csv": table(["id,label", *(f"{n},0" for n in range(4))]),
+    }
+    one = found(files)
+    assert one.keys["pixels"]["test_id_column"] == "id"
+    assert one.keys["labels"] == {"file": "train.csv", "id_column": None}
+
+
+def test_folders_beside_the_bundle_that_they_were_unpacked_from(found) -> None:
+    files = split_folders() | {"labels.csv": table(["id,label", *label_rows(TRAIN)])}
+    one = found(files | {"pets.zip": zipped(files)})
+    assert one.keys["source"] == "folder" and one.keys["files"] == [{"name": "labels.csv"}]
+
+
+def test_lists_of_labels(found) -> None:
+    lists = ["['cat']", "\"['cat', 'dog']\"", "['dog']"] * 4
+    one = found(split_folders() | {"l.csv": table(["id,tags", *label_rows(TRAIN, lists)])})
+    assert one.keys["labels"]["separator"] == "," and "2 classes" in one.lines
+
+
+def test_tabs_in_a_text_file_beside_another_one(found) -> None:
+    rows = [row.replace(",", "\t") for row in ["id,label", *label_rows(TRAIN)]]
+    files = split_folders() | {
+        "labels.txt": table(rows),
+        "README.txt": b"Nice pets, all of them.\n",
+    }
+    assert found(files).keys["labels"] == {"file": "labels.txt"}
+
+
+def test_empty_labels_are_said(found) -> None:
+    rows = label_rows(TRAIN, ["cat", "dog", ""] * 4)
+    one = found(split_folders() | {"l.csv": table(["id,label", *rows])}, run=False)
+    assert "4 rows of l.csv have no label: fill them in, or remove them" in one.lines

@@ -86,15 +86,18 @@ def pixel_chunks(
     squares. An image has one channel, or three next to each other for each pixel. Raises
     `UserError` for a table without such columns, rows or ids.
     """
-    for split, name, where in (
-        ("train", tables.train, tables.train_where),
-        ("test", tables.test, tables.test_where),
+    test_ids = tables.test_id_column or tables.id_column
+    for split, name, where, ids in (
+        ("train", tables.train, tables.train_where, tables.id_column),
+        ("test", tables.test, tables.test_where, test_ids),
     ):
-        columns = read_columns(files[name], tables, where)
+        columns = read_columns(files[name], tables, where, ids)
         yield from _chunks(files[name], split, columns, image_size)
 
 
-def read_columns(file: Path, tables: PixelTables, where: Mapping[str, str]) -> Columns:
+def read_columns(
+    file: Path, tables: PixelTables, where: Mapping[str, str], ids: str | None
+) -> Columns:
     """Read a table's header. Raises `UserError` if it lacks a column, or has it twice."""
     with file.open("rb") as content:
         line = content.readline(LONGEST_HEADER)
@@ -131,7 +134,7 @@ def read_columns(file: Path, tables: PixelTables, where: Mapping[str, str]) -> C
         len(header),
         pixels,
         position(tables.column) if tables.column is not None else -1,
-        position(tables.id_column) if tables.id_column is not None else None,
+        position(ids) if ids is not None else None,
         tuple((position(name), value.strip().encode()) for name, value in where.items()),
     )
 

@@ -73,6 +73,8 @@ class PixelTables(Options):
     column, pixel0, pixel1 and so on, row by row."""
     id_column: str | None = None
     """The column of the images' ids; null numbers the rows from 1."""
+    test_id_column: str | None = None
+    """The column of the test images' ids if that is another one; null: as `id_column`."""
     train_where: Where = {}
     """Read only the rows of `train` with these values, such as {Usage: Training}."""
     test_where: Where = {}

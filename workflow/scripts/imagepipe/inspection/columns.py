@@ -1,9 +1,9 @@
 """What the columns of a table are: ids, labels, classes, groups, parts.
 
 The id column is the one whose values are the images' names. The label column is the one that the
-sample submission names, or whose values are the sample's columns; else the one with a name such as
-"label" and few different values. Columns with other features of an image, or that tell the label in
-other words, are left alone.
+sample submission names, or whose values are the sample's columns or values; else the one with a
+name such as "label" and few different values. Columns with other features of an image, or that tell
+the label in other words, are left alone.
 """
 
 import re
@@ -23,7 +23,7 @@ LABEL_WORDS = (
 )  # fmt: skip
 GROUP_WORDS = (
     "patient", "subject", "driver", "person", "participant", "user", "group", "lesion", "donor",
-    "animal", "video", "clip", "sequence", "series", "slide", "individual", "burst", "study",
+    "video", "clip", "sequence", "series", "slide", "individual", "burst", "study",
 )  # fmt: skip
 SEPARATORS = ("|", ";", " ", ",")
 # Names of classes hardly ever have these.
@@ -158,7 +158,7 @@ def class_columns(table: Table, ids: str, sample: Table | None) -> list[str]:
     binary = [
         column
         for column, values in table.columns.items()
-        if column != ids and {number(value) for value in values} <= {0.0, 1.0}
+        if column != ids and {number(value) for value in set(values)} <= {0.0, 1.0}
     ]
     if sample is not None and len(sample.header) > 2:
         asked = sample.header[1:]

@@ -65,6 +65,7 @@ def guess_images(found: Guess, evidence: Evidence, files: Sequence[FoundFile]) -
     if labels.choose:
         found.choose["labels"] = labels.choose
     describe(found, train, test, test_ids, labels)
+    describe_empty(found, labels)
     add_size(found, chosen)
     add_form(found, evidence, labels)
     add_groups(found, evidence, train, labels)
@@ -131,6 +132,15 @@ def describe(
         found.lines.append(
             f"{unlabelled:,} images without label and {without_image:,} labels without image, "
             "which are left out"
+        )
+
+
+def describe_empty(found: Guess, labels: FoundLabels) -> None:
+    """Say how many rows have no label, which the stage `labels` refuses."""
+    empty = sum(not row for row in labels.rows or [])
+    if empty and not labels.several:
+        found.notes.append(
+            f"{empty:,} rows of {labels.values['file']} have no label: fill them in, or remove them"
         )
 
 

@@ -129,9 +129,12 @@ def is_class(train: Mapping[tuple[str, ...], list[FoundFile]], rest: Sequence[Fo
     return len(siblings) > 1 and all(file.folders == folder for file in files)
 
 
-def rank(files: Sequence[FoundFile]) -> tuple[bool, int]:
-    """Prefer common images to TIFF, which often have more than three channels; then the most."""
-    return files[0].ending not in ("tif", "tiff"), len(files)
+def rank(files: Sequence[FoundFile]) -> tuple[bool, int, bool]:
+    """Prefer common images to TIFF, which often have more than three channels; then the most.
+
+    Of equally many, some may be unpacked from the others' archive: these.
+    """
+    return files[0].ending not in ("tif", "tiff"), len(files), files[0].top is None
 
 
 def common_folder(files: Sequence[FoundFile]) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ images. Folders are taken where a table only says the same.
 from collections import Counter
 from dataclasses import dataclass
 
+from imagepipe.dataset.label_kinds import divided
 from imagepipe.inspection import columns
 from imagepipe.inspection.evidence import Coco, Evidence, section
 from imagepipe.inspection.images import Part, common_folder, image_key, name_of
@@ -86,7 +87,8 @@ def labels_in_table(evidence: Evidence, table: Table, images: set[str]) -> Found
         values["label_column"] = label
     if separator:
         values["separator"] = separator
-    names = {name for row in set(rows) for name in (row.split(separator) if separator else [row])}
+    parts = [divided(row, separator) if separator else (row,) for row in set(rows)]
+    names = {name for some in parts for name in some}
     choose = None
     if len(candidates) > 1 and not columns.is_hinted(label):
         choose = f"is {label} the column of the labels, or {', '.join(candidates[1:4])}?"

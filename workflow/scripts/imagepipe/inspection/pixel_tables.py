@@ -28,19 +28,18 @@ def guess_pixels(found: Guess, evidence: Evidence) -> FoundLabels:
     labels: dict[str, object] = {"file": train.name, "id_column": None}
     if label != "label":
         labels["label_column"] = label
-    if test and "id" in test.columns and "id" not in train.columns:
-        found.notes.append(
-            f"{test.name} has ids and {train.name} has none: rows are numbered from 1 in both"
-        )
     if train.pixels:
         pixels["column"] = train.pixels
-    if test and "id" in train.columns and "id" in test.columns:
-        pixels["id_column"] = labels["id_column"] = "id"
+    of_train, of_test = pixel_ids(train), pixel_ids(test or train)
+    if of_train and of_test:
+        pixels["id_column"] = labels["id_column"] = of_train
+    if test and of_test and of_test != of_train:
+        pixels["test_id_column"] = of_test
     rows = train.columns[label]
     n_test = test.n_rows if test else 0
     split = columns.split_column(train)
-    if split and test is None:
-        parts = columns.split_values(train, split)
+    parts = columns.split_values(train, split) if split else {}
+    if split and test is None and len(parts) > 1 and "train" in parts:
         train_value = parts["train"][0]
         test_value = (parts.get("test") or parts["valid"])[0]
         pixels["test"] = train.name
@@ -70,6 +69,15 @@ def guess_pixels(found: Guess, evidence: Evidence) -> FoundLabels:
     ]
     found.values |= {"image_size": size_of(found, train), "labels": labels}
     return FoundLabels(labels, classes, "", rows=rows)
+
+
+def pixel_ids(table: Table) -> str | None:
+    """Return the column that names the images, with another value in each row, or None."""
+    for column, values in table.columns.items():
+        named = set(columns.words(column)) & set(columns.ID_WORDS)
+        if named and len(set(values)) == len(values):
+            return column
+    return None
 
 
 def size_of(found: Guess, table: Table) -> object:

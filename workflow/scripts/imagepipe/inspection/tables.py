@@ -11,7 +11,7 @@ from imagepipe.errors import UserError
 from imagepipe.inspection.images import image_keys
 from imagepipe.inspection.listing import FoundFile, Listing, one_note
 
-ENDINGS = ("csv", "tsv")
+ENDINGS = ("csv", "tsv", "txt")
 ENCODINGS = ("utf-8", "cp1252", "latin-1")
 PIECE = 1 << 20
 # Of wide tables, the values of these columns at either side are kept, and of the others the first
@@ -68,8 +68,12 @@ def read_tables(listing: Listing) -> list[Table]:
     tables: list[Table] = []
     for file in found:
         try:
-            tables.append(read_table(file, listing.on_disk(file)))
+            table = read_table(file, listing.on_disk(file))
+            if file.ending != "txt" or len(table.header) > 1:
+                tables.append(table)
         except UserError as error:
+            if file.ending == "txt":  # most of these are no tables
+                continue
             listing.notes.append(one_note(file.path, error))
     return tables
 
