@@ -96,7 +96,7 @@ DATASET_TABLE: dict[str, tuple[Change, set[str]]] = {
         IMAGES_AND_TABLES,
     ),
     **dict.fromkeys(
-        [f"pixels.{key}" for key in ("train", "test", "column", "id_column")]
+        [f"pixels.{key}" for key in ("train", "test", "column", "id_column", "test_id_column")]
         + [f"pixels.{key}" for key in ("train_where", "test_where")],
         (
             lambda d: d.update(archive_format="pixels", pixels={"train": "a.csv", "test": "b.csv"}),

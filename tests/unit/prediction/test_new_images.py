@@ -20,17 +20,23 @@ from PIL import Image
 from torch import nn
 
 import imagepipe
-from builders import SCRIPTS, png_bytes, refused, write_archive, write_csv
+from builders import SCRIPTS, png_bytes, refused, write_archive, write_csv, write_png
 from image_builders import CLASSES, MEAN, STD
 from imagepipe.cli import main
+from imagepipe.config.image_form import ImageForm
 from imagepipe.config.recipe import SmallCNN
+from imagepipe.dataset.packing import pack
+from imagepipe.dataset.submission_form import read_submission_form
 from imagepipe.errors import UserError
+from imagepipe.files import write_rows
 from imagepipe.models.create import create_model
 from imagepipe.models.model_files import ModelDescription, save_model
 from imagepipe.prediction import new_images as module
 from imagepipe.prediction.image_files import find_images
+from imagepipe.prediction.logits import read_predictions
 from imagepipe.prediction.new_images import Predictor, Reading, load
-from imagepipe.prediction.predict import model_logits
+from imagepipe.prediction.predict import model_logits, predict_test
+from imagepipe.submission.submission import write_submission
 
 SMALL = SmallCNN(width=4)
 SIZE = 8
@@ -450,6 +456,8 @@ def test_command_without_model_images_or_with_a_bad_model_is_refused(
     result = run(tmp_path / "bad.safetensors", tmp_path)
     assert result.exit_code == 1
     assert "is not a model of this workflow" in result.stderr
+    result = run(tmp_path / "gone.safetensors", tmp_path)
+    assert "gone.safetensors: the model does not exist" in result.stderr
 
 
 def write_dataset(folder: Path, form: dict[str, Any], ids: Mapping[str, str], metric: str) -> None:
@@ -508,6 +516,58 @@ def test_rows_do_not_depend_on_where_the_images_lie(
         assert run(archive, "--submission", dataset).stdout == expected
 
 
+def test_rows_are_those_of_the_workflow_to_the_last_byte(tmp_path: Path) -> None:
+    """Images of all kinds go the way of the stages extract, pack, predict and submission."""
+    extracted = tmp_path / "extracted"
+    modes = ("RGB", "L", "P", "RGBA", "CMYK")
+    for number in range(1, 24):
+        size = (8 + number, 30 - number)
+        colors = np.random.default_rng(number).integers(0, 256, (*size, 3), dtype=np.uint8)
+        image = Image.fromarray(colors).convert(modes[number % 5])
+        exif = Image.Exif()
+        exif[0x0112] = number % 8 + 1
+        ending = "jpg" if image.mode in ("L", "CMYK") else "png"
+        path = extracted / f"test/{number % 2}/{number}.{ending}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image.save(path, exif=exif)
+    (extracted / "train").mkdir()
+    write_png(extracted / "train/1.png", 1, 40)
+    found = [extracted / "train/1.png", *(extracted / "test").rglob("*.*g")]
+    paths = [path.relative_to(extracted).as_posix() for path in found]
+    rows_ = [(path, (extracted / path).stat().st_size, 0, n) for n, path in enumerate(paths)]
+    write_rows(extracted / "manifest.tsv", ("path", "bytes", "crc32", "number"), rows_, "\t")
+    data = tmp_path / "data"
+    write_dataset(data, PROBABILITIES, {str(n): f"{n}.jpg" for n in range(23, 0, -1)}, "log_loss")
+    write_csv(data / "labels.csv", ("id", "label"), [("1", "red")])
+    packed = data / "packed"
+    form = ImageForm(12, 16, "crop", None)
+    pack(extracted, data / "labels.csv", data / "test.csv", packed, form)
+    changes = {"stored_size": [12, 16], "image_size": [16, 20], "fit": "crop"}
+    changes["test_time_augmentation"] = "flip_and_shift"
+    models = [write_model(tmp_path / f"{n}.safetensors", n, **changes) for n in range(2)]
+    for number, model in enumerate(models):
+        predict_test(
+            *(model, packed / "test.npy", packed / "test.csv", tmp_path / f"{number}.npz"),
+            batch_size=5,
+            precision="fp32",
+            tf32=False,
+            deterministic=True,
+            device="cpu",
+            gpus=1,
+            threads=1,
+        )
+    logits = [read_predictions(tmp_path / f"{number}.npz") for number in range(2)]
+    submission_form = read_submission_form(data / "submission_form.json")
+    write_submission(logits, submission_form, data / "test.csv", tmp_path / "submission.csv")
+    # In any order: the rows and the batches are the submission's all the same.
+    images = sorted((extracted / "test").rglob("*.*g"), key=lambda path: path.name)
+    command = ["predict", *models, *images, "--submission", data, "-o", tmp_path / "rows.csv"]
+    options = ["--batch-size", 5, "--threads", 1, "--device", "cpu", "--precision", "fp32"]
+    result = CliRunner().invoke(main, list(map(str, [*command, *options])))
+    assert (result.exit_code, result.output) == (0, "")
+    assert (tmp_path / "rows.csv").read_bytes() == (tmp_path / "submission.csv").read_bytes()
+
+
 def test_some_of_the_test_images_give_their_rows_and_a_note(
     run: Run, dataset: Path, tmp_path: Path
 ) -> None:
@@ -542,6 +602,19 @@ def test_metric_with_thresholds_needs_them(run: Run, tmp_path: Path) -> None:
             *("--thresholds", tmp_path / "thresholds.json"),
         )
         assert result.stdout == f"id,label\n1,{positive}\n"
+
+
+def test_thresholds_of_the_run_are_found_beside_its_seeds(tmp_path: Path) -> None:
+    form = {"name": "label", "header": ["id", "label"]}
+    write_dataset(tmp_path / "data", form, {"1": "1"}, "f1")
+    run = tmp_path / "results/run"
+    (run / "seed0/final").mkdir(parents=True)
+    thresholds = {"kind": "one", "values": [0.0], "positive": "green"}
+    (run / "thresholds.json").write_text(json.dumps(thresholds))
+    model = write_model(run / "seed0/final/model.safetensors")
+    image = write_images(tmp_path, {"1.png": 1}) / "1.png"
+    command = ["predict", model, image, "--submission", tmp_path / "data", "--threads", "1"]
+    assert CliRunner().invoke(main, list(map(str, command))).stdout == "id,label\n1,green\n"
 
 
 def test_models_of_another_dataset_are_refused(run: Run, dataset: Path, tmp_path: Path) -> None:

@@ -86,7 +86,8 @@ def init(source: Path, output: Path | None, force: bool) -> None:
     "--thresholds",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="The run's thresholds.json, if the metric needs one.",
+    help="The run's thresholds.json, by which probabilities become labels. With --submission, it "
+    "is found beside the model's seeds.",
 )
 @click.option("--skip-bad", is_flag=True, help="Exit with 0 although an image was unreadable.")
 @click.option("--salvage", is_flag=True, help="Take what can be decoded of a damaged image.")
@@ -129,7 +130,7 @@ def predict(
     from imagepipe.prediction.image_files import find_images
     from imagepipe.prediction.new_images import Reading, available_cores, load
     from imagepipe.prediction.tables import csv_text, terminal_text
-    from imagepipe.submission.new_images import submission_rows
+    from imagepipe.submission.new_images import submission_rows, thresholds_of_run
 
     bad: list[str] = []
     note = partial(click.echo, err=True)
@@ -141,6 +142,8 @@ def predict(
     threads = threads or available_cores()
     torch.set_num_threads(threads)
     keep_freed_memory()
+    if dataset and thresholds is None:
+        thresholds = thresholds_of_run(models[0])
     try:
         predictor = load(*models, thresholds=thresholds, device=device, precision=precision)
         reading = Reading(on_bad, batch_size, salvage, threads)

@@ -203,6 +203,9 @@ def load(
     """
     if not paths:
         raise TypeError("load() needs the path of a model")
+    for path in paths:
+        if not Path(path).is_file():
+            raise UserError(f"{path}: the model does not exist; correct the path")
     models = [load_model(Path(path)) for path in paths]
     _, first = models[0]
     for path, (_, other) in zip(paths, models, strict=True):

@@ -42,8 +42,8 @@ def submission_rows(
         )
     if metric in THRESHOLD_METRICS and predictor.thresholds is None:
         raise UserError(
-            f"{dataset}: its metric, {metric}, needs thresholds; give --thresholds with the "
-            "thresholds.json of the model's run"
+            f"{dataset}: its metric, {metric}, needs the thresholds of the model's run; give "
+            "--thresholds results/DATASET/RUN/thresholds.json"
         )
     table = dataset / "test.csv"
     submitted = [row for _, row in read_rows(table, TEST_COLUMNS)]
@@ -72,6 +72,15 @@ def submission_rows(
         several_labels=predictor.several_labels,
     )
     return submission_text(form, [written for written, _ in in_order], values)
+
+
+def thresholds_of_run(model: Path) -> Path | None:
+    """Return the thresholds of a model's run, if it is where the workflow has put it.
+
+    That is RUN/thresholds.json for RUN/seed0/final/model.safetensors.
+    """
+    path = model.resolve().parent.parent.parent / "thresholds.json"
+    return path if path.is_file() else None
 
 
 def ids_of_test_images(names: Iterable[str], ids: Iterable[str]) -> dict[str, str]:
