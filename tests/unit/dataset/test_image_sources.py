@@ -444,7 +444,7 @@ TABLE = b"id,label\n1,cat\n"
     ("file", "content"),
     [
         ("train.csv.zip", zipped({"__MACOSX/._train.csv": b"x", "train.csv": TABLE})),
-        ("train.csv.gz", gzip.compress(TABLE)),
+        ("train.csv.gz", gzip.compress(TABLE, mtime=0)),
         ("train.csv", TABLE),
     ],
 )

@@ -111,7 +111,7 @@ def workbook() -> bytes:
         (zipped(), "is a zip archive, not a CSV file; unpack it"),
         (workbook(), "is an Excel workbook, not a CSV file; save it as CSV"),
         (b"\xd0\xcf\x11\xe0" + bytes(600), "is an Excel workbook"),
-        (gzip.compress(PLAIN.encode()), "is a gzip file"),
+        (gzip.compress(PLAIN.encode(), mtime=0), "is a gzip file"),
         (b"<!DOCTYPE html><html><body>Log in</body></html>", "is a web page"),
         (b"\n <html>", "is a web page"),
         (PLAIN.encode("utf-16-le"), "NUL bytes"),
