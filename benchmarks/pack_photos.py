@@ -9,7 +9,8 @@ best round each, is at least 2, and no process takes more than 700 MB.
 
     benchmarks/pack_photos.py --work FOLDER [--images 20000] [--rounds 3] [--processes 2]
 
-20,000 images take 1 GB in FOLDER, which is reused, and their array 3 GB.
+20,000 images take 1 GB in FOLDER, which is reused, and their array 3 GB. Starting the processes
+takes a second, which counts for little with as many.
 """
 
 import argparse
@@ -89,12 +90,10 @@ def write_dataset(folder: Path, images: int, processes: int) -> None:
     (folder / "manifest.tsv").write_text("\n".join(lines) + "\n")
 
 
-def pack_photos(folder: Path, processes: int) -> float:
-    start = time.perf_counter()
+def pack_photos(folder: Path, processes: int) -> None:
     form = image_form(None, [SIZE, SIZE], "squash")
     tables = (folder / "labels.csv", folder / "test.csv")
     pack(folder, *tables, folder / "packed", form, workers=processes)
-    return time.perf_counter() - start
 
 
 def resize_plainly(paths: Sequence[str]) -> int:
@@ -103,26 +102,30 @@ def resize_plainly(paths: Sequence[str]) -> int:
     return len(paths)
 
 
-def resize_photos(folder: Path, processes: int) -> float:
-    start = time.perf_counter()
+def resize_photos(folder: Path, processes: int) -> None:
     paths = [str(path) for split in ("train", "test") for path in (folder / split).iterdir()]
     parts = [paths[n : n + PATHS_AT_ONCE] for n in range(0, len(paths), PATHS_AT_ONCE)]
-    with ProcessPoolExecutor(processes, mp_context=get_context("forkserver")) as pool:
+    with ProcessPoolExecutor(processes, mp_context=get_context("fork")) as pool:
         done = sum(pool.map(resize_plainly, parts))
     assert done == len(paths)
+
+
+def timed(work: partial[None]) -> float:
+    start = time.perf_counter()
+    work()
     return time.perf_counter() - start
 
 
-def in_own_process(work: partial[float]) -> tuple[float, int]:
-    """Return what a function returns in a process of its own, and the most memory of any process.
+def in_own_process(work: partial[None]) -> tuple[float, int]:
+    """Return the seconds that a function takes in a process of its own, and the most memory.
 
-    The processes that it starts count as well.
+    That is of any process; those that it starts count as well.
     """
     with (
         MemoryWatch() as memory,
         ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool,
     ):
-        return pool.submit(work).result(), memory.peak
+        return pool.submit(timed, work).result(), memory.peak
 
 
 def main() -> None:
