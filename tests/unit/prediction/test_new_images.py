@@ -360,7 +360,7 @@ def test_what_the_decoder_sets_is_as_before_when_threads_are_done(
     predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     content = io.BytesIO()
-    Image.new("RGB", (200, 200), "red").save(content, "JPEG")
+    Image.fromarray(pixels_of(png_bytes(1, 100)).numpy()).save(content, "JPEG")
     for number in range(40):
         # Half of them end too early.
         end = len(content.getvalue()) // (1 + number % 2)
