@@ -5,7 +5,9 @@ import os
 import random
 import stat
 import struct
+import sys
 import tarfile
+import unicodedata
 import zipfile
 from pathlib import Path
 
@@ -14,10 +16,17 @@ import pytest
 
 from builders import png_bytes, refused, rename_in_7z, write_archive, write_plain_7z
 from imagepipe.archives import safety
-from imagepipe.archives.reading import is_archive, read_archive
+from imagepipe.archives.reading import is_archive, open_archive, read_archive
 from imagepipe.errors import Stopped, UserError
+from odd_archives import misname_last_of_zip
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 KINDS = ("7z", "zip", "tar.gz", "tar.bz2", "tar.xz", "tar")
+MORE_KINDS = {"tgz": "tar.gz", "txz": "tar.xz", "tbz2": "tar.bz2", "tbz": "tar.bz2"}
 MEMBERS = {f"train/{number}.png": png_bytes(number) for number in range(1, 5)}
 
 
@@ -48,6 +57,91 @@ def test_wanted_members_are_read_byte_for_byte(tmp_path: Path, kind: str) -> Non
         ("labels.csv", b"id,label\n")
     ]
     assert list(tmp_path.iterdir()) == [archive]  # nothing else is written
+
+
+@pytest.mark.parametrize("kind", MORE_KINDS)
+def test_short_endings_are_known(tmp_path: Path, kind: str) -> None:
+    write_archive(tmp_path / f"train.{MORE_KINDS[kind]}", MEMBERS).rename(tmp_path / f"a.{kind}")
+    assert is_archive(f"A.{kind.upper()}")
+    assert read_all(tmp_path / f"a.{kind}") == MEMBERS
+
+
+@pytest.mark.parametrize("kind", ["tar.zst", "tzst"])
+def test_zstandard_is_read(tmp_path: Path, kind: str) -> None:
+    content = write_archive(tmp_path / "train.tar", MEMBERS).read_bytes()
+    archive = tmp_path / f"train.{kind}"
+    packed = zstd.compress(content)
+    archive.write_bytes(packed)
+    assert read_all(archive) == MEMBERS
+    archive.write_bytes(packed[:-100])
+    with refused(str(archive), "damaged"):
+        read_all(archive)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_names_are_nfc(tmp_path: Path, kind: str) -> None:
+    archive = write_archive(tmp_path / f"a.{kind}", {unicodedata.normalize("NFD", "é.png"): b"x"})
+    assert read_all(archive) == {"é.png": b"x"}
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("café.png".encode(), "café.png"),
+        ("cafe\u0301.png".encode(), "café.png"),
+        (b"caf\x82.png", "café.png"),
+    ],
+    ids=["UTF-8", "UTF-8 in NFD", "cp437"],
+)
+def test_names_of_a_zip_without_a_flag_are_utf8_or_cp437(
+    tmp_path: Path, name: bytes, expected: str
+) -> None:
+    archive = write_archive(tmp_path / "a.zip", {"x" * len(name): b"content"})
+    misname_last_of_zip(archive, name)
+    assert read_all(archive) == {expected: b"content"}
+
+
+def hard_link(name: str, target: str) -> tarfile.TarInfo:
+    link = tarfile.TarInfo(name)
+    link.type, link.linkname = tarfile.LNKTYPE, target
+    return link
+
+
+def test_hard_links_in_a_tar_have_the_content_of_their_file(tmp_path: Path) -> None:
+    archive = tmp_path / "a.tar.gz"
+    with tarfile.open(archive, "w:gz") as file:
+        for name in ("./a.png", "b.png"):
+            member = tarfile.TarInfo(name)
+            member.size = 1
+            file.addfile(member, io.BytesIO(name[-5].encode()))
+        for link in (hard_link("c.png", "./a.png"), hard_link("d.png", "c.png")):
+            file.addfile(link)
+    assert read_all(archive) == {"a.png": b"a", "b.png": b"b", "c.png": b"a", "d.png": b"a"}
+    only = dict(read_archive(archive, lambda name: name in ("b.png", "d.png")))
+    assert only == {"b.png": b"b", "d.png": b"a"}
+    chunks = open_archive(archive, lambda _: True)
+    assert [b"".join(one) for chunk in chunks for one in chunk.pieces()] == [b"a", b"a", b"a", b"b"]
+
+
+@pytest.mark.parametrize("target", ["/etc/passwd", "../x.png", "later.png", "c.png"])
+def test_hard_link_to_what_is_not_in_the_archive_is_refused(tmp_path: Path, target: str) -> None:
+    archive = tmp_path / "a.tar.gz"
+    write_tar(archive, hard_link("c.png", target), tarfile.TarInfo("later.png"))
+    with refused(str(archive), "'c.png'", "link or a device"):
+        read_all(archive)
+
+
+@pytest.mark.parametrize("kind", ["7z", "zip", "tar.gz"])
+def test_pieces_make_the_contents(tmp_path: Path, kind: str) -> None:
+    members = MEMBERS | {"big": os.urandom(3_000_000), "empty": b"", "z": b"z"}
+    archive = write_archive(tmp_path / f"a.{kind}", members)
+    for wanted in (set(members), {"big", "z"}, {"empty"}, {"train/2.png", "z"}):
+        found = {
+            name: b"".join(pieces)
+            for chunk in open_archive(archive, wanted.__contains__)
+            for name, pieces in zip(chunk.names, chunk.pieces(), strict=True)
+        }
+        assert found == {name: members[name] for name in wanted}
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -13,7 +13,9 @@ import pytest
 from filelock import FileLock
 
 from builders import dataset_options, make_competition, refused, served, write_archive
+from imagepipe.archives.unpacking import FOLDER as UNPACKED
 from imagepipe.config.dataset import Source
+from imagepipe.config.dataset_files import LINKS
 from imagepipe.sources import fetching
 from imagepipe.sources.downloading import RetryPolicy
 
@@ -181,6 +183,85 @@ def test_a_bundle_stays_when_the_dataset_file_names_what_it_lacks(
     with refused("cifar-10.zip", "holds no labels.csv", "correct the name"):
         fetch(dataset_options("cifar10", files=[{"name": "labels.csv"}]), None, tmp_path / "raw")
     assert names_in(tmp_path / "downloads") == ["cifar-10.zip", "lock"]
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["cifar-10.zip"], ["cifar-10.zip"]),
+        (["cifar-10.zip", "trainLabels.csv"], ["cifar-10.zip", "trainLabels.csv"]),
+        (["dog.zip", "trainLabels.csv"], ["dog.zip", "trainLabels.csv"]),
+    ],
+)
+@pytest.mark.parametrize("own", [False, True])
+def test_a_bundle_may_itself_be_one_of_the_files(
+    tmp_path: Path, kaggle: Path, names: list[str], expected: list[str], own: bool
+) -> None:
+    members = {"train/1.jpg": b"1", "test/2.jpg": b"2", "trainLabels.csv": b"id"}
+    write_archive(kaggle, members | {"x/trainLabels.csv": b"deeper", "__MACOSX/x": b""})
+    raw_dir = None
+    if own:
+        raw_dir = tmp_path / "own"
+        raw_dir.mkdir()
+        (raw_dir / "cifar-10.zip").write_bytes(kaggle.read_bytes())
+    dataset = dataset_options("cifar10", files=[{"name": name} for name in names])
+    for _ in range(2):
+        fetch(dataset, raw_dir, tmp_path / "raw")
+    assert names_in(tmp_path / "raw") == sorted(["SHA256SUMS", *expected])
+    assert (tmp_path / "raw" / names[0]).read_bytes() == kaggle.read_bytes()
+    if len(names) > 1:
+        assert (tmp_path / "raw/trainLabels.csv").read_bytes() == b"id"
+
+
+def test_a_misspelled_archive_is_not_the_bundle(tmp_path: Path, kaggle: Path) -> None:
+    write_archive(kaggle, {"train.zip": b"1", "test.zip": b"2"})
+    dataset = dataset_options("cifar10", files=[{"name": "train.zip"}, {"name": "tset.zip"}])
+    with refused("cifar-10.zip", "holds no tset.zip", "did you mean 'test.zip'"):
+        fetch(dataset, None, tmp_path / "raw")
+
+
+def test_bundle_with_two_files_of_one_name_is_refused(tmp_path: Path, kaggle: Path) -> None:
+    write_archive(kaggle, {"a/labels.csv": b"1", "b/labels.csv": b"2"})
+    with refused("cifar-10.zip", "'labels.csv'", "remove one"):
+        fetch(dataset_options("cifar10", files=[{"name": "labels.csv"}]), None, tmp_path / "raw")
+
+
+def folder_source(**changes: Any) -> Source:
+    return dataset_options("cifar10", source="folder", files=[{"name": "labels.csv"}], **changes)
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "links"),
+    [
+        ("train", "test", {"train": "train", "test": "test"}),
+        ("jpeg/train", None, {"train": "jpeg/train"}),
+        (".", "test", {"train": ".", "test": "test"}),
+    ],
+)
+def test_own_folders_of_images_are_linked(
+    tmp_path: Path, train: str, test: str | None, links: dict[str, str]
+) -> None:
+    own = tmp_path / "own"
+    for name in ("train", "test", "jpeg/train"):
+        (own / name).mkdir(parents=True)
+    (own / "labels.csv").touch()
+    source = folder_source(train_folder=train, test_folder=test)
+    for _ in range(2):
+        fetch(source, own, tmp_path / "raw")
+    found = {path.name: path.resolve() for path in (tmp_path / "raw" / LINKS).iterdir()}
+    assert found == {name: (own / target).resolve() for name, target in links.items()}
+    (own / "test").rmdir() if test else (own / "jpeg/train").rmdir()
+    split = "test" if test else "train"
+    with refused(str(own), "is not a folder", "'jpeg'", f"{split}_folder"):
+        fetch(source, own, tmp_path / "raw")
+
+
+def test_what_was_unpacked_from_earlier_files_is_removed(tmp_path: Path) -> None:
+    make_competition(tmp_path / "own", train=2, test=2)
+    (tmp_path / "raw" / UNPACKED).mkdir(parents=True)
+    (tmp_path / "raw" / UNPACKED / "x.zip").touch()
+    fetch(dataset_options("cifar10"), tmp_path / "own", tmp_path / "raw")
+    assert not (tmp_path / "raw" / UNPACKED).exists()
 
 
 def test_a_competition_without_a_name_is_refused(tmp_path: Path) -> None:

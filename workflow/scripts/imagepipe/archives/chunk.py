@@ -11,8 +11,10 @@ from imagepipe.archives.safety import check_size, damage_in_one_line
 # Says whether a file is to be read, by its name in the archive.
 Wanted = Callable[[str], bool]
 
-# Files of a chunk, where the archive itself does not say how it can be divided.
-FILES_PER_CHUNK = 10_000
+# Files of a chunk, where the archive itself does not say how it can be divided. Each chunk reads
+# the archive's listing anew.
+FEWEST_PER_CHUNK, MOST_PER_CHUNK = 500, 10_000
+USUAL_CHUNKS = 32
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,13 @@ class Chunk(ABC):
                 found = zlib.crc32(content)
                 check_content(name, size, checksum, len(content), found)
                 yield content, found
+
+
+def slices(count: int) -> Iterator[slice]:
+    """Yield slices that divide some files into chunks for several processes."""
+    size = min(max(count // USUAL_CHUNKS, FEWEST_PER_CHUNK), MOST_PER_CHUNK)
+    for start in range(0, count, size):
+        yield slice(start, start + size)
 
 
 def check_content(

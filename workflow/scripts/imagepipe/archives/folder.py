@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from imagepipe.archives.chunk import FILES_PER_CHUNK, Chunk, Listing, Wanted
+from imagepipe.archives.chunk import Chunk, Listing, Wanted, slices
 from imagepipe.archives.safety import check_names
 from imagepipe.errors import UserError
 from imagepipe.files import files_below, nfc
@@ -40,7 +40,6 @@ class FolderListing(Listing):
     def chunks(self, wanted: Wanted) -> Iterator[FolderChunk]:
         files = zip(self.names, self.sizes, self.paths, strict=True)
         kept = [file for file in files if wanted(file[0])]
-        for start in range(0, len(kept), FILES_PER_CHUNK):
-            some = kept[start : start + FILES_PER_CHUNK]
+        for some in (kept[rows] for rows in slices(len(kept))):
             names, sizes, paths = [f[0] for f in some], [f[1] for f in some], [f[2] for f in some]
             yield FolderChunk(self.archive, names, sizes, [None] * len(some), paths)

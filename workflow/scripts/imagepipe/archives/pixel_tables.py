@@ -3,12 +3,14 @@
 import csv
 import re
 import struct
+import warnings
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import isqrt
-from operator import itemgetter
 from pathlib import Path
+
+import numpy as np
 
 from imagepipe.archives.chunk import Chunk
 from imagepipe.archives.safety import check_names
@@ -61,17 +63,13 @@ class PixelChunk(Chunk):
             for number, line in enumerate(file, start=upcoming):
                 if number != upcoming:
                     continue
-                fields = split_row(self.archive, number, line, self.columns)
-                values = values_of(fields, self.columns)
-                if len(values) != expected:
+                text, separator = pixels_of(self.archive, number, line, self.columns)
+                pixels = parsed(self.archive, number, text, separator)
+                if len(pixels) != expected:
                     raise UserError(
-                        f"{self.archive}: row {number}: {len(values):,} pixels, where the first "
+                        f"{self.archive}: row {number}: {len(pixels):,} pixels, where the first "
                         f"image has {expected:,}; correct the row"
                     )
-                try:
-                    pixels = bytes(map(int, values))  # refuses what is not in 0...255
-                except (ValueError, OverflowError):
-                    pixels = bytes(checked(self.archive, number, values))
                 yield png(pixels, self.shape)
                 if (following := next(wanted, None)) is None:
                     return
@@ -154,20 +152,36 @@ def split_row(file: Path, number: int, line: bytes, columns: Columns) -> list[by
     return fields
 
 
-def values_of(fields: list[bytes], columns: Columns) -> list[bytes]:
-    """Return the pixels of a row, as text."""
-    pixels = columns.pixels
+def pixels_of(file: Path, number: int, line: bytes, columns: Columns) -> tuple[bytes, str]:
+    """Return a row's pixels as text, and what separates them: a space stands for any space."""
+    pixels, separator = columns.pixels, columns.separator
     if not pixels:
-        return fields[columns.text].split()
-    if pixels == tuple(range(pixels[0], pixels[0] + len(pixels))):
-        return fields[pixels[0] : pixels[0] + len(pixels)]
-    return list(itemgetter(*pixels)(fields)) if len(pixels) > 1 else [fields[pixels[0]]]
+        return split_row(file, number, line, columns)[columns.text], " "
+    first, after = pixels[0], columns.count - pixels[-1] - 1
+    if (
+        pixels == tuple(range(first, first + len(pixels)))
+        and b'"' not in line
+        and line.count(separator) == columns.count - 1
+    ):
+        # Much faster than to split the whole row.
+        text = line.rstrip(b"\r\n").split(separator, first)[first]
+        return text.rsplit(separator, after)[0] if after else text, separator.decode()
+    fields = split_row(file, number, line, columns)
+    return b",".join([fields[position] for position in pixels]), ","
 
 
-def checked(file: Path, number: int, values: list[bytes]) -> list[int]:
-    """Return pixels that may be written as 255.0. Raises `UserError` for what is none."""
-    pixels: list[int] = []
-    for position, value in enumerate(values):
+def parsed(file: Path, number: int, text: bytes, separator: str) -> bytes:
+    """Return pixels from text. Raises `UserError` for what is no whole number in 0...255."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # for text that NumPy cannot read to its end
+        try:
+            values = np.fromstring(text, np.int32, sep=separator)
+        except (DeprecationWarning, ValueError):
+            values = np.empty(0, np.int32)
+    if len(values) and values.min() >= 0 and values.max() <= 255:
+        return values.astype(np.uint8).tobytes()
+    pixels = bytearray()
+    for position, value in enumerate(text.split(None if separator == " " else separator.encode())):
         try:
             pixel = float(value)
         except ValueError:
@@ -179,11 +193,11 @@ def checked(file: Path, number: int, values: list[bytes]) -> list[int]:
                 "in 0...255; correct the row"
             )
         pixels.append(int(pixel))
-    return pixels
+    return bytes(pixels)
 
 
 def png(pixels: bytes, shape: tuple[int, int, int]) -> bytes:
-    """Return a PNG file of pixels of height, width and channels `shape`."""
+    """Return a PNG file of pixels of height, width and channels `shape`, uncompressed."""
     height, width, channels = shape
     length = width * channels
     # Each row is led by its filter, which is none.
@@ -191,7 +205,7 @@ def png(pixels: bytes, shape: tuple[int, int, int]) -> bytes:
         b"\0" + pixels[start : start + length] for start in range(0, height * length, length)
     )
     header = struct.pack(">IIBBBBB", width, height, 8, COLOR_TYPES[channels], 0, 0, 0)
-    blocks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows, 1)), (b"IEND", b""))
+    blocks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows, 0)), (b"IEND", b""))
     return PNG_START + b"".join(
         struct.pack(">I", len(content))
         + name
@@ -221,7 +235,9 @@ def _chunks(
                 fields = split_row(file, number, line, columns)
                 if any(fields[n].strip() != value for n, value in columns.where):
                     continue
-                shape = shape or shape_of(file, len(values_of(fields, columns)), image_size)
+                if shape is None:
+                    values = len(columns.pixels) or len(fields[columns.text].split())
+                    shape = shape_of(file, values, image_size)
             image_id = str(count) if columns.id is None else id_of(file, number, fields[columns.id])
             names.append(f"{split}/{image_id}.png")
             lines.append(number)

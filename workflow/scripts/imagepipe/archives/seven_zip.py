@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import compress
+from itertools import chain, compress
 from pathlib import Path
 from typing import Any
 
@@ -96,8 +96,11 @@ class SevenZipListing(Listing):
             ):
                 raise PasswordRequired(None, "")
         check_members(archive, self.blocks)
-        files = [member for member in self.blocks.members() if member[1] is Kind.FILE]
-        super().__init__(archive, [file[0] for file in files], [file[2] for file in files])
+        parts = [self.blocks.empty, *(members for _, members in self.blocks.blocks)]
+        is_file = [kind is Kind.FILE for part in parts for kind in part.kinds]
+        names = list(compress(chain.from_iterable(part.names for part in parts), is_file))
+        sizes = list(compress(chain.from_iterable(part.sizes for part in parts), is_file))
+        super().__init__(archive, names, sizes)
 
     def chunks(self, wanted: Wanted) -> Iterator[SevenZipChunk]:
         with unsupported_in_one_line(self.archive):

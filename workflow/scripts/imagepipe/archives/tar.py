@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from io import BufferedReader
 from pathlib import Path
 
-from imagepipe.archives.chunk import Chunk, Listing, Wanted
+from imagepipe.archives.chunk import Chunk, Listing, Wanted, slices
 from imagepipe.archives.safety import (
     check_names,
     check_total,
@@ -66,16 +67,37 @@ class TarChunk(Chunk):
                     content.seek(0)
 
 
+@dataclass(frozen=True)
+class PlainTarChunk(Chunk):
+    """Files of a .tar archive that is not compressed, at `offsets` in bytes."""
+
+    offsets: list[int]
+
+    def contents(self) -> Iterator[bytes]:
+        return map(b"".join, self.pieces())
+
+    def pieces(self) -> Iterator[Iterator[bytes]]:
+        with self.archive.open("rb") as file:
+            for offset, size in zip(self.offsets, self.sizes, strict=True):
+                assert size is not None  # as the headers have it
+                file.seek(offset)
+                lengths = (min(PIECE_SIZE, size - start) for start in range(0, size, PIECE_SIZE))
+                yield map(file.read, lengths)
+
+
 class TarListing(Listing):
     """The files in a .tar archive, each hard link directly behind the file that it leads to."""
 
     def __init__(self, archive: Path) -> None:
         size_of: dict[str, int] = {}
+        offset_of: dict[str, int] = {}
         linked: dict[str, list[str]] = {}
+        self.is_plain = False
         source_of: dict[str, str] = {}
 
         def sizes() -> Iterator[int]:
-            for _, member in _members(archive):
+            for file, member in _members(archive):
+                self.is_plain = isinstance(file.fileobj, BufferedReader)
                 name = name_of(member.name)
                 if member.islnk():
                     # A link before its file, or to a file elsewhere, is not followed.
@@ -94,7 +116,7 @@ class TarListing(Listing):
                 if member.isfile():
                     if name in size_of or name in source_of:
                         check_names(archive, [name, name])
-                    size_of[name] = member.size
+                    size_of[name], offset_of[name] = member.size, member.offset_data
 
         # While the archive is read, so that a member that is too large is refused before it is
         # read.
@@ -106,15 +128,21 @@ class TarListing(Listing):
         ]
         check_names(archive, (name for name, _, _ in files))
         super().__init__(archive, [file[0] for file in files], [file[1] for file in files])
-        self.sources = [file[2] for file in files]
+        self.sources, self.offset_of = [file[2] for file in files], offset_of
 
-    def chunks(self, wanted: Wanted) -> Iterator[TarChunk]:
+    def chunks(self, wanted: Wanted) -> Iterator[TarChunk | PlainTarChunk]:
         files = zip(self.names, self.sizes, self.sources, strict=True)
         kept = [file for file in files if wanted(file[0])]
         check_total(self.archive, (size for _, size, _ in kept))
         names, sizes = [file[0] for file in kept], [file[1] for file in kept]
         sources = [file[2] for file in kept]
-        yield TarChunk(self.archive, names, sizes, [None] * len(kept), sources)
+        if not self.is_plain:
+            yield TarChunk(self.archive, names, sizes, [None] * len(kept), sources)
+            return
+        offsets = [self.offset_of[source] for source in sources]
+        for rows in slices(len(kept)):
+            unknown = [None] * len(names[rows])
+            yield PlainTarChunk(self.archive, names[rows], sizes[rows], unknown, offsets[rows])
 
 
 def name_of(name: str) -> str:

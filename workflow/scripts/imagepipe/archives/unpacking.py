@@ -99,7 +99,9 @@ def unpack_gzip(source: Path, raw: Path) -> Path:
     target = folder_for(source, raw) / source.name.removesuffix(".gz")
     if not target.is_file():
         limit = largest_total(source.stat().st_size)
+        target.parent.mkdir(parents=True, exist_ok=True)
         with (
+            FileLock(target.with_name(".lock")),
             damage_in_one_line(source),
             atomic_write(target) as temporary,
             temporary.open("wb") as output,

@@ -6,7 +6,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from imagepipe.archives.chunk import FILES_PER_CHUNK, Chunk, Listing, Wanted
+from imagepipe.archives.chunk import Chunk, Listing, Wanted, slices
 from imagepipe.archives.safety import check_names, check_total, refuse_special
 from imagepipe.errors import UserError
 from imagepipe.files import nfc
@@ -39,13 +39,14 @@ class ZipListing(Listing):
         refuse_split(archive)
         with zipfile.ZipFile(archive) as file:
             members = file.infolist()
-        check_names(archive, map(name_of, members))
+        all_names = list(map(name_of, members))
+        check_names(archive, all_names)
         for member in members:
             file_type = (member.external_attr >> 16) & 0o170000
             if file_type not in (0, stat.S_IFREG, stat.S_IFDIR):
                 refuse_special(archive, member.filename)
         self.members = [member for member in members if not member.is_dir()]
-        names = list(map(name_of, self.members))
+        names = [n for n, member in zip(all_names, members, strict=True) if not member.is_dir()]
         super().__init__(archive, names, [member.file_size for member in self.members])
 
     def chunks(self, wanted: Wanted) -> Iterator[ZipChunk]:
@@ -54,8 +55,7 @@ class ZipListing(Listing):
         check_total(self.archive, (member.file_size for _, member in kept))
         for _, member in kept:
             check_method(self.archive, member)
-        for start in range(0, len(kept), FILES_PER_CHUNK):
-            some = kept[start : start + FILES_PER_CHUNK]
+        for some in (kept[rows] for rows in slices(len(kept))):
             yield ZipChunk(
                 self.archive,
                 [name for name, _ in some],

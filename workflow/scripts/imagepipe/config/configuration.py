@@ -112,9 +112,10 @@ def has_key(options: Mapping[str, Any], key: str) -> bool:
 def refuse_without_raw_dir(dataset: Dataset, name: str) -> None:
     """Raise `UserError` for a dataset whose files only the user has."""
     if dataset.source == "folder":
+        folders = [dataset.train_folder, *([dataset.test_folder] if dataset.test_folder else [])]
         raise UserError(
             f"config: raw_dir: is not set, and the images of {name} are in a folder of yours; set "
-            f"it to the folder that holds {dataset.train_folder}/ and {dataset.test_folder}/"
+            f"it to the folder that holds {' and '.join(f'{folder}/' for folder in folders)}"
         )
     if dataset.source == "raw_dir":
         files = dataset.bundle or ", ".join(file.name for file in dataset.files)

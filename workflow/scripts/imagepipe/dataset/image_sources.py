@@ -1,8 +1,8 @@
 """Which images and tables a dataset's archives or folders hold."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from imagepipe.archives.chunk import Chunk, Listing
@@ -22,7 +22,7 @@ from imagepipe.config.dataset import Contents
 from imagepipe.config.dataset_files import image_files, linked_folders
 from imagepipe.dataset.manifests import FOLDERS
 from imagepipe.errors import UserError, nearest, quoted
-from imagepipe.files import has_junk, is_image, is_junk, nfc
+from imagepipe.files import has_junk, is_image, nfc
 
 # Bytes. No image of a competition comes near it.
 LARGEST_IMAGE = 1 << 28
@@ -48,20 +48,23 @@ class FoundFiles:
 
 @dataclass(frozen=True)
 class Images:
-    """The names of the images in a listing. `around` are folders, as which archives count."""
+    """The names of the images in a listing, and their folders there.
+
+    `around` are more folders, as which archives count.
+    """
 
     listing: Listing
     names: list[str]
+    inner: Set[str]
     around: str = ""
 
     def within(self, folder: str) -> "Images":
         """Return the same with another folder around all."""
-        return Images(self.listing, self.names, joined(folder, self.around))
+        return Images(self.listing, self.names, self.inner, joined(folder, self.around))
 
     def folders(self) -> set[str]:
         """Return the folders of the images."""
-        folders = {name.rpartition("/")[0] for name in self.names}
-        return {joined(self.around, folder) for folder in folders}
+        return {joined(self.around, folder) for folder in self.inner}
 
 
 class Splits:
@@ -173,7 +176,7 @@ def images_in(
     Of those, the archives that a split's folder leads to are opened first, and the others only if
     a split has no images yet. `around` are the folders around the files, as far as is known.
     """
-    found = [Images(listing, [name for name in usable(listing.names) if is_image(name)])]
+    found = [image_names(listing)]
     if level == MOST_LEVELS:
         return found
     inner = inner_archives(listing)
@@ -186,6 +189,19 @@ def images_in(
         if splits.among(found, around) >= {*splits.wanted}:
             break
     return found
+
+
+def image_names(listing: Listing) -> Images:
+    """Return the images in a listing."""
+    names: list[str] = []
+    folders: set[str] = set()
+    for name in filter(is_image, listing.names):
+        folder, _, base = name.rpartition("/")
+        if base.startswith(".") or (folder not in folders and has_junk(folder)):
+            continue
+        folders.add(folder)
+        names.append(name)
+    return Images(listing, names, folders)
 
 
 def with_name(images: list[Images], name: str, splits: Splits) -> list[Images]:
@@ -204,11 +220,15 @@ def with_name(images: list[Images], name: str, splits: Splits) -> list[Images]:
 
 def files_of(images: Images, splits: Splits) -> list[FoundFiles]:
     """Return the training and test images among some images, to be read."""
-    paths: dict[str, str] = {}
-    for name in images.names:
-        folder, _, base = name.rpartition("/")
+    targets: dict[str, str] = {}
+    for folder in images.inner:
         if found := splits.find(joined(images.around, folder)):
-            paths[name] = joined(*found, base)
+            targets[folder] = f"{joined(*found)}/"
+    paths: dict[str, str] = {}
+    for name in images.names if targets else ():
+        folder, _, base = name.rpartition("/")
+        if folder in targets:
+            paths[name] = targets[folder] + base
     if not paths:
         return []
     chunks = chunks_of(images.listing, paths.__contains__)
@@ -344,21 +364,16 @@ def inner_archives(listing: Listing, with_tables: bool = False) -> list[str]:
     def holds_more(base: str) -> bool:
         return with_tables or not base.rpartition(".")[0].lower().endswith(TABLE_ENDINGS)
 
-    bases = ((name, name.rpartition("/")[2]) for name in usable(listing.names))
     return [
         name
-        for name, base in bases
-        if (is_archive(base) or part_of(base) or base.lower().endswith(".z01")) and holds_more(base)
+        for name in usable(name for name in listing.names if not is_image(name))
+        if (is_archive(name) or part_of(name) or name.lower().endswith(".z01")) and holds_more(name)
     ]
 
 
 def usable(names: Iterable[str]) -> Iterator[str]:
     """Yield those names that are not junk."""
-    is_junk_folder = cache(has_junk)
-    for name in names:
-        folder, _, base = name.rpartition("/")
-        if not is_junk(base) and not is_junk_folder(folder):
-            yield name
+    return (name for name in names if not has_junk(name))
 
 
 def stem(name: str) -> str:
@@ -416,10 +431,10 @@ def check_paths(found: Sequence[FoundFiles]) -> None:
     for one in found:
         archive = one.chunk.archive
         for path, size in zip(one.paths, one.chunk.sizes, strict=True):
-            split, _, name = path.partition("/")
-            check_image(archive, name, size)
+            check_image(archive, path, size)
             folded = path.casefold()
             if folded in seen:
+                split, _, name = path.partition("/")
                 raise UserError(
                     f"{archive}: two {split} images have the name {quoted(name)}; remove one from "
                     "the archive"
@@ -427,9 +442,10 @@ def check_paths(found: Sequence[FoundFiles]) -> None:
             seen.add(folded)
 
 
-def check_image(archive: Path, name: str, size: int | None) -> None:
+def check_image(archive: Path, path: str, size: int | None) -> None:
     """Raise `UserError` for an image whose name cannot be an id, or that is far too large."""
-    image_id = name.rpartition("/")[2].rpartition(".")[0]
+    name = path.rpartition("/")[2]
+    image_id = name.rpartition(".")[0]
     if image_id != image_id.strip():
         raise UserError(
             f"{archive}: the image {quoted(name)} has a space around its name; rename it"

@@ -126,19 +126,19 @@ def take_from_kaggle(
         members = members_of_bundle(listing, source, f"{source.competition}.zip")
         with removed_if_refused(bundle):
             copy_members(listing, {member: unpacked / name for name, member in members.items()})
+            # A file that is not in the bundle is the bundle itself.
+            names = [file.name for file in source.files]
+            paths = {name: unpacked / name if name in members else bundle for name in names}
             for file in source.files:
-                if file.name not in members:
-                    os.link(bundle, unpacked / file.name)
-            for file in source.files:
-                if problem := difference(unpacked / file.name, file):
+                if problem := difference(paths[file.name], file):
                     raise UserError(
                         f"competition {source.competition}: {file.name} {problem}; nothing was "
                         "kept: try again later, or correct the dataset file"
                     )
             unchecked = [file.name for file in source.files if not file.checksum]
-            check_first_use({name: unpacked / name for name in unchecked}, record)
-        for file in source.files:
-            os.replace(unpacked / file.name, folder / file.name)
+            check_first_use({name: paths[name] for name in unchecked}, record)
+        for name, path in paths.items():
+            os.replace(path, folder / name)
         remove(bundle)
     finally:
         shutil.rmtree(unpacked, ignore_errors=True)
