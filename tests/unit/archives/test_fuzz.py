@@ -32,6 +32,7 @@ from builders import (
 )
 from imagepipe.config.dataset import Contents, Dataset
 from imagepipe.config.dataset_files import table_names
+from imagepipe.config.image_form import image_form
 from imagepipe.dataset.extraction import extract, extract_tables
 from imagepipe.dataset.labels import match_labels
 from imagepipe.dataset.packing import pack
@@ -133,8 +134,9 @@ def go_all_the_way(
     pack(
         extracted,
         out / "labels.csv",
+        out / "test.csv",
         out / "packed",
-        image_size=SIZE,
+        image_form([SIZE, SIZE], None, "squash"),
         on_bad_image=on_bad_image,
         archives=(contents, raw) if layout == "packed" else None,
     )

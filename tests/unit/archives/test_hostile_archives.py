@@ -21,6 +21,7 @@ from imagepipe.archives.reading import open_archive, read_archive
 from imagepipe.archives.safety import damage_in_one_line
 from imagepipe.config.dataset import Contents
 from imagepipe.config.dataset_files import table_names
+from imagepipe.config.image_form import image_form
 from imagepipe.dataset.extraction import extract, extract_tables
 from imagepipe.dataset.packing import pack
 from odd_archives import add_tar_header, misstate_last_of_zip
@@ -193,5 +194,8 @@ def test_archive_without_any_image_is_packed_from_the_others(tmp_path: Path, kin
     archives = (extracted(tmp_path, "packed", files), tmp_path / "raw")
     (tmp_path / "split.csv").write_text("id,label,split\n1,cat,train\n2,dog,valid\n")
     out = tmp_path / "packed"
-    pack(tmp_path / "out", tmp_path / "split.csv", out, image_size=32, archives=archives)
+    (tmp_path / "test.csv").write_text("id,submission_id\n1,1\n")
+    tables = (tmp_path / "split.csv", tmp_path / "test.csv")
+    form = image_form([32, 32], None, "squash")
+    pack(tmp_path / "out", *tables, out, form, archives=archives)
     assert len((out / "labelled.csv").read_text().splitlines()) == 3

@@ -70,7 +70,7 @@ def report_with(text: str) -> dict[str, Any]:
 def test_markdown_has_headings_lists_and_tables() -> None:
     text = render(report_with("a|b"), "md", "report.json")
     for part in (
-        "# The data before training\n\n**13 things need attention:**\n\n- ",
+        "# The data before training\n\n**12 things need attention:**\n\n- ",
         "\n\n## Images\n\n"
         "| class | train | valid | both |\n| --- | ---: | ---: | ---: |\n"
         "| a\\|b | 2,000 | 1 | 2,001 |\n| all | 2,000 | 1 | 2,001 |\n\n"
@@ -90,7 +90,7 @@ def test_html_has_headings_lists_and_tables() -> None:
         "<!DOCTYPE html>\n<html><head>",
         "<title>The data before training</title>",
         "<h1>The data before training</h1>\n"
-        "<p><strong>13 things need attention:</strong></p>\n<ul>",
+        "<p><strong>12 things need attention:</strong></p>\n<ul>",
         "<tr><th>class</th><th class=number>train</th>",
         "<tr><td>a|b</td><td class=number>2,000</td>",
         "<p>The test set has 1 image. Images are stored",

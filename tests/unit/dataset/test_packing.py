@@ -1,8 +1,11 @@
 """The packed arrays: every image at its row, from the tree as from the archives."""
 
+import io
 import json
+import logging
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +13,7 @@ from typing import Any
 import numpy as np
 import py7zr
 import pytest
+from PIL import Image
 
 from builders import (
     SCRIPTS,
@@ -24,12 +28,17 @@ from builders import (
     refused,
     write_archive,
     write_csv,
+    write_png,
 )
 from imagepipe.config.dataset import Contents, Dataset
 from imagepipe.config.dataset_files import table_names
 from imagepipe.config.image_form import ImageForm, image_form
+from imagepipe.config.recipe import Fit
 from imagepipe.dataset import array_writing, extraction, packing
+from imagepipe.dataset.channels import read_channels
+from imagepipe.dataset.decoding import decode
 from imagepipe.dataset.extraction import extract, extract_tables
+from imagepipe.dataset.fitting import Target
 from imagepipe.dataset.manifests import read_manifest
 from imagepipe.dataset.packed import read_packed
 from imagepipe.dataset.packing import pack
@@ -164,6 +173,183 @@ def test_nothing_is_left_of_a_dataset_whose_images_are_all_bad(
     spoil(extracted, *(str(path.relative_to(extracted)) for path in extracted.glob("train/*.png")))
     with refused("no other labelled image can"):
         pack_into(extracted, tmp_path / "packed", on_bad_image="drop")
+
+
+def jpeg_bytes(seed: int, height: int, width: int, color: int | None = None) -> bytes:
+    """Return a JPEG file of noise, or of one grey."""
+    image = Image.fromarray(pixels(seed, max(height, width))[:height, :width])
+    if color is not None:
+        image = Image.new("RGB", (width, height), (color, color, color))
+    content = io.BytesIO()
+    image.save(content, "JPEG", quality=95)
+    return content.getvalue()
+
+
+def write_images(folder: Path, images: dict[str, bytes]) -> None:
+    """Write images and their manifest. Those of train get the labels a and b in turn."""
+    rows = []
+    for number, (path, content) in enumerate(images.items()):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(content)
+        rows.append(f"{path}\t{len(content)}\t{zlib.crc32(content):08x}\t{number}\n")
+    (folder / "manifest.tsv").write_text("path\tbytes\tcrc32\tnumber\n" + "".join(rows))
+    ids = [Path(path).stem for path in images if path.startswith("train/")]
+    labels = [(i, "ab"[n % 2]) for n, i in enumerate(ids)]
+    write_csv(folder / "trainLabels.csv", ("id", "label"), labels)
+
+
+MIXED = {
+    "train/1.jpg": jpeg_bytes(1, 30, 50),
+    "train/2.png": png_bytes(2, size=40),
+    "train/3.png": png_bytes(3, size=20, mode="RGBA"),
+    "test/1.jpg": jpeg_bytes(4, 20, 60, color=100),
+    "test/2.png": png_bytes(5, size=10),
+}
+
+
+@pytest.mark.parametrize("images_to_try", [100, 1])
+@pytest.mark.parametrize(
+    ("wanted", "fit", "shape"),
+    [
+        ([16, 16], "squash", (16, 16)),
+        ([16, 24], "crop", (16, 24)),
+        ([96, 96], "squash", (40, 60)),
+        ([45, 45], "squash", (40, 45)),
+        ([96, 96], "crop", (40, 40)),
+        ([50, 100], "pad", (40, 80)),
+        (None, "squash", (40, 60)),
+    ],
+)
+def test_images_of_several_sizes_are_stored_in_one_and_never_larger_than_the_largest(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    images_to_try: int,
+    wanted: list[int] | None,
+    fit: Fit,
+    shape: tuple[int, int],
+) -> None:
+    monkeypatch.setattr(packing, "IMAGES_TO_TRY", images_to_try)
+    caplog.set_level(logging.INFO)
+    write_images(tmp_path / "extracted", MIXED)
+    pack_into(tmp_path / "extracted", tmp_path / "packed", image_form(None, wanted, fit))
+    for name, rows in (("labelled", 3), ("test", 2)):
+        read = read_packed(tmp_path / f"packed/{name}.npy", tmp_path / f"packed/{name}.csv")
+        assert read.images.shape == (rows, *shape, 3)
+        target = Target(*shape, fit)
+        contents = [
+            MIXED[path] for path in MIXED if path.startswith(name[:4].replace("labe", "tr"))
+        ]
+        for image, content in zip(read.images, contents, strict=True):
+            assert image.tobytes() == decode(content, target)[0]
+    said = f"images of 5 sizes (10×10–40×40) are stored at {shape[1]}×{shape[0]} ({fit})"
+    assert said in [record.getMessage() for record in caplog.records]
+
+
+def test_channels_are_those_of_the_labelled_images(tmp_path: Path) -> None:
+    write_images(tmp_path / "extracted", MIXED)
+    pack_into(tmp_path / "extracted", tmp_path / "packed", image_form(None, [20, 20], "pad"))
+    channels = read_channels(tmp_path / "packed/channels.json")
+    scaled = np.load(tmp_path / "packed/labelled.npy") / 255
+    assert channels.mean == scaled.mean(axis=(0, 1, 2)).round(4).tolist()
+    assert channels.std == scaled.std(axis=(0, 1, 2)).round(4).tolist()
+
+
+def test_channels_of_one_color_can_be_divided_by(tmp_path: Path) -> None:
+    images = {f"train/{n}.jpg": jpeg_bytes(n, 8, 8, color=51) for n in (1, 2)}
+    write_images(tmp_path / "extracted", images | {"test/1.jpg": jpeg_bytes(1, 8, 8)})
+    pack_into(tmp_path / "extracted", tmp_path / "packed", image_form(None, None, "squash"))
+    channels = read_channels(tmp_path / "packed/channels.json")
+    assert channels.mean == [0.2] * 3
+    assert channels.std == [0.0039] * 3
+
+
+def test_images_of_one_size_can_be_stored_smaller_but_not_larger(
+    extracted: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    for wanted, stored in (([16, 8], (16, 8)), ([64, 64], (32, 32))):
+        folder = tmp_path / str(wanted[0])
+        pack_into(extracted, folder, image_form([32, 32], wanted, "squash"))
+        assert np.load(folder / "labelled.npy").shape == (12, *stored, 3)
+    said = [record.getMessage() for record in caplog.records]
+    assert said == ["images of 32×32 are stored at 8×16 (squash)"]
+    write_png(extracted / "train/5.png", 5, size=16)
+    content = (extracted / "train/5.png").read_bytes()
+    manifest = (extracted / "manifest.tsv").read_text()
+    line = next(line for line in manifest.splitlines() if line.startswith("train/5.png"))
+    changed = f"train/5.png\t{len(content)}\t{zlib.crc32(content):08x}\t4"
+    (extracted / "manifest.tsv").write_text(manifest.replace(line, changed))
+    with refused("5.png", "is 16×16 pixels, where 32×32 are expected"):
+        pack_into(extracted, tmp_path / "packed", image_form([32, 32], [16, 16], "squash"))
+
+
+def test_test_images_can_lie_among_the_training_images(tmp_path: Path) -> None:
+    folder = tmp_path / "extracted"
+    write_images(folder, {f"train/{n}.png": png_bytes(n) for n in range(1, 6)})
+    write_csv(folder / "labels.csv", ("id", "label"), [("1", "a"), ("4", "b")])
+    write_csv(folder / "test.csv", ("id", "submission_id"), [("5", "5.png"), ("2", "2.png")])
+    tables = (folder / "labels.csv", folder / "test.csv")
+    pack(folder, *tables, tmp_path / "packed", SMALL)
+    read = read_packed(tmp_path / "packed/test.npy", tmp_path / "packed/test.csv")
+    assert read.ids == ["2", "5"]
+    assert np.array_equal(read.images, [pixels(2), pixels(5)])
+    write_csv(folder / "test.csv", ("id", "submission_id"), [("2", "2.png"), ("7", "7.png")])
+    with refused("test.csv: row 3", "'7' is gone", "--forcerun labels"):
+        pack(folder, *tables, tmp_path / "again", SMALL)
+
+
+def test_labels_of_an_image_that_has_several_are_kept(extracted: Path, tmp_path: Path) -> None:
+    rows = [("1", "a|b"), ("2", ""), ("3", "c")]
+    write_csv(extracted / "trainLabels.csv", ("id", "label"), rows)
+    pack_into(extracted, tmp_path / "packed")
+    read = read_packed(tmp_path / "packed/labelled.npy", tmp_path / "packed/labelled.csv")
+    assert read.labels == ["a|b", "", "c"]
+
+
+@pytest.mark.usefixtures("two_processes")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_damaged_images_are_salvaged_and_named_if_asked_for(tmp_path: Path, workers: int) -> None:
+    whole = {
+        path: jpeg_bytes(n, 40, 60, color=60 * n)
+        for n, path in enumerate(
+            ["train/1.jpg", "train/2.jpg", "train/3.jpg", "test/1.jpg", "test/2.jpg"]
+        )
+    }
+    images = whole | {
+        "train/2.jpg": whole["train/2.jpg"][:-2],
+        "train/3.jpg": b"no image",
+        "test/2.jpg": whole["test/2.jpg"][:-2],
+    }
+    folder, form = tmp_path / "extracted", image_form(None, [20, 20], "squash")
+    write_images(folder, images)
+    for on_bad_image, name in (("error", "train/2.jpg"), ("drop", "test/2.jpg")):
+        with refused(name, "is not wholly readable", "set on_bad_image to salvage"):
+            pack_into(folder, tmp_path / "no", form, on_bad_image=on_bad_image, workers=workers)
+    out = tmp_path / "packed"
+    pack_into(folder, out, form, on_bad_image="salvage", workers=workers)
+    read = read_packed(out / "labelled.npy", out / "labelled.csv")
+    assert read.ids == ["1", "2"]
+    assert np.abs(read.images.mean(axis=(1, 2, 3)) - [0, 60]).max() < 2
+    assert np.abs(np.load(out / "test.npy").mean(axis=(1, 2, 3)) - [180, 240]).max() < 2
+    decoded = json.loads((out / "decoded.json").read_text())
+    names = {
+        (array, found): [one["image"] for one in decoded[array][found]]
+        for array in ("labelled", "test")
+        for found in ("undecodable", "salvaged")
+    }
+    assert names == {
+        ("labelled", "undecodable"): ["train/3.jpg"],
+        ("labelled", "salvaged"): ["train/2.jpg"],
+        ("test", "undecodable"): [],
+        ("test", "salvaged"): ["test/2.jpg"],
+    }
+    problem = decoded["test"]["salvaged"][0]["problem"]
+    assert problem.startswith("is not wholly readable (")
+    assert "salvage" not in problem
+    write_images(folder, images | {"test/2.jpg": b"no image"})
+    with refused("test/2.jpg", "is not a readable"):
+        pack_into(folder, tmp_path / "no", form, on_bad_image="salvage", workers=workers)
 
 
 def in_both_layouts(

@@ -65,9 +65,10 @@ def attention(report: Report) -> dict[str, str]:
         images = counted(number, "image", "images")
         found["small_validation"] = (
             f"the validation set has {images}; an accuracy measured on so few has a standard error "
-            f"of up to {100 * validation['standard_error']:.0f} points"
+            f"of up to {100 * validation['standard_error']:.0f} points; a larger valid_ratio gives "
+            "more"
         )
-    if names := validation["classes"]:
+    elif names := validation["classes"]:
         classes = counted(len(names), "class has", "classes have")
         few = validation["fewer_of_class_than"]
         found["small_validation_classes"] = (

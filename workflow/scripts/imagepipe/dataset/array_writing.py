@@ -25,7 +25,7 @@ IMAGES_PER_PROCESS = 5_000
 BYTES_PER_PROCESS = 10_000_000
 # How much of an array is written at once.
 ROWS_AT_ONCE = 100
-BYTES_AT_ONCE = 4 << 20
+BYTES_AT_ONCE = 1 << 19
 
 
 class ImageSource(Protocol):

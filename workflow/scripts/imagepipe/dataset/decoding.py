@@ -12,7 +12,7 @@ import numpy as np
 import simplejpeg
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
-from imagepipe.dataset.fitting import Target, fit_image, jpeg_divisor, scaled_size
+from imagepipe.dataset.fitting import Target, add_borders, jpeg_divisor, resize, scaled_size
 from imagepipe.errors import one_line
 
 # The only formats that Pillow may try, so that no file reaches its rarer decoders.
@@ -32,9 +32,9 @@ CHUNK_START = struct.Struct(">I4s")
 PNG_END = struct.pack(">I4sI", 0, b"IEND", zlib.crc32(b"IEND"))
 
 JPEG_SIGNATURE = b"\xff\xd8\xff"
-# What a JPEG file with an orientation has near its start, as Exif or as XMP.
-JPEG_ORIENTATIONS = (b"Exif\0\0", b":Orientation")
-JPEG_METADATA_BYTES = 1 << 17
+# The marker of a JPEG segment with Exif or XMP data, and those of the first without metadata.
+JPEG_APP1 = 0xE1
+JPEG_METADATA = (*range(0xE0, 0xF0), 0xFE)
 # libjpeg's names of colors, and Pillow's of what it makes of them.
 JPEG_MODES = {"Gray": "L", "YCbCr": "RGB", "RGB": "RGB"}
 # Orientations of Exif 2.32, tag 0x0112: what makes an image upright.
@@ -74,7 +74,7 @@ def decode(content: bytes, target: Target, salvage: bool = False) -> tuple[bytes
     image, name = (None if salvage else _plain_jpeg(content, target)) or _any_image(
         content, target, salvage
     )
-    return image.convert("RGB").tobytes(), name
+    return (image if image.mode == "RGB" else image.convert("RGB")).tobytes(), name
 
 
 def read_size(content: bytes) -> tuple[int, int] | None:
@@ -110,9 +110,10 @@ def _any_image(content: bytes, target: Target, salvage: bool) -> tuple[Image.Ima
             with _truncated_allowed(salvage):
                 image.load()
             loaded = _eight_bits(image)
-            if salvage and all(low == high for low, high in _extrema(loaded)):
+            if salvage and _is_blank(loaded, kind):
                 raise ValueError("nothing of it can be decoded")
-            return _upright(fit_image(loaded, turned, extent), orientation), name
+            upright = _upright(resize(loaded, turned, extent), orientation)
+            return add_borders(upright, target), name
     except (BadImage, MemoryError):
         raise
     except (UnidentifiedImageError, *BOMBS) as error:
@@ -125,8 +126,9 @@ def _any_image(content: bytes, target: Target, salvage: bool) -> tuple[Image.Ima
 def _plain_jpeg(content: bytes, target: Target) -> tuple[Image.Image, str] | None:
     """Return a JPEG file of grey or red, green and blue, in the target's size, and its format.
 
-    None for any other file, and for a damaged one. libjpeg-turbo itself, without Pillow around it,
-    takes two thirds of the time. Raises `BadImage` for another size than is required.
+    None for any other file, and for a damaged one: of that, simplejpeg may return pixels that it
+    has never written. libjpeg-turbo itself, without Pillow around it, takes two thirds of the time.
+    Raises `BadImage` for another size than is required.
     """
     try:
         header = _jpeg_header(content)
@@ -139,7 +141,10 @@ def _plain_jpeg(content: bytes, target: Target) -> tuple[Image.Image, str] | Non
         divisor = jpeg_divisor(size, turned)
         least = [-(-side // divisor) if divisor > 1 else 0 for side in size]
         pixels = simplejpeg.decode_jpeg(
-            content, "GRAY" if mode == "L" else "RGB", min_width=least[0], min_height=least[1]
+            content,
+            "GRAY" if mode == "L" else "RGB",
+            min_width=least[0],
+            min_height=least[1],
         )
     except (BadImage, MemoryError):
         raise
@@ -149,8 +154,8 @@ def _plain_jpeg(content: bytes, target: Target) -> tuple[Image.Image, str] | Non
     # A side of a few pixels may have come out by another fraction.
     is_divided = divisor > 1 and image.size == tuple(least)
     extent = (size[0] / divisor, size[1] / divisor) if is_divided else None
-    fitted = fit_image(image, turned, extent)
-    return _upright(fitted, orientation), f"JPEG {mode} {width}×{height}"
+    upright = _upright(resize(image, turned, extent), orientation)
+    return add_borders(upright, target), f"JPEG {mode} {width}×{height}"
 
 
 def _jpeg_header(content: bytes) -> tuple[tuple[int, int], int, str] | None:
@@ -163,10 +168,26 @@ def _jpeg_header(content: bytes) -> tuple[tuple[int, int], int, str] | None:
     height, width, colors, _ = simplejpeg.decode_jpeg_header(content)
     if colors not in JPEG_MODES or height * width > (Image.MAX_IMAGE_PIXELS or 0):
         return None
-    if any(content.find(sign, 0, JPEG_METADATA_BYTES) >= 0 for sign in JPEG_ORIENTATIONS):
+    if _has_app1(content):
         with _opened(content) as image:
             return *_size_and_orientation(image), JPEG_MODES[colors]
     return (height, width), 1, JPEG_MODES[colors]
+
+
+def _has_app1(content: bytes) -> bool:
+    """Return whether a JPEG file has a segment that may hold its orientation.
+
+    They come before the others.
+    """
+    position = 2
+    while content[position : position + 1] == b"\xff" and position + 4 <= len(content):
+        marker = content[position + 1]
+        if marker == JPEG_APP1:
+            return True
+        if marker not in JPEG_METADATA and marker != 0xDB:
+            return False
+        position += 2 + int.from_bytes(content[position + 2 : position + 4], "big")
+    return True
 
 
 def _check_size(height: int, width: int, target: Target, file_bytes: int) -> None:
@@ -235,9 +256,14 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     return image.convert("L" if image.mode == "1" else "RGB")
 
 
-def _extrema(image: Image.Image) -> list[tuple[int, int]]:
-    """Return the least and the greatest value of each channel of an image of mode L or RGB."""
-    return [channel.getextrema() for channel in image.split()]  # type: ignore[misc]
+def _is_blank(image: Image.Image, kind: str | None) -> bool:
+    """Return whether an image of mode L or RGB is what decoders make of no data.
+
+    That is grey from a JPEG file, and black from others.
+    """
+    value = 128 if kind == "JPEG" else 0
+    colors = image.getcolors(1)
+    return colors is not None and colors[0][1] in (value, (value, value, value))
 
 
 @contextmanager
@@ -267,12 +293,14 @@ def _check_png(content: bytes) -> None:
         position = stop + 4
 
 
-def _opened(content: bytes) -> Image.Image:
-    """Open an image with Pillow, and raise its warnings of large ones."""
+@contextmanager
+def _opened(content: bytes) -> Iterator[Image.Image]:
+    """Open an image with Pillow. Of its warnings, that of a very large image is raised."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        return Image.open(io.BytesIO(content), formats=FORMATS)
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            yield image
 
 
 def _plain_png(content: bytes, height: int, width: int) -> bytes | None:

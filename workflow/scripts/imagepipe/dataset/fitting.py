@@ -77,10 +77,15 @@ def scaled_size(size: tuple[float, float], target: Target) -> tuple[int, int]:
     return max(1, round(scale * width)), max(1, round(scale * height))
 
 
-def fit_image(
+def fit_image(image: Image.Image, target: Target) -> Image.Image:
+    """Return an image of mode L or RGB in the target's size."""
+    return add_borders(resize(image, target), target)
+
+
+def resize(
     image: Image.Image, target: Target, extent: tuple[float, float] | None = None
 ) -> Image.Image:
-    """Return an image of mode L or RGB in the target's size.
+    """Return an image of mode L or RGB in the target's size, but for the borders of "pad".
 
     `extent` is the width and height of the picture in the image's pixels, if its last column or
     row is only partly covered, as in a JPEG file decoded at reduced scale.
@@ -95,12 +100,18 @@ def fit_image(
         box = (left, top, min(width - left, width), min(height - top, height))
     elif target.fit == "pad":
         size = scaled_size((width, height), target)
-    if size != image.size or box != (0, 0, *size):
-        image = image.resize(size, Image.Resampling.BILINEAR, box, REDUCING_GAP)
-    if size == target.size:
+    if size == image.size and box == (0, 0, *size):
+        return image
+    return image.resize(size, Image.Resampling.BILINEAR, box, REDUCING_GAP)
+
+
+def add_borders(image: Image.Image, target: Target) -> Image.Image:
+    """Return an image amid black borders that fill the target's size up."""
+    if image.size == target.size:
         return image
     canvas = Image.new(image.mode, target.size)
-    canvas.paste(image, ((target.width - size[0]) // 2, (target.height - size[1]) // 2))
+    left, top = (target.width - image.width) // 2, (target.height - image.height) // 2
+    canvas.paste(image, (left, top))
     return canvas
 
 

@@ -23,9 +23,15 @@ from imagepipe.dataset.channels import channels_from_histogram, write_channels
 from imagepipe.dataset.decoding import read_size
 from imagepipe.dataset.fitting import Target, stored_size
 from imagepipe.dataset.image_sources import FoundFiles, find_images
-from imagepipe.dataset.manifests import Image, labelled_images, read_manifest, read_unchanged
-from imagepipe.errors import UserError, quoted
-from imagepipe.files import atomic_write, natural_key, read_rows, write_rows, write_text
+from imagepipe.dataset.manifests import (
+    Image,
+    labelled_images,
+    listed_test_images,
+    read_manifest,
+    read_unchanged,
+)
+from imagepipe.errors import UserError
+from imagepipe.files import atomic_write, natural_key, write_rows, write_text
 
 logger = logging.getLogger(__name__)
 
@@ -104,7 +110,7 @@ def pack(
     """
     manifest = read_manifest(extracted)
     labelled = labelled_images(manifest, labels)
-    test = test_images(manifest, test_ids)
+    test = sorted(listed_test_images(manifest, test_ids), key=lambda image: natural_key(image.id))
     images = [*labelled, *test]
     sources: Sequence[ImageSource]
     if archives is None:
@@ -137,25 +143,6 @@ def pack(
     text = json.dumps(report, indent=2, ensure_ascii=False, sort_keys=True)
     write_text(folder / "decoded.json", text + "\n")
     write_channels(folder / "channels.json", channels_from_histogram(decoded.histogram))
-
-
-def test_images(manifest: Sequence[Image], test_ids: Path) -> list[Image]:
-    """Return the images whose ids a table has, in natural order of the ids.
-
-    Raises `UserError` if one of them is not among the test images, or not among all images if
-    there are none in a folder of their own.
-    """
-    own_folder = [image for image in manifest if image.is_test]
-    image_of = {image.id: image for image in own_folder or manifest}
-    found: list[Image] = []
-    for row, (image_id,) in read_rows(test_ids, ("id",)):
-        if image_id not in image_of:
-            raise UserError(
-                f"{test_ids}: row {row}: the image with id {quoted(image_id)} is gone; "
-                "run again with --forcerun labels"
-            )
-        found.append(image_of[image_id])
-    return sorted(found, key=lambda image: natural_key(image.id))
 
 
 def find_target(
