@@ -135,6 +135,18 @@ def test_images_of_another_size_than_the_model_was_trained_on_are_a_user_error(
         predict_files(tmp_path, noise(4, size=9), "none")
 
 
+@pytest.mark.parametrize(
+    ("size", "expected"), [(None, [7, 3]), ((64, 64), [7, 3]), ((70, 90), [4, 4, 2])]
+)
+def test_batches_of_large_images_are_smaller(
+    size: tuple[int, int] | None, expected: list[int], model: nn.Module
+) -> None:
+    seen: list[int] = []
+    model.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
+    logits_of(model, noise(10), 7, image_size=size)
+    assert seen == expected
+
+
 def test_rows_are_taken_in_their_order(model: nn.Module) -> None:
     images, rows = noise(10), torch.tensor([7, 2, 2, 9])
     assert torch.equal(logits_of(model, images, rows=rows), logits_of(model, images[rows]))

@@ -34,6 +34,9 @@ from imagepipe.progress import progress
 
 logger = logging.getLogger(__name__)
 
+# Batches of larger images have fewer of them.
+PIXELS_OF_FULL_BATCHES = 64 * 64
+
 
 @torch.inference_mode()
 def predict_logits(
@@ -53,16 +56,19 @@ def predict_logits(
 ) -> Tensor:
     """Return float32 logits [N, classes], on the CPU, of uint8 images [N, H, W, 3].
 
-    mean, std: those of each channel in 0…1. rows: int64 [N] on the device of `images`, those to
-    take; None takes all. image_size: the height and width to which images are resized, a batch at a
-    time; None leaves them as they are. The model predicts in evaluation mode, and is left in the
-    mode that it had.
+    mean, std: those of each channel in 0…1. batch_size: images at once, or fewer if they have more
+    than 64×64 pixels, so that they take as much memory. rows: int64 [N] on the device of `images`,
+    those to take; None takes all. image_size: the height and width to which images are resized, a
+    batch at a time; None leaves them as they are. The model predicts in evaluation mode, and is
+    left in the mode that it had.
     """
     device = next(model.parameters()).device
     was_training = model.training
     model.eval()
     normalize = Normalize.from_statistics(mean, std, device)
     chunks: list[Tensor] = []
+    height, width = image_size or images.shape[1:3]
+    batch_size = max(1, min(batch_size, batch_size * PIXELS_OF_FULL_BATCHES // (height * width)))
     starts = range(0, len(images if rows is None else rows), batch_size)
     for start in progress(starts, total=len(starts), description=description, unit="batches"):
         before_each_batch()
