@@ -36,7 +36,7 @@ from imagepipe.prediction import new_images as module
 from imagepipe.prediction.image_files import find_images
 from imagepipe.prediction.logits import read_predictions
 from imagepipe.prediction.new_images import Predictor, Reading, load
-from imagepipe.prediction.predict import model_logits, predict_test
+from imagepipe.prediction.predict import images_at_once, model_logits, predict_test
 from imagepipe.submission.submission import write_submission
 
 SMALL = SmallCNN(width=4)
@@ -547,7 +547,10 @@ def test_rows_do_not_depend_on_where_the_images_lie(
         assert run(archive, "--submission", dataset).stdout == expected
 
 
-def test_rows_are_those_of_the_workflow_to_the_last_byte(tmp_path: Path) -> None:
+@pytest.mark.parametrize("image_size", [[16, 20], [80, 96]])
+def test_rows_are_those_of_the_workflow_to_the_last_byte(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, image_size: list[int]
+) -> None:
     """Images of all kinds go the way of the stages extract, pack, predict and submission."""
     extracted = tmp_path / "extracted"
     modes = ("RGB", "L", "P", "RGBA", "CMYK")
@@ -573,7 +576,7 @@ def test_rows_are_those_of_the_workflow_to_the_last_byte(tmp_path: Path) -> None
     packed = data / "packed"
     form = ImageForm(12, 16, "crop", None)
     pack(extracted, data / "labels.csv", data / "test.csv", packed, form)
-    changes = {"stored_size": [12, 16], "image_size": [16, 20], "fit": "crop"}
+    changes = {"stored_size": [12, 16], "image_size": image_size, "fit": "crop"}
     changes["test_time_augmentation"] = "flip_and_shift"
     models = [write_model(tmp_path / f"{n}.safetensors", n, **changes) for n in range(2)]
     for number, model in enumerate(models):
@@ -590,12 +593,21 @@ def test_rows_are_those_of_the_workflow_to_the_last_byte(tmp_path: Path) -> None
     logits = [read_predictions(tmp_path / f"{number}.npz") for number in range(2)]
     submission_form = read_submission_form(data / "submission_form.json")
     write_submission(logits, submission_form, data / "test.csv", tmp_path / "submission.csv")
+    batches: list[int] = []
+
+    def logits_of(*args: Any, **options: Any) -> torch.Tensor:
+        batches.append(len(args[2]))
+        return model_logits(*args, **options)
+
+    monkeypatch.setattr(module, "model_logits", logits_of)
     # In any order: the rows and the batches are the submission's all the same.
     images = sorted((extracted / "test").rglob("*.*g"), key=lambda path: path.name)
     command = ["predict", *models, *images, "--submission", data, "-o", tmp_path / "rows.csv"]
     options = ["--batch-size", 5, "--threads", 1, "--device", "cpu", "--precision", "fp32"]
     result = CliRunner().invoke(main, list(map(str, [*command, *options])))
     assert (result.exit_code, result.output) == (0, "")
+    at_once = images_at_once(5, image_size)
+    assert batches[::2] == [min(at_once, 23 - first) for first in range(0, 23, at_once)]
     assert (tmp_path / "rows.csv").read_bytes() == (tmp_path / "submission.csv").read_bytes()
 
 
