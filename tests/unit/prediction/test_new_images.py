@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import unicodedata
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
-from PIL import Image
+from PIL import Image, ImageFile
 from torch import nn
 
 import imagepipe
@@ -35,7 +36,7 @@ from imagepipe.prediction import new_images as module
 from imagepipe.prediction.image_files import find_images
 from imagepipe.prediction.logits import read_predictions
 from imagepipe.prediction.new_images import Predictor, Reading, load
-from imagepipe.prediction.predict import model_logits, predict_test
+from imagepipe.prediction.predict import images_at_once, model_logits, predict_test
 from imagepipe.submission.submission import write_submission
 
 SMALL = SmallCNN(width=4)
@@ -178,6 +179,14 @@ def test_archive_is_read_in_its_order(predictor: Predictor, tmp_path: Path, endi
     check(predictor, archive, expected, [1, 2])
 
 
+def test_archives_in_archives_are_searched(predictor: Predictor, tmp_path: Path) -> None:
+    inner = write_archive(tmp_path / "test.tar", {"test/a.png": png_bytes(1, SIZE)})
+    members = {"b.png": png_bytes(2, SIZE), "data/test.tar": inner.read_bytes(), "t.csv": b"id\n"}
+    outer = write_archive(tmp_path / "outer.zip", members)
+    inner.unlink()
+    check(predictor, outer, [f"{outer}/b.png", f"{outer}/data/test.tar/test/a.png"], [2, 1])
+
+
 def test_damage_to_an_image_in_a_zip_is_its_own(predictor: Predictor, tmp_path: Path) -> None:
     members = {f"{seed}.png": png_bytes(seed, SIZE) for seed in range(4)}
     archive = write_archive(tmp_path / "images.zip", members)
@@ -315,7 +324,8 @@ def test_nothing_to_predict_is_refused(predictor: Predictor, tmp_path: Path) -> 
     (tmp_path / "empty").mkdir()
     write_csv(tmp_path / "list.csv", ("id", "label"), [("1", "cat")])
     write_archive(tmp_path / "empty.zip", {"a.txt": b""})
-    for name in ("empty", "list.csv", "empty.zip", "gone.zip", "gone.csv"):
+    write_archive(tmp_path / "empty.tar", {"a.txt": b""})
+    for name in ("empty", "list.csv", "empty.zip", "empty.tar", "gone.zip", "gone.csv"):
         with refused(name):
             predictor.predict(tmp_path / name)
 
@@ -344,6 +354,27 @@ def test_batches_are_predicted_in_order_and_only_one_is_decoded_ahead(
     assert [size for size, _ in sizes] == [5, 5, 5, 5, 3]
     for number, (_, done) in enumerate(sizes, start=1):
         assert done <= 5 * number + 5
+
+
+def test_what_the_decoder_sets_is_as_before_when_threads_are_done(
+    predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = io.BytesIO()
+    Image.fromarray(pixels_of(png_bytes(1, 100)).numpy()).save(content, "JPEG")
+    for number in range(40):
+        # Half of them end too early.
+        end = len(content.getvalue()) // (1 + number % 2)
+        (tmp_path / f"{number}.jpg").write_bytes(content.getvalue()[:end])
+    for allowed in (True, False):
+        monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", allowed)
+        filters = list(warnings.filters)
+        for salvage, readable in ((False, 20), (True, 40)):
+            bad: dict[str, str] = {}
+            reading = Reading(bad.__setitem__, salvage=salvage, threads=8)
+            predictions = predictor.predict_found(find_images([tmp_path]), reading)
+            assert (len(predictions), len(bad)) == (readable, 40 - readable)
+            assert warnings.filters == filters
+            assert ImageFile.LOAD_TRUNCATED_IMAGES is allowed
 
 
 def test_full_memory_makes_batches_smaller(
@@ -516,7 +547,10 @@ def test_rows_do_not_depend_on_where_the_images_lie(
         assert run(archive, "--submission", dataset).stdout == expected
 
 
-def test_rows_are_those_of_the_workflow_to_the_last_byte(tmp_path: Path) -> None:
+@pytest.mark.parametrize("image_size", [[16, 20], [80, 96]])
+def test_rows_are_those_of_the_workflow_to_the_last_byte(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, image_size: list[int]
+) -> None:
     """Images of all kinds go the way of the stages extract, pack, predict and submission."""
     extracted = tmp_path / "extracted"
     modes = ("RGB", "L", "P", "RGBA", "CMYK")
@@ -542,7 +576,7 @@ def test_rows_are_those_of_the_workflow_to_the_last_byte(tmp_path: Path) -> None
     packed = data / "packed"
     form = ImageForm(12, 16, "crop", None)
     pack(extracted, data / "labels.csv", data / "test.csv", packed, form)
-    changes = {"stored_size": [12, 16], "image_size": [16, 20], "fit": "crop"}
+    changes = {"stored_size": [12, 16], "image_size": image_size, "fit": "crop"}
     changes["test_time_augmentation"] = "flip_and_shift"
     models = [write_model(tmp_path / f"{n}.safetensors", n, **changes) for n in range(2)]
     for number, model in enumerate(models):
@@ -559,12 +593,21 @@ def test_rows_are_those_of_the_workflow_to_the_last_byte(tmp_path: Path) -> None
     logits = [read_predictions(tmp_path / f"{number}.npz") for number in range(2)]
     submission_form = read_submission_form(data / "submission_form.json")
     write_submission(logits, submission_form, data / "test.csv", tmp_path / "submission.csv")
+    batches: list[int] = []
+
+    def logits_of(*args: Any, **options: Any) -> torch.Tensor:
+        batches.append(len(args[2]))
+        return model_logits(*args, **options)
+
+    monkeypatch.setattr(module, "model_logits", logits_of)
     # In any order: the rows and the batches are the submission's all the same.
     images = sorted((extracted / "test").rglob("*.*g"), key=lambda path: path.name)
     command = ["predict", *models, *images, "--submission", data, "-o", tmp_path / "rows.csv"]
     options = ["--batch-size", 5, "--threads", 1, "--device", "cpu", "--precision", "fp32"]
     result = CliRunner().invoke(main, list(map(str, [*command, *options])))
     assert (result.exit_code, result.output) == (0, "")
+    at_once = images_at_once(5, image_size)
+    assert batches[::2] == [min(at_once, 23 - first) for first in range(0, 23, at_once)]
     assert (tmp_path / "rows.csv").read_bytes() == (tmp_path / "submission.csv").read_bytes()
 
 

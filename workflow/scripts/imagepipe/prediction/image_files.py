@@ -6,13 +6,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryFile
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Protocol
 
-from imagepipe.archives.chunk import Chunk
-from imagepipe.archives.reading import is_archive, open_archive
+from imagepipe.archives.chunk import Chunk, Listing
+from imagepipe.archives.reading import chunks_of, is_archive, list_archive
+from imagepipe.archives.unpacking import MOST_LEVELS, open_inner
 from imagepipe.archives.zip import ZipChunk
 from imagepipe.dataset.decoding import BadImage
+from imagepipe.dataset.image_sources import inner_archives
 from imagepipe.dataset.tables import parsed_rows, table_format
 from imagepipe.errors import UserError
 from imagepipe.files import files_below, has_junk, is_image, natural_key
@@ -58,13 +60,19 @@ class LoadedImages:
 
 @dataclass(frozen=True)
 class ArchivedImages:
-    """Images in a chunk of an archive, in its order."""
+    """Images in a chunk of an archive, in its order.
+
+    `path` is the archive's for people, which may lie in another one; `unpacked` is the folder that
+    such archives are unpacked into. It is removed with the last reference to it.
+    """
 
     chunk: Chunk
+    path: str
+    unpacked: TemporaryDirectory[str]
 
     @property
     def names(self) -> list[str]:
-        return [f"{self.chunk.archive}/{name}" for name in self.chunk.names]
+        return [f"{self.path}/{name}" for name in self.chunk.names]
 
     def loads(self) -> Iterator[Load]:
         """Damage to one file of a .zip archive is that image's alone; otherwise it ends there."""
@@ -101,15 +109,28 @@ def find_images(paths: Sequence[Path]) -> list[NewImages]:
             _require(path, len(inside))
             found.append(ImageFiles([str(file) for file in inside], inside))
         elif is_archive(path.name):
-            chunks = open_archive(path, _is_wanted)
-            _require(path, sum(len(chunk.names) for chunk in chunks))
-            found += map(ArchivedImages, chunks)
+            unpacked = TemporaryDirectory(prefix="imagepipe-")
+            archived = list(images_in_archive(list_archive(path), str(path), unpacked))
+            _require(path, sum(len(images.names) for images in archived))
+            found += archived
         elif path.suffix.lower() == ".csv":
             names, files = read_paths(path)
             found.append(ImageFiles(names, files))
         else:
             found.append(ImageFiles([str(path)], [path]))
     return found
+
+
+def images_in_archive(
+    listing: Listing, path: str, unpacked: TemporaryDirectory[str], level: int = 1
+) -> Iterator[ArchivedImages]:
+    """Yield the images in an archive, and those of archives inside of it."""
+    for chunk in chunks_of(listing, lambda name: is_image(name) and not has_junk(name)):
+        yield ArchivedImages(chunk, path, unpacked)
+    inner = inner_archives(listing) if level < MOST_LEVELS else []
+    if inner:
+        for name, below in open_inner(listing, inner, Path(unpacked.name)):
+            yield from images_in_archive(below, f"{path}/{name}", unpacked, level + 1)
 
 
 def read_paths(table: Path) -> tuple[list[str], list[Path]]:
@@ -176,10 +197,6 @@ def natural_path_key(path: str) -> str:
 def without_ending(path: str) -> str:
     """Return a path without the ending of an image's file."""
     return path.removesuffix(Path(path).suffix) if is_image(path) else path
-
-
-def _is_wanted(name: str) -> bool:
-    return is_image(name) and not has_junk(name)
 
 
 def _require(path: Path, images: int) -> None:

@@ -33,7 +33,7 @@ from imagepipe.metrics.decisions import NO_THRESHOLDS, Thresholds, decide, read_
 from imagepipe.models.model_files import ModelDescription, load_model
 from imagepipe.prediction.image_files import Load, LoadedImages, NewImages, find_images
 from imagepipe.prediction.logits import Predictions
-from imagepipe.prediction.predict import model_logits
+from imagepipe.prediction.predict import images_at_once, model_logits
 from imagepipe.progress import counter
 
 logger = logging.getLogger(__name__)
@@ -156,9 +156,11 @@ class Predictor:
         """
         descriptions = [description for _, description in self.models]
         targets = list(dict.fromkeys(map(_target, descriptions)))
+        # The models' own batches, so that they have the images that they have in rule `predict`.
+        at_once = max(images_at_once(reading.batch_size, one.image_size) for one in descriptions)
         names: list[str] = []
         chunks: list[list[Tensor]] = [[] for _ in self.models]
-        images = decoded_images(found, targets, reading)
+        images = decoded_images(found, targets, reading, ahead=at_once)
         total = sum(len(some.names) for some in found)
         with (
             _same_decoding(reading.salvage),
@@ -170,8 +172,10 @@ class Predictor:
             logger.info("predict on %s in %s (%s)", device_name(device), arithmetic, reason)
             for model, _ in self.models:
                 model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-            predict = partial(_fitting_logits, precision=arithmetic, device=device)
-            while batch := list(islice(images, reading.batch_size)):
+            predict = partial(
+                _fitting_logits, size=reading.batch_size, precision=arithmetic, device=device
+            )
+            while batch := list(islice(images, at_once)):
                 names += [name for name, _ in batch]
                 pixels = {
                     target: _stack([of_image[index] for _, of_image in batch], target)
@@ -218,12 +222,13 @@ def load(
 
 
 def decoded_images(
-    found: Sequence[NewImages], targets: Sequence[Target], reading: Reading
+    found: Sequence[NewImages], targets: Sequence[Target], reading: Reading, ahead: int
 ) -> Iterator[tuple[str, list[bytes]]]:
     """Yield each readable image's name, and its pixels for each target, in order.
 
-    Threads decode a batch ahead. Decoders and file systems do not hold Python's lock, so that
-    processes would gain little, and they would need a guarded main module in a user's program.
+    Threads decode up to `ahead` images before they are asked for. Decoders and file systems do not
+    hold Python's lock, so that processes would gain little, and they would need a guarded main
+    module in a user's program.
     """
     waiting: deque[tuple[str, Future[list[bytes]]]] = deque()
 
@@ -240,7 +245,7 @@ def decoded_images(
             for images in found:
                 for name, load in zip(images.names, images.loads(), strict=True):
                     waiting.append((name, pool.submit(_decode, load, targets, reading.salvage)))
-                    if len(waiting) > reading.batch_size:
+                    if len(waiting) > ahead:
                         yield from first()
             while waiting:
                 yield from first()
@@ -290,12 +295,12 @@ def _fitting_logits(
     description: ModelDescription,
     images: Tensor,
     *,
+    size: int,
     precision: str,
     device: torch.device,
 ) -> Tensor:
-    """Return logits, in smaller batches if the device's memory is too small for one."""
+    """Return logits, by a batch size of `size`, or of less if the device's memory is full."""
     predict = partial(model_logits, model, description, precision=precision)
-    size = len(images)
     try:
         return predict(images, batch_size=size)
     except RuntimeError as error:

@@ -38,6 +38,12 @@ logger = logging.getLogger(__name__)
 PIXELS_OF_FULL_BATCHES = 64 * 64
 
 
+def images_at_once(batch_size: int, image_size: Sequence[int]) -> int:
+    """Return how many images of a height and width make a batch of `predict_logits`."""
+    height, width = image_size
+    return max(1, min(batch_size, batch_size * PIXELS_OF_FULL_BATCHES // (height * width)))
+
+
 @torch.inference_mode()
 def predict_logits(
     model: nn.Module,
@@ -67,8 +73,7 @@ def predict_logits(
     model.eval()
     normalize = Normalize.from_statistics(mean, std, device)
     chunks: list[Tensor] = []
-    height, width = image_size or images.shape[1:3]
-    batch_size = max(1, min(batch_size, batch_size * PIXELS_OF_FULL_BATCHES // (height * width)))
+    batch_size = images_at_once(batch_size, image_size or images.shape[1:3])
     starts = range(0, len(images if rows is None else rows), batch_size)
     for start in progress(starts, total=len(starts), description=description, unit="batches"):
         before_each_batch()
