@@ -39,9 +39,7 @@ if DATASET.needs_thresholds:
 
     rule thresholds:
         input:
-            valid_logits=expand(
-                f"{VALIDATED}/valid_logits.npz", run=RUN, seed=config["seed"]
-            ),
+            valid_logits=f"{RESULTS}/{RUN}/seed{config['seed']}/train/valid_logits.npz",
             metric=rules.labels.output.metric,
             form=rules.labels.output.form,
         output:
@@ -62,7 +60,11 @@ if DATASET.needs_thresholds:
 
 rule submission:
     input:
-        **({"thresholds": rules.thresholds.output} if DATASET.needs_thresholds else {}),
+        **(
+            {"thresholds": rules.thresholds.output.thresholds}
+            if DATASET.needs_thresholds
+            else {}
+        ),
         logits=expand(f"{FINAL}/test_logits.npz", run=RUN, seed=SEEDS),
         form=rules.labels.output.form,
         test=rules.labels.output.test,

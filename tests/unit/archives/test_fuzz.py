@@ -34,7 +34,7 @@ from imagepipe.config.dataset import Contents, Dataset
 from imagepipe.config.dataset_files import table_names
 from imagepipe.config.image_form import image_form
 from imagepipe.dataset.extraction import extract, extract_tables
-from imagepipe.dataset.labels import match_labels
+from imagepipe.dataset.labels import LabelOptions, match_labels
 from imagepipe.dataset.packing import pack
 from imagepipe.dataset.reorganising import reorganise
 from imagepipe.dataset.splitting import write_split
@@ -121,16 +121,15 @@ def go_all_the_way(
     contents = dataset.part(Contents)
     extract(contents, raw, extracted, layout)
     extract_tables(contents, raw, tables)
-    match_labels(
-        extracted,
-        out,
-        dataset.labels,
+    options = LabelOptions(
+        labels=dataset.labels,
         sample_submission=dataset.sample_submission,
         on_bad_image=on_bad_image,
     )
+    match_labels(extracted, out, options)
     write_split(out / "labels.csv", out / "split.csv", 0.1, 0)
     if layout == "folders":
-        reorganise(extracted, out / "split.csv", out / "tree")
+        reorganise(extracted, out / "split.csv", out / "test.csv", out / "tree")
     pack(
         extracted,
         out / "labels.csv",

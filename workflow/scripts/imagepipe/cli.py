@@ -52,11 +52,13 @@ def init(source: Path, output: Path | None, force: bool) -> None:
     """
     from imagepipe.inspection import dataset_file  # it takes a second to import
 
-    logging.getLogger("imagepipe").setLevel(logging.ERROR)  # the lines say the same
+    logging.disable(logging.WARNING)  # the lines say the same
     try:
         lines = dataset_file.init(source, output, force)
     except (UserError, OSError) as error:
         raise click.ClickException(one_line(str(error))) from None
+    finally:
+        logging.disable(logging.NOTSET)
     for line in lines:
         click.echo(line)
 
