@@ -100,7 +100,7 @@ def test_blank_lines_are_skipped_and_the_line_numbers_stay_right(tmp_path: Path)
         ("id,label\n1,chät\n".encode("latin-1"), ["UTF-8"]),
         ("id,label\n1,cat\n".encode("utf-16"), ["UTF-8"]),
         (b'id,label\n1,"cat\n', ["row 2", "CSV"]),
-        (b"id,label\n1," + b"x" * 200_000 + b"\n", ["row 2", "CSV", "field limit"]),
+        (b"id,label\n1," + b"x" * (1 << 25) + b"\n", ["row 2", "CSV", "field limit"]),
         (b"id,label,id\n1,cat,2\n", ["row 1", "'id' is there twice"]),
         (b'id,"la\nbel"\n1,cat\n', ["row 1", "'label'", r"id, la\nbel"]),
         (b"id," + b"x" * 1_000 + b"\n", ["row 1", "'label'", "(1,004 characters)"]),

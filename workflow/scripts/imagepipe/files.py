@@ -13,6 +13,9 @@ from pathlib import Path
 
 from imagepipe.errors import UserError, one_line, quoted
 
+# A field may hold all pixels of an image. Python's own limit is 131,072 characters.
+csv.field_size_limit(1 << 24)
+
 LINK_MODES = ("hardlink", "symlink", "copy")
 # A spreadsheet treats a field that starts like this as a formula, which can run a program.
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")

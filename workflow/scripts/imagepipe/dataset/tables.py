@@ -33,9 +33,6 @@ OTHER_FORMATS = {
 HTML_STARTS = ("<!doctype", "<html", "<?xml")
 # Columns without a name: pandas and R write row numbers into them.
 UNNAMED = re.compile(r"(Unnamed: \d+)?")
-# Columns of pixels may be this long. Python's own limit is 131,072.
-LONGEST_FIELD = 1 << 24
-csv.field_size_limit(LONGEST_FIELD)
 ROWS_COMPARED = 20
 VALUES_SHOWN = 5
 
