@@ -52,6 +52,8 @@ if DATASET.archive_format == "cifar_python":
     # Unlike image files, the rows of the Toronto archive do not carry their size.
     CONTENTS["image_size"] = DATASET.image_size
 IMAGE_CONTENTS = CONTENTS
+if DATASET.labels.name == "folders":
+    IMAGE_CONTENTS = CONTENTS | {"class_folders": True}
 if DATASET.archive_format == "pixels":
     IMAGE_CONTENTS = CONTENTS | select(DATASET, "pixels", "image_size", "encoding")
 

@@ -3,12 +3,14 @@
 import gzip
 import io
 import os
+import shutil
 import unicodedata
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import py7zr
 import pytest
 
 from builders import png_bytes, refused, write_archive
@@ -352,6 +354,25 @@ def test_split_zip_is_explained(tmp_path: Path) -> None:
             paths(tmp_path, *names)
 
 
+@pytest.mark.parametrize("kind", ["zip", "tar", "7z"])
+def test_empty_class_folder_is_named(tmp_path: Path, kind: str) -> None:
+    """Only where folders are the labels."""
+    folder = tmp_path / "all"
+    for name in ("train/cat/1.png", "train/dog/2.png", "test/3.png"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(name.encode())
+    (folder / "train/bird").mkdir()
+    (folder / "train/.ipynb_checkpoints").mkdir()
+    if kind == "7z":
+        with py7zr.SevenZipFile(tmp_path / "all.7z", "w") as archive:
+            archive.writeall(folder, "all")
+    else:
+        shutil.make_archive(str(folder), kind, tmp_path, "all")
+    assert len(paths(tmp_path, f"all.{kind}")) == 3
+    with refused("the class folder 'bird' holds no image", "remove it"):
+        paths(tmp_path, f"all.{kind}", class_folders=True)
+
+
 # A user's own folder.
 
 
@@ -395,6 +416,16 @@ def test_folders_of_images_may_be_paths(
 ) -> None:
     own_files(tmp_path, ["train/cat/a.png", "train/test/x.png", "test/b.png", "c.png"])
     assert folder_paths(tmp_path, train_folder=train, test_folder=test) == expected
+
+
+@pytest.mark.parametrize("train", ["train", "."])
+def test_empty_class_folder_of_ones_own_is_named(tmp_path: Path, train: str) -> None:
+    start = "" if train == "." else f"{train}/"
+    own = own_files(tmp_path, [f"{start}cat/1.png", f"{start}dog/2.png", "test/3.png"])
+    assert len(folder_paths(tmp_path, train_folder=train, class_folders=True)) == 3
+    (own / start / "bird").mkdir()
+    with refused("the class folder 'bird' holds no image"):
+        folder_paths(tmp_path, train_folder=train, class_folders=True)
 
 
 def test_linked_folders_are_followed(tmp_path: Path) -> None:

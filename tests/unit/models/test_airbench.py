@@ -117,6 +117,16 @@ def smooth_images(count: int) -> torch.Tensor:
     return large * colors + 0.2 * own
 
 
+def test_whitening_of_grey_images_gives_no_constant_output() -> None:
+    """Batch normalization would divide it by almost nothing, and the training would diverge."""
+    layer = nn.Conv2d(3, 24, kernel_size=2)
+    grey = torch.randn(20, 1, 16, 16).expand(-1, 3, -1, -1)
+    whiten(layer, [grey], EPSILON)
+    with torch.no_grad():
+        outputs = F.conv2d(grey, layer.weight)
+    assert outputs.std(dim=(0, 2, 3)).min() > 0.1
+
+
 def whitened(images: torch.Tensor, epsilon: float = EPSILON) -> torch.Tensor:
     """Return what a whitening convolution without bias makes of images, as rows of 24 numbers."""
     convolution = nn.Conv2d(3, 24, kernel_size=2)

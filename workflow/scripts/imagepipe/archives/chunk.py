@@ -72,11 +72,18 @@ def check_content(
 class Listing(ABC):
     """The files in an archive or a folder, after the checks of their names and kinds.
 
-    `names` are all files, junk included, in the archive's order; `sizes` are in bytes.
+    `names` are all files, junk included, in the archive's order; `sizes` are in bytes. `folders`
+    are those that the archive lists, which may be empty; their names are not checked.
     """
 
-    def __init__(self, archive: Path, names: Sequence[str], sizes: Sequence[int]) -> None:
-        self.archive, self.names, self.sizes = archive, names, sizes
+    def __init__(
+        self,
+        archive: Path,
+        names: Sequence[str],
+        sizes: Sequence[int],
+        folders: Sequence[str] = (),
+    ) -> None:
+        self.archive, self.names, self.sizes, self.folders = archive, names, sizes, folders
 
     @abstractmethod
     def chunks(self, wanted: Wanted) -> Iterator[Chunk]:

@@ -100,7 +100,8 @@ class SevenZipListing(Listing):
         is_file = [kind is Kind.FILE for part in parts for kind in part.kinds]
         names = list(compress(chain.from_iterable(part.names for part in parts), is_file))
         sizes = list(compress(chain.from_iterable(part.sizes for part in parts), is_file))
-        super().__init__(archive, names, sizes)
+        folders = [name for name, kind, _, _ in self.blocks.members() if kind is Kind.FOLDER]
+        super().__init__(archive, names, sizes, folders)
 
     def chunks(self, wanted: Wanted) -> Iterator[SevenZipChunk]:
         with unsupported_in_one_line(self.archive):

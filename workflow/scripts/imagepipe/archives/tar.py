@@ -92,6 +92,7 @@ class TarListing(Listing):
         size_of: dict[str, int] = {}
         offset_of: dict[str, int] = {}
         linked: dict[str, list[str]] = {}
+        folders: list[str] = []
         self.is_plain = False
         source_of: dict[str, str] = {}
 
@@ -113,6 +114,8 @@ class TarListing(Listing):
                 if not (member.isfile() or member.isdir()):
                     refuse_special(archive, name)
                 yield member.size
+                if member.isdir():
+                    folders.append(name)
                 if member.isfile():
                     if name in size_of or name in source_of:
                         check_names(archive, [name, name])
@@ -127,7 +130,7 @@ class TarListing(Listing):
             for name in (source, *linked.get(source, ()))
         ]
         check_names(archive, (name for name, _, _ in files))
-        super().__init__(archive, [file[0] for file in files], [file[1] for file in files])
+        super().__init__(archive, [file[0] for file in files], [file[1] for file in files], folders)
         self.sources, self.offset_of = [file[2] for file in files], offset_of
 
     def chunks(self, wanted: Wanted) -> Iterator[TarChunk | PlainTarChunk]:

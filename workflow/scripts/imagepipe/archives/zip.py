@@ -47,7 +47,8 @@ class ZipListing(Listing):
                 refuse_special(archive, member.filename)
         self.members = [member for member in members if not member.is_dir()]
         names = [n for n, member in zip(all_names, members, strict=True) if not member.is_dir()]
-        super().__init__(archive, names, [member.file_size for member in self.members])
+        folders = [n for n, member in zip(all_names, members, strict=True) if member.is_dir()]
+        super().__init__(archive, names, [member.file_size for member in self.members], folders)
 
     def chunks(self, wanted: Wanted) -> Iterator[ZipChunk]:
         named = zip(self.names, self.members, strict=True)

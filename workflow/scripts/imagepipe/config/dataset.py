@@ -127,6 +127,7 @@ class Contents(Options):
     test_folder: str | None = "test"
     pixels: PixelTables | None = None
     encoding: str = "utf-8"
+    class_folders: bool = False
 
 
 class LabelTable(Options):

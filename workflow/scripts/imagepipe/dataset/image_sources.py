@@ -131,12 +131,19 @@ def find_images(contents: Contents, raw: Path) -> list[FoundFiles]:
         found = [FoundFiles(chunk, chunk.names) for chunk in chunks]
     elif contents.source == "folder":
         found = images_in_folders(contents, raw)
+        if contents.class_folders:
+            folders = linked_folders(raw, contents)
+            others = {folder.resolve() for folder in folders.values()}
+            classes = [one for one in folders["train"].iterdir() if one.is_dir()]
+            refuse_empty(raw, [nfc(o.name) for o in classes if o.resolve() not in others], found)
     else:
         images = images_in_archives(contents, raw, splits)
         found = [files for one in images for files in files_of(one, splits)]
         there = {path.partition("/")[0] for one in found for path in one.paths}
         refuse_missing(contents, raw, images, [one for one in splits.wanted if one not in there])
         found = without_repetition(found, splits)
+        if contents.class_folders:
+            refuse_empty(raw, class_folders(images, splits), found)
     check_paths(found)
     there = {path.partition("/")[0] for one in found for path in one.paths}
     refuse_missing(contents, raw, [], [one for one in splits.wanted if one not in there])
@@ -420,6 +427,34 @@ def refuse_missing(
         f"{raw}: no image is in a folder {folder!r}{there}; correct {split}_folder in the dataset "
         "file"
     )
+
+
+def class_folders(images: Sequence[Images], splits: Splits) -> set[str]:
+    """Return the names of the folders in that of the training images, empty ones included."""
+    repeated = splits.repeated("train")
+    names: set[str] = set()
+    for one in images:
+        for folder in {*one.inner, *one.listing.folders}:
+            place = splits.find(joined(one.around, folder.strip("/")))
+            if place and place[0] == "train":
+                parts = place[1].split("/")
+                while parts and parts[0] == repeated:
+                    parts.pop(0)
+                names.update(parts[:1])
+    return names
+
+
+def refuse_empty(raw: Path, names: Iterable[str], found: Sequence[FoundFiles]) -> None:
+    """Raise `UserError` if one of the classes' folders holds no image."""
+    paths = (path.split("/") for one in found for path in one.paths)
+    filled = {parts[1] for parts in paths if parts[0] == "train" and len(parts) > 2}
+    empty = sorted(name for name in set(names) - filled if name and not has_junk(name))
+    if empty:
+        more = f" (nor do {len(empty) - 1} others)" if len(empty) > 1 else ""
+        raise UserError(
+            f"{raw}: the class folder {quoted(empty[0])} holds no image{more}; remove it, or add "
+            "its images"
+        )
 
 
 def check_paths(found: Sequence[FoundFiles]) -> None:

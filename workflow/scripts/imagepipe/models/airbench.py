@@ -99,13 +99,19 @@ def identity_convolution(in_channels: int, out_channels: int) -> Conv3x3:
     return convolution
 
 
+# Of the largest one. In color, even drawn images have more in every direction.
+SMALLEST_EIGENVALUE = 1e-8
+
+
 @torch.no_grad()
 def whiten(convolution: nn.Conv2d, chunks: Iterable[Tensor], epsilon: float) -> None:
     """Set a convolution's weights so that its outputs on images are uncorrelated.
 
     The filters are the eigenvectors of the uncentered second moment of the image patches, each
     divided by the root of its eigenvalue plus `epsilon`, which keeps rare directions small. Then
-    come the negatives of these filters. From airbench (section 3.2 of the paper), after Page's
+    come the negatives of these filters. In grey images, most directions are empty: a filter for one
+    would give a constant, which batch normalization divides by almost nothing. So filters of the
+    largest eigenvalues are there again instead. From airbench (section 3.2 of the paper), after Page's
     ResNet (https://github.com/davidcpage/cifar10-fast). chunks: normalized float images
     [n, 3, H, W].
     """
@@ -118,6 +124,12 @@ def whiten(convolution: nn.Conv2d, chunks: Iterable[Tensor], epsilon: float) -> 
         moment += (patches @ patches.T).cpu().double()
         count += patches.shape[1]
     eigenvalues, eigenvectors = torch.linalg.eigh(moment / count)
+    directions = torch.arange(length)
+    used = directions[eigenvalues > SMALLEST_EIGENVALUE * eigenvalues[-1]].flip(0)
+    if 0 < len(used) < length:
+        empty = directions[: length - len(used)]
+        directions[: length - len(used)] = used[empty % len(used)]
+        eigenvalues, eigenvectors = eigenvalues[directions], eigenvectors[:, directions]
     filters = (eigenvectors / (eigenvalues + epsilon).sqrt()).T
     filters = filters.reshape(-1, *convolution.weight.shape[1:])
     convolution.weight.copy_(torch.cat((filters, -filters)))
