@@ -109,11 +109,13 @@ def whiten(convolution: nn.Conv2d, chunks: Iterable[Tensor], epsilon: float) -> 
 
     The filters are the eigenvectors of the uncentered second moment of the image patches, each
     divided by the root of its eigenvalue plus `epsilon`, which keeps rare directions small. Then
-    come the negatives of these filters. In grey images, most directions are empty: a filter for one
-    would give a constant, which batch normalization divides by almost nothing. So filters of the
-    largest eigenvalues are there again instead. From airbench (section 3.2 of the paper), after Page's
+    come the negatives of these filters. From airbench (section 3.2 of the paper), after Page's
     ResNet (https://github.com/davidcpage/cifar10-fast). chunks: normalized float images
     [n, 3, H, W].
+
+    In grey images, most directions are empty: a filter for one would give a constant, which batch
+    normalization divides by almost nothing. So the filters of the largest eigenvalues take their
+    places.
     """
     height, width = convolution.kernel_size
     length = convolution.in_channels * height * width
