@@ -127,7 +127,7 @@ def find_images(contents: Contents, raw: Path) -> list[FoundFiles]:
     elif contents.archive_format == "pixels":
         assert contents.pixels is not None  # as `Dataset` has checked
         files = table_files(contents, raw, {contents.pixels.train, contents.pixels.test})
-        chunks = pixel_chunks(contents.pixels, files, contents.image_size)
+        chunks = pixel_chunks(contents.pixels, files, contents.image_size, contents.encoding)
         found = [FoundFiles(chunk, chunk.names) for chunk in chunks]
     elif contents.source == "folder":
         found = images_in_folders(contents, raw)
