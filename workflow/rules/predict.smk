@@ -115,6 +115,7 @@ if DATASET.true_labels:
                     if DATASET.labels.name == "table"
                     else None
                 ),
+                several_labels=DATASET.several_labels,
                 encoding=DATASET.encoding,
             ),
             code=code("score.py"),
