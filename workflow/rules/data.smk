@@ -169,19 +169,18 @@ if DATASET.split.name != "fixed":
     SPLIT |= {key: config[key] for key in ("valid_ratio", "split_seed")}
 FORM = CONFIGURATION.form
 PACKED = f"{DATA}/packed/{FORM.name}"
+DRAWN_AFTER_PACK = config["on_bad_image"] != "error"
 
 
 rule split:
     input:
         # Images that cannot be decoded are left out before the draw.
-        **(
-            {}
-            if config["on_bad_image"] == "error"
-            else {"decoded": f"{PACKED}/decoded.json"}
-        ),
+        **({"decoded": f"{PACKED}/decoded.json"} if DRAWN_AFTER_PACK else {}),
         labels=rules.labels.output.labels,
     output:
-        split=f"{DATA}/split.csv",
+        # One for each size of packed images, or a recipe of another size would rerun it, and with
+        # it the trainings of all others.
+        split=f"{PACKED if DRAWN_AFTER_PACK else DATA}/split.csv",
     log:
         f"{LOGS}/split.log",
     localrule: True
