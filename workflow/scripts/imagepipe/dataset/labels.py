@@ -31,7 +31,7 @@ from imagepipe.dataset.submission_form import write_metric, write_submission_for
 from imagepipe.dataset.tables import read_table
 from imagepipe.dataset.test_images import find_test_images
 from imagepipe.errors import UserError, quoted
-from imagepipe.files import natural_key, spreadsheet_safe, write_rows, write_text
+from imagepipe.files import natural_key, nfc, spreadsheet_safe, write_rows, write_text
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ def match_labels(extracted: Path, folder: Path, options: LabelOptions) -> None:
     train = [image for image in images if not image.is_test]
     test = [image for image in train if test_set.has(image)]
     labelled = [image for image in train if not test_set.has(image)]
-    found = read_labels(extracted, labels, labelled, test, encoding, split)
+    found = read_labels(extracted, labels, labelled, test, encoding, split, sample)
     without_label = [image for image in labelled if image.id not in found.classes_of]
     if options.on_bad_image == "error":
         refuse_unmatched(found, without_label, images, strict=not (test or found.optional))
@@ -203,7 +203,7 @@ def read_split_column(
         image = index.find(written, source, row)
         if image is None or image.id not in found.classes_of:
             continue
-        value = text
+        value = nfc(text)
         if isinstance(split, FixedSplit):
             value = "valid" if text == split.valid else "train"
         if value_of.setdefault(image.id, value) != value:
