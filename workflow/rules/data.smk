@@ -140,8 +140,6 @@ rule labels:
         classes=f"{DATA}/classes.txt",
         test=f"{DATA}/test.csv",
         unmatched=f"{DATA}/unmatched.csv",
-        form=f"{DATA}/submission_form.json",
-        metric=f"{DATA}/metric.json",
     log:
         f"{LOGS}/labels.log",
     group:
@@ -153,7 +151,7 @@ rule labels:
     params:
         options=options(
             **select(DATASET, "labels", "test_ids", "sample_submission"),
-            **select(DATASET, "submission", "metric", "encoding"),
+            **select(DATASET, "encoding"),
             split=DATASET.split if hasattr(DATASET.split, "file") else None,
             on_bad_image=config["on_bad_image"],
         ),
@@ -162,6 +160,34 @@ rule labels:
         "Read and check the labels"
     script:
         "../scripts/labels.py"
+
+
+# Separate from `labels`, so that another metric does not decode all images again.
+rule form:
+    input:
+        tables=rules.tables.output,
+        manifest=rules.extract.output.manifest,
+        classes=rules.labels.output.classes,
+    output:
+        form=f"{DATA}/submission_form.json",
+        metric=f"{DATA}/metric.json",
+    log:
+        f"{LOGS}/form.log",
+    # Before anything that takes long: a metric that does not suit the form ends the call.
+    priority: 2
+    localrule: True
+    conda:
+        "../../envs/data.yaml"
+    params:
+        options=options(
+            **select(DATASET, "labels", "test_ids", "sample_submission"),
+            **select(DATASET, "submission", "metric", "encoding"),
+        ),
+        code=code("form.py"),
+    message:
+        "Decide the form of the submission"
+    script:
+        "../scripts/form.py"
 
 
 SPLIT = select(DATASET, "split")

@@ -6,6 +6,7 @@ import pytest
 
 from builders import dataset_options, label_of, make_extracted, refused
 from imagepipe.config.dataset import Dataset
+from imagepipe.dataset.deciding import decide_form
 from imagepipe.dataset.labels import LabelOptions, match_labels
 from imagepipe.dataset.packed import read_classes
 
@@ -23,6 +24,7 @@ def match(folder: Path, dataset: Dataset | None = None, on_bad_image: str = "err
         on_bad_image=on_bad_image,
     )
     match_labels(folder / "extracted", folder, options)
+    decide_form(folder / "extracted", folder, options)
 
 
 def written(

@@ -256,7 +256,11 @@ def _chunks(
                 if shape is None:
                     values = len(columns.pixels) or len(fields[columns.text].split())
                     shape = shape_of(file, values, image_size)
-            image_id = str(count) if columns.id is None else id_of(file, number, fields[columns.id], columns)
+            image_id = (
+                str(count)
+                if columns.id is None
+                else id_of(file, number, fields[columns.id], columns)
+            )
             names.append(f"{split}/{image_id}.png")
             lines.append(number)
             offsets.append(start)
