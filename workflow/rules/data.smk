@@ -213,7 +213,7 @@ rule split:
     conda:
         "../../envs/data.yaml"
     params:
-        options=options(**SPLIT),
+        options=options(**SPLIT, several_labels=DATASET.several_labels),
         code=code("split.py"),
     message:
         "Draw the validation set"
