@@ -319,3 +319,13 @@ def test_groups_that_look_the_same_are_the_same(tmp_path: Path) -> None:
     split = {"name": "groups", "file": "labels.csv", "group_column": "who"}
     rows = from_table(tmp_path, content, split=split).rows("labels.csv")
     assert rows[0][2] == rows[1][2] == "caf\u00e9"
+
+
+def test_groups_of_test_images_are_not_those_of_training_images(tmp_path: Path) -> None:
+    tables = {
+        "labels.csv": "id,label\n1,cat\n2,dog\n3,cat\n4,dog\n",
+        "who.csv": "file,who\ntrain/1.png,a\ntrain/2.png,a\ntest/1.png,b\ntest/3.png,b\n",
+    }
+    split = {"name": "groups", "file": "who.csv", "id_column": "file", "group_column": "who"}
+    found = matched(tmp_path, TRAIN, ["1.png", "3.png"], tables, labels=TABLE, split=split)
+    assert [row[2] for row in found.rows("labels.csv")] == ["a", "a", "", ""]

@@ -92,7 +92,9 @@ def match_labels(extracted: Path, folder: Path, options: LabelOptions) -> None:
     columns: tuple[str, ...] = ()
     value_of: dict[str, str] = {}
     if isinstance(split, GroupSplit | FixedSplit):
-        columns, value_of = read_split_column(extracted, split, labelled, found, encoding)
+        columns, value_of = read_split_column(
+            extracted, split, labelled, found, encoding, apart=not test
+        )
     in_order = sorted(found.classes_of, key=natural_key)
     write_rows(
         folder / "labels.csv",
@@ -178,16 +180,19 @@ def read_split_column(
     images: Sequence[Image],
     found: FoundLabels,
     encoding: str,
+    *,
+    apart: bool,
 ) -> tuple[tuple[str, ...], dict[str, str]]:
     """Return the name and the values, by image id, of the column that labels.csv has besides.
 
-    Raises `UserError` for a table that names none of the labelled images, or one image in two
-    groups, and for a fixed split without validation images, or without training images.
+    `apart` says that the test images have a folder of their own. Raises `UserError` for a table
+    that names none of the labelled images, or one image in two groups, and for a fixed split
+    without validation images, or without training images.
     """
     source = extracted / split.file
     fixed = isinstance(split, FixedSplit)
     column = split_column(split)
-    index = ImageIndex(images)
+    index = ImageIndex(images, apart=apart)
     value_of: dict[str, str] = {}
     for row, (written, text) in read_table(source, (split.id_column, column), encoding=encoding):
         image = index.find(written, source, row)
