@@ -513,8 +513,8 @@ def label_cases() -> dict[str, Case]:
 def sample_cases() -> dict[str, Case]:
     """Return the cases of sample submissions that cannot be used."""
 
-    def case(spoil: Spoil, *words: str) -> Case:
-        return Case(spoil, (SAMPLE, *words), "labels")
+    def case(spoil: Spoil, *words: str, rule: str = "labels") -> Case:
+        return Case(spoil, (SAMPLE, *words), rule)
 
     return {
         "no sample submission's id for an image": case(
@@ -538,11 +538,14 @@ def sample_cases() -> dict[str, Case]:
         "sample submission of other classes": case(
             editing(SAMPLE, lambda lines: ["id,cat,dog", *(f"{i},0,1" for i in range(1, 5))]),
             "row 1",
-            "'id, cat, dog' is neither",
+            "there is no column for classes 'airplane', 'automobile'",
             "again",
+            rule="form",
         ),
         "sample submission that is empty": case(writing(SAMPLE, b""), "row 1", "not a header"),
-        "sample submission in UTF-16": case(encoding_as(SAMPLE, "utf-16"), "UTF-8", "again"),
+        "sample submission in UTF-16 without a mark": case(
+            encoding_as(SAMPLE, "utf-16-le"), "not text", "save it as UTF-8"
+        ),
     }
 
 

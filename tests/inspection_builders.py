@@ -13,6 +13,7 @@ from PIL import Image
 
 from imagepipe.config.dataset import Contents, Dataset, Source
 from imagepipe.config.dataset_files import table_names
+from imagepipe.dataset.deciding import decide_form
 from imagepipe.dataset.extraction import extract, extract_tables
 from imagepipe.dataset.labels import LabelOptions, match_labels
 from imagepipe.inspection.dataset_file import init
@@ -72,6 +73,7 @@ def run_labels(dataset: Dataset, raw_dir: Path, folder: Path) -> str:
     extract(contents, raw, extracted, layout="packed")
     extract_tables(contents, raw, {name: extracted / name for name in table_names(dataset)})
     match_labels(extracted, folder, dataset.part(LabelOptions))
+    decide_form(extracted, folder, dataset.part(LabelOptions))
     return (folder / "labels.csv").read_text(encoding="utf-8")
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from imagepipe.dataset.deciding import decide_form
 from imagepipe.dataset.labels import LabelOptions, match_labels
 
 
@@ -44,9 +45,11 @@ def matched(
     tables: dict[str, str | bytes],
     **options: Any,
 ) -> Matched:
-    """Run the stage `labels` on images of these paths and on tables {name: content}."""
+    """Run the stages `labels` and `form` on images of these paths and on tables {name: content}."""
     extracted = make_listed(folder / "extracted", train, test)
     for name, content in tables.items():
         (extracted / name).write_bytes(content if isinstance(content, bytes) else content.encode())
-    match_labels(extracted, folder, LabelOptions.checked(options, "options"))
+    checked = LabelOptions.checked(options, "options")
+    match_labels(extracted, folder, checked)
+    decide_form(extracted, folder, checked)
     return Matched(folder)

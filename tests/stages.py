@@ -20,7 +20,7 @@ from builders import SCRIPTS
 from job import run
 from project import Project
 
-RULES = ("fetch", "extract", "tables", "labels", "split", "reorganise", "pack")
+RULES = ("fetch", "extract", "tables", "labels", "form", "split", "reorganise", "pack")
 # What snakemake is to find of the dataset cifar10, before it asks any rule for more.
 RAW_FILES = ("train.7z", "test.7z", "trainLabels.csv", "sampleSubmission.csv")
 # Stands for job.py: notes what the rule gives its script, and does none of its work.
@@ -75,7 +75,7 @@ def recorded_jobs(parent: Path, layout: str) -> list[Job]:
         (raw / name).touch()
     config = ("dataset=cifar10", "raw_dir=kaggle", f"layout={layout}")
     last = "reorganise" if layout == "folders" else "split"
-    result = project.run("pack", last, config=config)
+    result = project.run("form", "pack", last, config=config)
     assert result.code == 0, result.output
     jobs: list[Job] = []
     for rule in RULES:

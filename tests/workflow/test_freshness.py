@@ -22,10 +22,13 @@ from snapshots import snapshot
 # For each rule, those that read what it writes.
 READERS = {
     "fetch": ["extract", "tables", "true_labels"],
-    "extract": ["labels", "reorganise", "pack"],
-    "tables": ["labels"],
+    "extract": ["labels", "form", "reorganise", "pack"],
+    "tables": ["labels", "form"],
     "true_labels": ["score"],
-    "labels": ["split", "reorganise", "pack", "check_data", *("train", "retrain"), "submission"],
+    "labels": [
+        *("form", "split", "reorganise", "pack", "check_data", "train", "retrain", "submission"),
+    ],
+    "form": ["train", "submission", "score"],
     "split": ["reorganise", "check_data", "train"],
     "reorganise": ["publish"],
     "pack": ["compare", "check_data", "train", "retrain", "predict"],
@@ -141,32 +144,32 @@ DATASET_TABLE: dict[str, tuple[Change, set[str]]] = {
     ),
     "submission.name": (
         lambda d: d.update(submission={"name": "probabilities"}),
-        onward("labels"),
+        onward("form"),
     ),
     "submission.id_column": (
         lambda d: d.update(submission={"name": "label", "id_column": "name"}),
-        onward("labels"),
+        onward("form"),
     ),
     "submission.label_column": (
         lambda d: d.update(submission={"name": "label", "label_column": "class"}),
-        onward("labels"),
+        onward("form"),
     ),
     **dict.fromkeys(
         ["submission.positive", "submission.probability_column"],
         (
             lambda d: d.update(submission={"name": "probability", "positive": "cat"}),
-            onward("labels"),
+            onward("form"),
         ),
     ),
     "submission.k": (
         lambda d: d.update(submission={"name": "top_k", "k": 3}),
-        onward("labels"),
+        onward("form"),
     ),
     "submission.separator": (
         lambda d: d.update(submission={"name": "several_labels", "separator": ","}),
-        onward("labels"),
+        onward("form"),
     ),
-    "metric": (lambda d: d.update(metric="top_2_error"), onward("labels")),
+    "metric": (lambda d: d.update(metric="top_2_error"), onward("form")),
     "split.name": (lambda d: d.update(split={"name": "stratified"}), onward("split")),
     "split.file": (lambda d: d.update(split=GROUPS | {"file": "more.csv"}), onward("tables")),
     "split.id_column": (lambda d: d.update(split=GROUPS | {"id_column": "c"}), onward("labels")),

@@ -142,8 +142,6 @@ rule labels:
         classes=f"{DATA}/classes.txt",
         test=f"{DATA}/test.csv",
         unmatched=f"{DATA}/unmatched.csv",
-        form=f"{DATA}/submission_form.json",
-        metric=f"{DATA}/metric.json",
     log:
         f"{LOGS}/labels.log",
     group:
@@ -155,7 +153,7 @@ rule labels:
     params:
         options=options(
             **select(DATASET, "labels", "test_ids", "sample_submission"),
-            **select(DATASET, "submission", "metric", "encoding"),
+            **select(DATASET, "encoding"),
             split=DATASET.split if hasattr(DATASET.split, "file") else None,
             on_bad_image=config["on_bad_image"],
         ),
@@ -166,31 +164,58 @@ rule labels:
         "../scripts/labels.py"
 
 
+# Separate from `labels`, so that another metric does not decode all images again.
+rule form:
+    input:
+        tables=rules.tables.output,
+        manifest=rules.extract.output.manifest,
+        classes=rules.labels.output.classes,
+    output:
+        form=f"{DATA}/submission_form.json",
+        metric=f"{DATA}/metric.json",
+    log:
+        f"{LOGS}/form.log",
+    # Before anything that takes long: a metric that does not suit the form ends the call.
+    priority: 2
+    localrule: True
+    conda:
+        "../../envs/data.yaml"
+    params:
+        options=options(
+            **select(DATASET, "labels", "test_ids", "sample_submission"),
+            **select(DATASET, "submission", "metric", "encoding"),
+        ),
+        code=code("form.py"),
+    message:
+        "Decide the form of the submission"
+    script:
+        "../scripts/form.py"
+
+
 SPLIT = select(DATASET, "split")
 if DATASET.split.name != "fixed":
     SPLIT |= {key: config[key] for key in ("valid_ratio", "split_seed")}
 FORM = CONFIGURATION.form
 PACKED = f"{DATA}/packed/{FORM.name}"
+DRAWN_AFTER_PACK = config["on_bad_image"] != "error"
 
 
 rule split:
     input:
         # Images that cannot be decoded are left out before the draw.
-        **(
-            {}
-            if config["on_bad_image"] == "error"
-            else {"decoded": f"{PACKED}/decoded.json"}
-        ),
+        **({"decoded": f"{PACKED}/decoded.json"} if DRAWN_AFTER_PACK else {}),
         labels=rules.labels.output.labels,
     output:
-        split=f"{DATA}/split.csv",
+        # One for each size of packed images, or a recipe of another size would rerun it, and with
+        # it the trainings of all others.
+        split=f"{PACKED if DRAWN_AFTER_PACK else DATA}/split.csv",
     log:
         f"{LOGS}/split.log",
     localrule: True
     conda:
         "../../envs/data.yaml"
     params:
-        options=options(**SPLIT),
+        options=options(**SPLIT, several_labels=DATASET.several_labels),
         code=code("split.py"),
     message:
         "Draw the validation set"

@@ -40,8 +40,8 @@ if DATASET.needs_thresholds:
     rule thresholds:
         input:
             valid_logits=f"{RESULTS}/{RUN}/seed{config['seed']}/train/valid_logits.npz",
-            metric=rules.labels.output.metric,
-            form=rules.labels.output.form,
+            metric=rules.form.output.metric,
+            form=rules.form.output.form,
         output:
             thresholds=f"{RESULTS}/{RUN}/thresholds.json",
         log:
@@ -66,7 +66,7 @@ rule submission:
             else {}
         ),
         logits=expand(f"{FINAL}/test_logits.npz", run=RUN, seed=SEEDS),
-        form=rules.labels.output.form,
+        form=rules.form.output.form,
         test=rules.labels.output.test,
     output:
         submission=report(
@@ -94,8 +94,8 @@ if DATASET.true_labels:
         input:
             submission=rules.submission.output.submission,
             true_labels=rules.true_labels.output.true_labels,
-            form=rules.labels.output.form,
-            metric=rules.labels.output.metric,
+            form=rules.form.output.form,
+            metric=rules.form.output.metric,
         output:
             score=report(
                 f"{RESULTS}/score.json",
@@ -115,6 +115,7 @@ if DATASET.true_labels:
                     if DATASET.labels.name == "table"
                     else None
                 ),
+                several_labels=DATASET.several_labels,
                 encoding=DATASET.encoding,
             ),
             code=code("score.py"),

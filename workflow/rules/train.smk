@@ -17,7 +17,7 @@ rule train:
         images=rules.pack.output.labelled,
         table=rules.pack.output.labelled_table,
         classes=rules.labels.output.classes,
-        metric=rules.labels.output.metric,
+        metric=rules.form.output.metric,
         split=rules.split.output.split,
         duplicates=rules.compare.output.duplicates,
     output:

@@ -1,4 +1,4 @@
-"""Rule `labels`: checks the training labels, and decides the form of the submission."""
+"""Rule `labels`: checks the training labels, and lists the test images."""
 
 import json
 from pathlib import Path

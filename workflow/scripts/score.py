@@ -20,6 +20,7 @@ def main(snakemake) -> None:
         read_metric(Path(snakemake.input.metric)),
         LabelTable.model_validate(labels) if labels else None,
         options["encoding"],
+        several=options["several_labels"],
     )
     logging.getLogger(__name__).info(score_line(result))
     write_score(Path(snakemake.output.score), result)

@@ -19,6 +19,7 @@ def main(snakemake) -> None:
         options["split_seed"],
         TypeAdapter(Split).validate_python(options["split"]),
         Path(snakemake.input.decoded) if snakemake.input.get("decoded") else None,
+        several=options["several_labels"],
     )
 
 

@@ -33,6 +33,7 @@ from builders import (
 from imagepipe.config.dataset import Contents, Dataset
 from imagepipe.config.dataset_files import table_names
 from imagepipe.config.image_form import image_form
+from imagepipe.dataset.deciding import decide_form
 from imagepipe.dataset.extraction import extract, extract_tables
 from imagepipe.dataset.labels import LabelOptions, match_labels
 from imagepipe.dataset.packing import pack
@@ -127,6 +128,7 @@ def go_all_the_way(
         on_bad_image=on_bad_image,
     )
     match_labels(extracted, out, options)
+    decide_form(extracted, out, options)
     write_split(out / "labels.csv", out / "split.csv", 0.1, 0)
     if layout == "folders":
         reorganise(extracted, out / "split.csv", out / "test.csv", out / "tree")

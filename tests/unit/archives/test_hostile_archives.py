@@ -199,3 +199,13 @@ def test_archive_without_any_image_is_packed_from_the_others(tmp_path: Path, kin
     form = image_form([32, 32], None, "squash")
     pack(tmp_path / "out", *tables, out, form, archives=archives)
     assert len((out / "labelled.csv").read_text().splitlines()) == 3
+
+
+@pytest.mark.parametrize("names", [("a.png", "a.png/b.png"), ("x/y/z/1.png", "x")])
+@pytest.mark.parametrize("archive", ["a.zip", "a.tar"])
+def test_a_file_with_the_name_of_a_folder_is_refused(
+    tmp_path: Path, archive: str, names: tuple[str, str]
+) -> None:
+    path = write_archive(tmp_path / archive, dict.fromkeys(names, b"1"))
+    with refused(archive, "is a file and a folder"):
+        open_archive(path, lambda _: True)

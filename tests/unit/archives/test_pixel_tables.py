@@ -12,6 +12,7 @@ from builders import refused
 from imagepipe.archives import pixel_tables
 from imagepipe.archives.pixel_tables import pixel_chunks
 from imagepipe.config.dataset import PixelTables
+from imagepipe.dataset.tables import read_table
 
 HEADER = "label,pixel0,pixel1,pixel2,pixel3"
 
@@ -97,6 +98,24 @@ def test_rows_are_numbered_in_the_file_and_filtered(
     ]
     values = [np.asarray(Image.open(io.BytesIO(c)))[0, 0] for k in chunks for c, _ in k.read()]
     assert values == [0, 2, 3, 1, 4]
+
+
+def test_rows_are_numbered_as_those_of_a_table_of_labels(tmp_path: Path) -> None:
+    rows = ("id,pixels,Usage", "7,1 1 1 1,Train", ",,", '"", ,', "8,2 2 2 2,Train", "")
+    file = table(tmp_path, *rows)
+    found = images(file, column="pixels", train_where={"Usage": "Train"})
+    labels = {f"train/{n}.png": int(i) for _, (n, i) in read_table(file, (None, "id"))}
+    assert {name: int(array[0, 0]) + 6 for name, array in found.items()} == labels
+
+
+def test_encoding_is_that_of_the_dataset_file(tmp_path: Path) -> None:
+    tables = PixelTables(train="a.csv", test="a.csv", id_column="größe", train_where={"é": "ü"})
+    file = tmp_path / "a.csv"
+    file.write_text(f"größe,é,{HEADER}\nä,ü,1,0,255,7,8\n", encoding="cp1252")
+    (chunk, _) = pixel_chunks(tables, {"a.csv": file}, None, "cp1252")
+    assert chunk.names == ["train/ä.png"]
+    with refused("row 1", "is not UTF-8 text", "set encoding"):
+        list(pixel_chunks(tables, {"a.csv": file}, None))
 
 
 def test_ids_may_be_file_names(tmp_path: Path) -> None:

@@ -460,3 +460,10 @@ def test_file_of_a_dataset_in_the_working_directory_does_not_hide_a_shipped_one(
     monkeypatch.chdir(tmp_path)
     folder = WORKFLOW / "datasets"
     assert find_file("dataset", "sample", folder) == folder / "sample.yaml"
+
+
+@pytest.mark.parametrize(("value", "shown"), [(True, "true"), (None, "null"), ([1], "[1]")])
+def test_value_of_a_column_that_is_no_text_is_named(value: object, shown: str) -> None:
+    labels = {"file": "labels.csv", "where": {"is_train": value}}
+    with refused(f"labels.where.is_train: is {shown}, but must be text"):
+        Dataset.checked({"labels": labels, "source": "folder", "title": "x"}, "mine.yaml")

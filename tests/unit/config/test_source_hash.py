@@ -108,7 +108,7 @@ def test_new_import_changes_the_hash_and_is_followed(tmp_path: Path) -> None:
     [
         ("fetch.py", "archives/zip", True),
         ("extract.py", "archives/toronto", True),
-        ("labels.py", "dataset/submission_form", True),
+        ("form.py", "dataset/submission_form", True),
         ("split.py", "dataset/splitting", True),
         ("split.py", "training/loop", False),
         ("pack.py", "dataset/reorganising", False),

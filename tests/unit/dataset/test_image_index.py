@@ -72,6 +72,15 @@ def test_image_of_another_name_is_not_found(path: str, written: str) -> None:
     assert index_of(path, "other.png").find(written) is None
 
 
+def test_test_image_of_the_same_name_is_not_found() -> None:
+    index = ImageIndex(index_of("1.png", "test/2.png").images, apart=True)
+    assert index.find("test/1.png") is None and index.find("../Test/1.png") is None
+    assert {index.find(w).below for w in ("train/1.png", "train/test/1.png", "x/1.png")} == {
+        "1.png"
+    }
+    assert index.find("test/2.png").below == index.find("2").below == "test/2.png"
+
+
 def test_exact_id_goes_first() -> None:
     index = index_of("7.png", "007.png", "A.png", "a.png")
     assert {w: index.find(w).below for w in ("7", "007", "A", "a")} == {
@@ -106,6 +115,7 @@ def test_id_that_may_mean_two_images_is_refused(
         (["a/1.png", "b/1.png", "c/2.png"], ["a/1", "b/1", "c/2"]),
         (["1.png", "1.jpg", "a/2.png"], ["1.png", "1.jpg", "a/2.png"]),
         ([f"{NFD}.png"], [NFC]),
+        ([" a/1.png", "b /1.png"], ["a/1", "b /1"]),
     ],
 )
 def test_ids_are_as_short_as_they_can_be(paths: list[str], ids: list[str]) -> None:

@@ -454,6 +454,12 @@ def test_link_that_cannot_be_followed_is_named(tmp_path: Path, target: str, word
     assert state_of_images(own, source)  # type: ignore[arg-type]
 
 
+def test_folder_that_is_not_on_this_machine_is_named(tmp_path: Path) -> None:
+    own_files(tmp_path, ["train/1.png"])
+    with refused(str(tmp_path / "own/test"), "not on this machine"):
+        folder_paths(tmp_path)
+
+
 def test_names_of_files_in_nfd_are_nfc(tmp_path: Path) -> None:
     decomposed = unicodedata.normalize("NFD", "café")
     own_files(tmp_path, [f"train/{decomposed}.png", "test/1.png"])

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from builders import refused
+from imagepipe.dataset.manifests import labelled_images, read_manifest
 from listed_images import Matched, matched
 
 TRAIN = ["1.png", "2.png", "3.png", "4.png"]
@@ -224,6 +225,33 @@ def test_coco(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("sample", "classes"),
+    [
+        ("id,predicted\n8,5\n9,5\n", ["5", "6"]),
+        ("id,predicted\n8,5 6\n9,6 5\n", ["5", "6"]),
+        ("id,6,5,7\n8,0,0,0\n9,0,0,0\n", ["5", "6"]),
+        ("id,predicted\n8,cat\n9,cat\n", ["cat", "dog"]),
+        ("id,dog,cat\n8,0,0\n9,0,0\n", ["cat", "dog"]),
+        ("id,predicted\n8,0.5\n9,0.5\n", None),
+    ],
+)
+def test_a_sample_may_have_the_ids_of_categories(
+    tmp_path: Path, sample: str, classes: list[str] | None
+) -> None:
+    tables = {"labels.json": json.dumps(COCO), "sample.csv": sample}
+    options: dict[str, Any] = {
+        "labels": {"name": "coco", "file": "labels.json"},
+        "sample_submission": "sample.csv",
+    }
+    if classes is None:
+        with refused("holds the probability of one of the classes 'cat' and 'dog'"):
+            matched(tmp_path, ["1.png", "2.png"], TEST, tables, **options)
+        return
+    found = matched(tmp_path, ["1.png", "2.png"], TEST, tables, **options)
+    assert found.classes == classes
+
+
+@pytest.mark.parametrize(
     ("content", "words"),
     [
         ("[", "not valid JSON"),
@@ -269,3 +297,35 @@ def test_columns_of_a_split_are_no_classes(tmp_path: Path) -> None:
     split = {"name": "groups", "file": "labels.csv", "group_column": "who"}
     found = from_table(tmp_path, content, labels=COLUMNS, split=split)
     assert found.rows("labels.csv")[0] == ["1", "cat", "a"]
+
+
+def test_spaces_around_a_folders_name_do_not_count(tmp_path: Path) -> None:
+    paths = ["cat /1.png", "cat /2.png", " dog/1.png", " dog/2.png"]
+    found = matched(tmp_path, paths, TEST, {}, labels={"name": "folders"})
+    assert found.classes == ["cat", "dog"]
+    images = read_manifest(tmp_path / "extracted")
+    # As later stages read the tables.
+    labelled = labelled_images(images, tmp_path / "labels.csv")
+    assert sorted((one.path, one.label) for one in labelled) == [
+        ("train/ dog/1.png", "dog"),
+        ("train/ dog/2.png", "dog"),
+        ("train/cat /1.png", "cat"),
+        ("train/cat /2.png", "cat"),
+    ]
+
+
+def test_groups_that_look_the_same_are_the_same(tmp_path: Path) -> None:
+    content = "id,label,who\n1,cat,caf\u00e9\n2,dog,cafe\u0301\n3,cat,b\n4,dog,c\n"
+    split = {"name": "groups", "file": "labels.csv", "group_column": "who"}
+    rows = from_table(tmp_path, content, split=split).rows("labels.csv")
+    assert rows[0][2] == rows[1][2] == "caf\u00e9"
+
+
+def test_groups_of_test_images_are_not_those_of_training_images(tmp_path: Path) -> None:
+    tables = {
+        "labels.csv": "id,label\n1,cat\n2,dog\n3,cat\n4,dog\n",
+        "who.csv": "file,who\ntrain/1.png,a\ntrain/2.png,a\ntest/1.png,b\ntest/3.png,b\n",
+    }
+    split = {"name": "groups", "file": "who.csv", "id_column": "file", "group_column": "who"}
+    found = matched(tmp_path, TRAIN, ["1.png", "3.png"], tables, labels=TABLE, split=split)
+    assert [row[2] for row in found.rows("labels.csv")] == ["a", "a", "", ""]

@@ -6,6 +6,7 @@ import pytest
 
 from builders import dataset_options, label_of, make_extracted, refused
 from imagepipe.config.dataset import Dataset
+from imagepipe.dataset.deciding import decide_form
 from imagepipe.dataset.labels import LabelOptions, match_labels
 from imagepipe.dataset.packed import read_classes
 
@@ -23,6 +24,7 @@ def match(folder: Path, dataset: Dataset | None = None, on_bad_image: str = "err
         on_bad_image=on_bad_image,
     )
     match_labels(folder / "extracted", folder, options)
+    decide_form(folder / "extracted", folder, options)
 
 
 def written(
@@ -187,7 +189,7 @@ def test_header_of_the_sample_submission_is_checked_before_any_training(
     sample.write_text(f"{header}\n1{commas}\n2{commas}\n")
     with refused(str(sample), "row 1", *words):
         match(tmp_path)
-    assert not any((tmp_path / output).exists() for output in OUTPUTS)
+    assert not (tmp_path / "submission_form.json").exists()
 
 
 def test_sample_submission_may_have_a_column_for_each_class(tmp_path: Path) -> None:

@@ -299,3 +299,13 @@ def test_book_rule_does_not_know_several_labels(tmp_path: Path) -> None:
     write_csv(labels, ("id", "label"), [("1", "a|b"), ("2", "a"), ("3", "b")])
     with refused("several labels", "set split to stratified"):
         write_split(labels, tmp_path / "split.csv", 0.1, 0)
+
+
+@pytest.mark.parametrize("rule", [None, StratifiedSplit()])
+def test_a_bar_in_a_single_label_separates_nothing(tmp_path: Path, rule: Split | None) -> None:
+    labels = ["a"] * 9 + ["b"] * 9 + (["a|b"] * 2 if rule is None else ["a|b"])
+    write_csv(tmp_path / "labels.csv", ("id", "label"), enumerate(labels))
+    for seed in range(20):
+        write_split(tmp_path / "labels.csv", tmp_path / "split.csv", 0.5, seed, rule, several=False)
+        rows = (tmp_path / "split.csv").read_text().splitlines()
+        assert any(row.endswith(",a|b,train") for row in rows)

@@ -83,6 +83,21 @@ def test_json_may_list_the_test_images_and_the_sample_their_ids_in_it(tmp_path: 
     assert found.test == {"Test_2": "902", "Test_1": "900", "Test_10": "901"}
 
 
+def test_numbers_of_a_sample_may_be_those_of_the_files_and_not_of_the_json(tmp_path: Path) -> None:
+    images = [{"id": n, "file_name": f"{n + 1}.jpg"} for n in range(3)]
+    found = of_mixed(
+        tmp_path,
+        {
+            "test.json": json.dumps({"images": images}),
+            "sample.csv": "id,label\n1,a\n2,a\n3,a\n",
+        },
+        train=[*MIXED[:2], "1.jpg", "2.jpg", "3.jpg"],
+        test_ids={"file": "test.json"},
+        sample_submission="sample.csv",
+    )
+    assert found.test == {"1": "1", "2": "2", "3": "3"}
+
+
 @pytest.mark.parametrize(
     ("tables", "options", "words"),
     [

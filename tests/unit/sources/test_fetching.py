@@ -256,6 +256,21 @@ def test_own_folders_of_images_are_linked(
         fetch(source, own, tmp_path / "raw")
 
 
+def test_other_images_in_own_folders_change_the_sums(tmp_path: Path) -> None:
+    """Snakemake compares a small input by its content, if a call was stopped behind `fetch`."""
+    own = tmp_path / "own"
+    for name in ("train/1.png", "test/2.png", "labels.csv"):
+        (own / name).parent.mkdir(parents=True, exist_ok=True)
+        (own / name).write_bytes(b"1")
+    found = []
+    for content in (b"1", b"1", b"22"):
+        if content != b"1":
+            (own / "train/1.png").write_bytes(content)
+        fetch(folder_source(), own, tmp_path / "raw")
+        found.append((tmp_path / "raw/SHA256SUMS").read_text())
+    assert found[0] == found[1] != found[2]
+
+
 def test_what_was_unpacked_from_earlier_files_is_removed(tmp_path: Path) -> None:
     make_competition(tmp_path / "own", train=2, test=2)
     (tmp_path / "raw" / UNPACKED).mkdir(parents=True)

@@ -219,6 +219,17 @@ def test_several_labels_as_probabilities_need_no_sum_of_1(tmp_path: Path) -> Non
     assert result["accuracy"] == sklearn.accuracy_score(truth, p >= 0.5)
 
 
+def test_images_may_have_several_labels_even_if_each_has_one(tmp_path: Path) -> None:
+    truth, p = np.eye(3, dtype=int), np.array([[0.9, 0.6, 0.1], [0.2, 0.7, 0.8], [0.1, 0.1, 0.6]])
+    (tmp_path / "submission.csv").write_text(table(PROBABILITIES.header, *p.T.tolist()))
+    (tmp_path / "true.csv").write_text(table(PROBABILITIES.header, *truth.T.tolist()))
+    files = (tmp_path / "submission.csv", tmp_path / "true.csv")
+    result = score(*files, PROBABILITIES, MetricChoice("log_loss"), several=True)
+    expected = np.mean([sklearn.log_loss(truth[:, c], p[:, c]) for c in range(3)])
+    assert result["log_loss"] == pytest.approx(expected, abs=1e-9)
+    assert result["accuracy"] == sklearn.accuracy_score(truth, p >= 0.5)
+
+
 def test_column_of_a_class_without_training_images_is_scored_by_its_header(tmp_path: Path) -> None:
     form = SubmissionForm("probabilities", ("id", "Cat", "yeti"), ("cat", None))
     submission = "id,Cat,yeti\n1,1,0\n2,1,0\n"

@@ -40,6 +40,7 @@ class Columns:
     text: int
     id: int | None
     where: tuple[tuple[int, bytes], ...]
+    encoding: str = "utf-8"
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,10 @@ class PixelChunk(Chunk):
 
 
 def pixel_chunks(
-    tables: PixelTables, files: Mapping[str, Path], image_size: list[int] | None
+    tables: PixelTables,
+    files: Mapping[str, Path],
+    image_size: list[int] | None,
+    encoding: str = "utf-8",
 ) -> Iterator[PixelChunk]:
     """Yield the images of the tables for training and testing.
 
@@ -91,20 +95,24 @@ def pixel_chunks(
         ("train", tables.train, tables.train_where, tables.id_column),
         ("test", tables.test, tables.test_where, test_ids),
     ):
-        columns = read_columns(files[name], tables, where, ids)
+        columns = read_columns(files[name], tables, where, ids, encoding)
         yield from _chunks(files[name], split, columns, image_size)
 
 
 def read_columns(
-    file: Path, tables: PixelTables, where: Mapping[str, str], ids: str | None
+    file: Path,
+    tables: PixelTables,
+    where: Mapping[str, str],
+    ids: str | None,
+    encoding: str = "utf-8",
 ) -> Columns:
     """Read a table's header. Raises `UserError` if it lacks a column, or has it twice."""
     with file.open("rb") as content:
         line = content.readline(LONGEST_HEADER)
     try:
-        text = line.decode("utf-8-sig")
+        text = line.decode("utf-8-sig" if encoding == "utf-8" else encoding)
     except UnicodeDecodeError:
-        raise UserError(f"{file}: row 1: is not UTF-8 text; save it as UTF-8") from None
+        raise UserError(f"{file}: row 1: {not_text(encoding)}") from None
     separator = max(SEPARATORS, key=text.count)
     header = [name.strip() for name in next(csv.reader([text], delimiter=separator), [])]
 
@@ -135,8 +143,14 @@ def read_columns(
         pixels,
         position(tables.column) if tables.column is not None else -1,
         position(ids) if ids is not None else None,
-        tuple((position(name), value.strip().encode()) for name, value in where.items()),
+        tuple((position(name), value.strip().encode(encoding)) for name, value in where.items()),
+        encoding,
     )
+
+
+def not_text(encoding: str) -> str:
+    """Return what is wrong with a row that is not in this encoding, and what to do."""
+    return f"is not {encoding.upper()} text; save it as UTF-8, or set encoding in the dataset file"
 
 
 def split_row(file: Path, number: int, line: bytes, columns: Columns) -> list[bytes]:
@@ -231,7 +245,8 @@ def _chunks(
         offset = len(content.readline())
         for number, line in enumerate(content, start=2):
             start, offset = offset, offset + len(line)
-            if not line.strip():
+            # As `read_table` does, with which rows are numbered alike.
+            if not line.strip(columns.separator + b' \t\r\n"'):
                 continue
             count += 1
             if shape is None or columns.where or columns.id is not None:
@@ -241,7 +256,11 @@ def _chunks(
                 if shape is None:
                     values = len(columns.pixels) or len(fields[columns.text].split())
                     shape = shape_of(file, values, image_size)
-            image_id = str(count) if columns.id is None else id_of(file, number, fields[columns.id])
+            image_id = (
+                str(count)
+                if columns.id is None
+                else id_of(file, number, fields[columns.id], columns)
+            )
             names.append(f"{split}/{image_id}.png")
             lines.append(number)
             offsets.append(start)
@@ -259,12 +278,12 @@ def _chunks(
         )
 
 
-def id_of(file: Path, number: int, field: bytes) -> str:
+def id_of(file: Path, number: int, field: bytes, columns: Columns) -> str:
     """Return the id of a row, which may be written as a file's name."""
     try:
-        image_id = nfc(field.decode("utf-8").strip())
+        image_id = nfc(field.decode(columns.encoding).strip())
     except UnicodeDecodeError:
-        raise UserError(f"{file}: row {number}: is not UTF-8 text; save it as UTF-8") from None
+        raise UserError(f"{file}: row {number}: {not_text(columns.encoding)}") from None
     if is_image(image_id):
         image_id = image_id.rpartition(".")[0]
     if not image_id or len(image_id) > 200:

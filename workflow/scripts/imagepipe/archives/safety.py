@@ -41,7 +41,10 @@ def damage_in_one_line(archive: Path) -> Iterator[None]:
 
 
 def check_names(archive: Path, names: Iterable[str]) -> None:
-    """Raise `UserError` for a name that leads out of the folder, or is there twice."""
+    """Raise `UserError` for a name that leads out of the folder, or is there twice.
+
+    A file with the name of a folder counts as twice.
+    """
     seen: set[str] = set()
     for name in names:
         if not _PLAIN_NAME.fullmatch(name):
@@ -49,6 +52,13 @@ def check_names(archive: Path, names: Iterable[str]) -> None:
         if name in seen:
             raise UserError(f"{archive}: member {quoted(name)} is there twice; remove one")
         seen.add(name)
+    folders = {name.rpartition("/")[0] for name in seen}
+    while folders:
+        for folder in sorted(folders & seen):
+            raise UserError(
+                f"{archive}: member {quoted(folder)} is a file and a folder; remove one"
+            )
+        folders = {folder.rpartition("/")[0] for folder in folders} - {""}
 
 
 def _check_odd_name(archive: Path, name: str) -> None:

@@ -100,17 +100,18 @@ def unpack_gzip(source: Path, raw: Path) -> Path:
     if not target.is_file():
         limit = largest_total(source.stat().st_size)
         target.parent.mkdir(parents=True, exist_ok=True)
-        with (
-            FileLock(target.with_name(".lock")),
-            damage_in_one_line(source),
-            atomic_write(target) as temporary,
-            temporary.open("wb") as output,
-            gzip.open(source) as content,
-        ):
-            for piece in iter(partial(content.read, PIECE_SIZE), b""):
-                output.write(piece)
-                if output.tell() > limit:
-                    refuse_bomb(source)
+        with FileLock(target.with_name(".lock")), damage_in_one_line(source):
+            if target.is_file():  # by a job at the same time
+                return target
+            with (
+                atomic_write(target) as temporary,
+                temporary.open("wb") as output,
+                gzip.open(source) as content,
+            ):
+                for piece in iter(partial(content.read, PIECE_SIZE), b""):
+                    output.write(piece)
+                    if output.tell() > limit:
+                        refuse_bomb(source)
     return target
 
 
@@ -150,6 +151,8 @@ def join(parts: Sequence[Path], whole: str, raw: Path) -> Path:
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(target.with_name(".lock")):
+        if target.is_file() and target.stat().st_size == size:  # by a job at the same time
+            return target
         check_room(target.parent, size)
         with atomic_write(target) as temporary, temporary.open("wb") as output:
             for part in parts:

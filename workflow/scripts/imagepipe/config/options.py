@@ -209,6 +209,9 @@ def place_of(root: type[Options], location: Iterable[str | int]) -> Place:
         if isinstance(item, int):
             annotation = get_args(next(plain_annotations(place.annotation)))[0]
             place = Place((*place.keys, item), place.section, annotation)
+        elif not inside:  # a key of a mapping
+            values = get_args(next(plain_annotations(place.annotation)))
+            place = Place((*place.keys, item), place.section, values[-1] if values else None)
         else:
             section = inside[0]
             others = place.others if section is place.section else ()

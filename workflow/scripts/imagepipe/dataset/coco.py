@@ -8,17 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from imagepipe.errors import UserError, one_line, quoted
+from imagepipe.files import nfc
 
 Id = int | str
 
 
 @dataclass(frozen=True)
 class CocoImage:
-    """An image of the file: its id there, its file name, and the names of its categories."""
+    """An image of the file: its id there, its file name, and its categories' names and ids."""
 
     id: str
     file_name: str
     classes: tuple[str, ...]
+    category_ids: tuple[str, ...] = ()
 
 
 def read_coco(path: Path, where: Mapping[str, str] | None = None) -> list[CocoImage]:
@@ -31,8 +33,9 @@ def read_coco(path: Path, where: Mapping[str, str] | None = None) -> list[CocoIm
     entries = list_of(path, content, "images", ("id", "file_name"))
     annotations = list_of(path, content, "annotations", ("image_id", "category_id"), optional=True)
     categories = list_of(path, content, "categories", ("id", "name"), optional=True)
-    names = {one["id"]: str(one["name"]).strip() for one in categories}
+    names = {one["id"]: nfc(str(one["name"])).strip() for one in categories}
     classes: dict[Id, set[str]] = defaultdict(set)
+    ids: dict[Id, set[str]] = defaultdict(set)
     known = {one["id"] for one in entries}
     for number, one in enumerate(annotations, start=1):
         image, category = one["image_id"], one["category_id"]
@@ -44,8 +47,14 @@ def read_coco(path: Path, where: Mapping[str, str] | None = None) -> list[CocoIm
                 "this id; get the file again"
             )
         classes[image].add(names[category] if names else str(category))
+        ids[image].add(str(category))
     images = [
-        CocoImage(str(one["id"]), str(one["file_name"]).strip(), tuple(sorted(classes[one["id"]])))
+        CocoImage(
+            str(one["id"]),
+            str(one["file_name"]).strip(),
+            tuple(sorted(classes[one["id"]])),
+            tuple(sorted(ids[one["id"]])),
+        )
         for one in entries
         if all(str(one.get(key)) == value for key, value in (where or {}).items())
     ]

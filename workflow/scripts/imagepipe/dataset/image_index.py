@@ -20,11 +20,13 @@ class ImageIndex:
 
     An id may be that of the image, or its file name with or without path and ending. Among these,
     the id as it is goes first, then its path, then both in any case, then numbers that a
-    spreadsheet has changed (7 or 7.0 for 007). Text is compared in Unicode's form NFC.
+    spreadsheet has changed (7 or 7.0 for 007). Text is compared in Unicode's form NFC. If `apart`,
+    the images are those for training and have a folder of their own: test/1.png is not 1.png.
     """
 
-    def __init__(self, images: Iterable[Image]) -> None:
+    def __init__(self, images: Iterable[Image], *, apart: bool = False) -> None:
         self.images = list(images)
+        self.apart = apart
         self.by_id = {image.id: image for image in self.images}
         self.lookups: dict[str, Lookup] = {}
         self.changed_numbers: dict[str, str] = {}
@@ -71,7 +73,10 @@ class ImageIndex:
         if path in ends:
             return ends[path]
         whole = self.lookup(f"whole {lower}", lambda image: map(fold, paths(image)))
-        return next((whole[end] for end in tails(path) if end in whole), [])
+        for end in tails(path):
+            if end in whole and not (self.apart and is_of_test(path.removesuffix(end))):
+                return whole[end]
+        return []
 
     def lookup(self, name: str, keys: Callable[[Image], Iterable[str]]) -> Lookup:
         """Return the images by `keys`, made when first asked for."""
@@ -114,8 +119,14 @@ def plain_path(written: str) -> str:
 
 def paths(image: Image) -> tuple[str, str]:
     """Return an image's path below its folder, with and without the ending."""
-    path = unicodedata.normalize("NFC", image.below)
+    path = unicodedata.normalize("NFC", image.below).strip()
     return path, path.rpartition(".")[0]
+
+
+def is_of_test(folders: str) -> bool:
+    """Return whether folders before an image's path are those of test images."""
+    names = folders.casefold().split("/")
+    return "test" in names and "train" not in names
 
 
 def tails(path: str) -> list[str]:

@@ -127,7 +127,7 @@ def find_images(contents: Contents, raw: Path) -> list[FoundFiles]:
     elif contents.archive_format == "pixels":
         assert contents.pixels is not None  # as `Dataset` has checked
         files = table_files(contents, raw, {contents.pixels.train, contents.pixels.test})
-        chunks = pixel_chunks(contents.pixels, files, contents.image_size)
+        chunks = pixel_chunks(contents.pixels, files, contents.image_size, contents.encoding)
         found = [FoundFiles(chunk, chunk.names) for chunk in chunks]
     elif contents.source == "folder":
         found = images_in_folders(contents, raw)
@@ -151,8 +151,14 @@ def find_images(contents: Contents, raw: Path) -> list[FoundFiles]:
 
 
 def images_in_folders(contents: Contents, raw: Path) -> list[FoundFiles]:
-    """Return the images in a user's own folders."""
+    """Return the images in a user's own folders. Raises `UserError` if one is not there."""
     folders = linked_folders(raw, contents)
+    for folder in folders.values():
+        if not folder.is_dir():
+            raise UserError(
+                f"{folder.resolve()}: the folder of images is not there, or not on this machine; "
+                "get it, or set raw_dir to a folder that all machines of the workflow have"
+            )
     found: list[FoundFiles] = []
     for split, names in image_files(folders).items():
         for chunk in chunks_of(FolderListing(folders[split], names), lambda _: True):

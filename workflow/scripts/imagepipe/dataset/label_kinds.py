@@ -18,11 +18,13 @@ from imagepipe.config.dataset import (
     LabelTable,
     Split,
 )
-from imagepipe.dataset.coco import read_coco
+from imagepipe.dataset.coco import CocoImage, read_coco
 from imagepipe.dataset.image_index import ImageIndex
 from imagepipe.dataset.manifests import Image
 from imagepipe.dataset.tables import read_header, read_table
+from imagepipe.dataset.test_images import Sample
 from imagepipe.errors import UserError, quoted
+from imagepipe.files import nfc
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +36,9 @@ ONES_AND_ZEROS = {
     **dict.fromkeys(("1", "1.0", "true", "True", "TRUE"), True),
     **dict.fromkeys(("0", "0.0", "false", "False", "FALSE"), False),
 }
+
+# Between the classes in a field of a sample submission.
+SEPARATED = re.compile(r"[ ,;|]+")
 
 # A row of the labels: its number, the image's id as written, and the classes.
 Row = tuple[int, str, tuple[str, ...]]
@@ -66,9 +71,11 @@ def read_labels(
     test: Sequence[Image],
     encoding: str,
     split: Split | None = None,
+    sample: Sample | None = None,
 ) -> FoundLabels:
     """Return the labels of `images`; rows of the `test` images are passed over.
 
+    The classes of a JSON file are its categories' names, or their ids if the `sample` has those.
     Raises `UserError` for a row that cannot be used: an empty id or label, an id that comes twice,
     a label with unusual characters.
     """
@@ -83,10 +90,10 @@ def read_labels(
         case LabelColumns():
             rows = rows_of_columns(extracted / options.file, options, encoding, split)
         case LabelCoco():
-            rows = rows_of_coco(extracted / options.file, options)
+            rows = rows_of_coco(extracted / options.file, options, sample)
     source = extracted / options.file
     found = FoundLabels(source, optional=bool(getattr(options, "where", None)))
-    index = ImageIndex([*images, *test])
+    index = ImageIndex([*images, *test], apart=not test)
     test_ids = {image.id for image in test}
     row_of: dict[str, int] = {}
     of_test = 0
@@ -181,22 +188,38 @@ def rows_of_columns(
         yield row, written, tuple(sorted(ones))
 
 
-def rows_of_coco(source: Path, options: LabelCoco) -> Iterator[Row]:
+def rows_of_coco(source: Path, options: LabelCoco, sample: Sample | None) -> Iterator[Row]:
     """Yield the images of a JSON file like COCO's, with the number of each as its row."""
-    for row, image in enumerate(read_coco(source), start=1):
+    images = read_coco(source)
+    by_id = sample is not None and asks_for_category_ids(images, sample)
+    if by_id:
+        logger.info(f"{source}: the classes are the ids of the categories, as in the sample")
+    for row, image in enumerate(images, start=1):
         if len(image.classes) > 1 and not options.several:
             raise UserError(
                 f"{source}: the image {quoted(image.file_name)} has several categories, such as "
                 f"{quoted(image.classes[0])} and {quoted(image.classes[1])}; "
                 "set labels.several to true"
             )
-        yield row, image.file_name, image.classes
+        yield row, image.file_name, image.category_ids if by_id else image.classes
+
+
+def asks_for_category_ids(images: Iterable[CocoImage], sample: Sample) -> bool:
+    """Return whether a sample submission has the ids of categories, and no names of them."""
+    names, ids = set[str](), set[str]()
+    for image in images:
+        names.update(image.classes)
+        ids.update(image.category_ids)
+    fields = {nfc(field) for field in (*sample.columns, *sample.values)}
+    parts = {part for field in fields for part in SEPARATED.split(field)}
+    return bool(parts & ids) and not (fields | parts) & names
 
 
 def folder_of(image: Image) -> str | None:
     """Return the first folder of an image below train_folder, or None."""
     folder, slash, _ = image.below.partition("/")
-    return unicodedata.normalize("NFC", folder) if slash else None
+    # Tables are read without the spaces around values.
+    return unicodedata.normalize("NFC", folder).strip() if slash else None
 
 
 def match_names(images: Iterable[Image], options: LabelFileNames) -> Iterator[str | None]:

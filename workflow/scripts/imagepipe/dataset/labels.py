@@ -17,7 +17,6 @@ from imagepipe.config.dataset import (
     TestIds,
 )
 from imagepipe.config.options import Options
-from imagepipe.dataset.forms import choose_form, choose_metric
 from imagepipe.dataset.image_index import ImageIndex
 from imagepipe.dataset.label_kinds import (
     CLASS_SEPARATOR,
@@ -27,11 +26,10 @@ from imagepipe.dataset.label_kinds import (
     split_column,
 )
 from imagepipe.dataset.manifests import LABEL_COLUMNS, TEST_COLUMNS, Image, read_manifest
-from imagepipe.dataset.submission_form import write_metric, write_submission_form
 from imagepipe.dataset.tables import read_table
 from imagepipe.dataset.test_images import find_test_images
 from imagepipe.errors import UserError, quoted
-from imagepipe.files import natural_key, spreadsheet_safe, write_rows, write_text
+from imagepipe.files import natural_key, nfc, spreadsheet_safe, write_rows, write_text
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +37,10 @@ UNMATCHED_COLUMNS = ("id", "problem")
 
 
 class LabelOptions(Options):
-    """How a dataset's labels, test images and submission are written."""
+    """How a dataset's labels, test images and submission are written.
+
+    A stage leaves what it does not need at its default.
+    """
 
     labels: Labels
     test_ids: TestIds | None = None
@@ -52,13 +53,13 @@ class LabelOptions(Options):
 
 
 def match_labels(extracted: Path, folder: Path, options: LabelOptions) -> None:
-    """Check the competition's labels against the images, and decide the form of the submission.
+    """Check the competition's labels against the images.
 
     `extracted` holds the tables and the images' manifest. `folder` gets, in natural order of ids,
     labels.csv (id, label, and group or split if options.split needs it); classes.txt, the sorted
     names of the classes; test.csv (id, submission_id); unmatched.csv: labels without image and
-    images without label, which are left out; submission_form.json and metric.json. All of these
-    are checked here, not only after hours of training.
+    images without label, which are left out. All of these are checked here, not only after hours
+    of training.
 
     Test images are never trained on: their rows among the labels are passed over. Training images
     without label are left out if the test images lie among them, or if the labels have `where`.
@@ -74,7 +75,7 @@ def match_labels(extracted: Path, folder: Path, options: LabelOptions) -> None:
     train = [image for image in images if not image.is_test]
     test = [image for image in train if test_set.has(image)]
     labelled = [image for image in train if not test_set.has(image)]
-    found = read_labels(extracted, labels, labelled, test, encoding, split)
+    found = read_labels(extracted, labels, labelled, test, encoding, split, sample)
     without_label = [image for image in labelled if image.id not in found.classes_of]
     if options.on_bad_image == "error":
         refuse_unmatched(found, without_label, images, strict=not (test or found.optional))
@@ -88,19 +89,12 @@ def match_labels(extracted: Path, folder: Path, options: LabelOptions) -> None:
         )
     classes = sorted({name for names in found.classes_of.values() for name in names})
     check_classes(found.source, classes, several=several)
-    form = choose_form(
-        options.submission,
-        sample,
-        classes,
-        several=several,
-        metric=options.metric,
-        separator=getattr(labels, "separator", None),
-    )
-    metric = choose_metric(options.metric, form, classes, several=several)
     columns: tuple[str, ...] = ()
     value_of: dict[str, str] = {}
     if isinstance(split, GroupSplit | FixedSplit):
-        columns, value_of = read_split_column(extracted, split, labelled, found, encoding)
+        columns, value_of = read_split_column(
+            extracted, split, labelled, found, encoding, apart=not test
+        )
     in_order = sorted(found.classes_of, key=natural_key)
     write_rows(
         folder / "labels.csv",
@@ -122,8 +116,6 @@ def match_labels(extracted: Path, folder: Path, options: LabelOptions) -> None:
     problems += [(i, "no label") for i in sorted((i.id for i in without_label), key=natural_key)]
     rows = ((spreadsheet_safe(image_id), problem) for image_id, problem in problems)
     write_rows(folder / "unmatched.csv", UNMATCHED_COLUMNS, rows)
-    write_submission_form(folder / "submission_form.json", form)
-    write_metric(folder / "metric.json", metric)
 
 
 def refuse_unmatched(
@@ -188,22 +180,25 @@ def read_split_column(
     images: Sequence[Image],
     found: FoundLabels,
     encoding: str,
+    *,
+    apart: bool,
 ) -> tuple[tuple[str, ...], dict[str, str]]:
     """Return the name and the values, by image id, of the column that labels.csv has besides.
 
-    Raises `UserError` for a table that names none of the labelled images, or one image in two
-    groups, and for a fixed split without validation images, or without training images.
+    `apart` says that the test images have a folder of their own. Raises `UserError` for a table
+    that names none of the labelled images, or one image in two groups, and for a fixed split
+    without validation images, or without training images.
     """
     source = extracted / split.file
     fixed = isinstance(split, FixedSplit)
     column = split_column(split)
-    index = ImageIndex(images)
+    index = ImageIndex(images, apart=apart)
     value_of: dict[str, str] = {}
     for row, (written, text) in read_table(source, (split.id_column, column), encoding=encoding):
         image = index.find(written, source, row)
         if image is None or image.id not in found.classes_of:
             continue
-        value = text
+        value = nfc(text)
         if isinstance(split, FixedSplit):
             value = "valid" if text == split.valid else "train"
         if value_of.setdefault(image.id, value) != value:

@@ -71,9 +71,10 @@ def image_ids(paths: Sequence[str]) -> list[str]:
 
     These are the files' names without ending; if any two are equal, all ids are paths without
     ending ("cat/1"); if any two of these are equal, with it ("cat/1.png"). Raises `UserError` for
-    names that differ only in the form of their Unicode characters.
+    names that differ only in the form of their Unicode characters, or in spaces before them.
     """
-    paths = [unicodedata.normalize("NFC", path) for path in paths]
+    # Tables are read without the spaces around values.
+    paths = [unicodedata.normalize("NFC", path).strip() for path in paths]
     without_ending = [path.rpartition(".")[0] for path in paths]
     names = [path.rpartition("/")[2] for path in without_ending]
     for ids in (names, without_ending, paths):
@@ -81,7 +82,8 @@ def image_ids(paths: Sequence[str]) -> list[str]:
             return ids
     twice = next(path for path, count in Counter(paths).items() if count > 1)
     raise UserError(
-        f"{quoted(twice)}: two images have this name, in different forms of Unicode; rename one"
+        f"{quoted(twice)}: two images have this name, in different forms of Unicode or with a "
+        "space before it; rename one"
     )
 
 

@@ -29,12 +29,14 @@ def write_split(
     split_seed: int,
     rule: Split | None = None,
     decoded: Path | None = None,
+    *,
+    several: bool = True,
 ) -> None:
     """Read `id,label`, and write `id,label,split` with `train` or `valid` in the last column.
 
     `rule` is the book's unless given. Images that `decoded`, a decoded.json, lists as undecodable
-    are left out before the draw. Raises `UserError` if no image is left to train on, or none to
-    validate with.
+    are left out before the draw. `several` says that "|" stands between an image's labels. Raises
+    `UserError` if no image is left to train on, or none to validate with.
     """
     rule = rule or BookSplit()
     further = {GroupSplit: ("group",), FixedSplit: ("split",)}.get(type(rule), ())
@@ -45,17 +47,19 @@ def write_split(
     order = HashOrder(split_seed)
     match rule:
         case BookSplit():
-            if any("|" in label for label in label_of.values()):
+            if several and any("|" in label for label in label_of.values()):
                 raise UserError(
                     f"{labels}: images have several labels, which the book's rule does not "
                     "know; set split to stratified"
                 )
             valid = draw_valid(label_of, valid_ratio, split_seed)
         case StratifiedSplit():
-            valid = draw_stratified(classes_of(label_of), valid_ratio, order)
+            valid = draw_stratified(classes_of(label_of, several=several), valid_ratio, order)
         case GroupSplit():
             group_of = {image_id: rest[1] for image_id, rest in rows.items()}
-            valid = draw_groups(classes_of(label_of), group_of, valid_ratio, order, labels)
+            valid = draw_groups(
+                classes_of(label_of, several=several), group_of, valid_ratio, order, labels
+            )
         case FixedSplit():
             valid = frozenset(image_id for image_id, rest in rows.items() if rest[1] == "valid")
     if len(valid) == len(label_of) or not valid:
@@ -118,9 +122,12 @@ def share(number: int, ratio: float) -> int:
     return max(math.floor(Fraction(str(ratio)) * number), 1)
 
 
-def classes_of(label_of: Mapping[str, str]) -> dict[str, Classes]:
+def classes_of(label_of: Mapping[str, str], *, several: bool) -> dict[str, Classes]:
     """Return each image's classes, from the labels of labels.csv; none are one class, ""."""
-    return {image_id: tuple(label.split("|")) for image_id, label in label_of.items()}
+    return {
+        image_id: tuple(label.split("|")) if several else (label,)
+        for image_id, label in label_of.items()
+    }
 
 
 def rarest_class(classes: Iterable[str], count: Mapping[str, int]) -> str:

@@ -76,6 +76,8 @@ def find_test_images(
         sample = None
     else:
         sample = read_sample(extracted / sample_name, index, encoding)
+        if not all(written in index.aliases for _, written in sample.rows):
+            index.aliases = {}  # the numbers may be those of the files
         everything = ids is None and not in_test_folder
         submission_ids = match_sample(sample, index, None if everything else chosen)
     if not submission_ids:

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from imagepipe.config.dataset import ProbabilityForm, SampleForm, Submission
 from imagepipe.dataset.forms import choose_form, choose_metric, is_probability, positive_class
+from imagepipe.dataset.label_kinds import asks_for_category_ids
 from imagepipe.dataset.submission_form import SubmissionForm
 from imagepipe.dataset.test_images import Sample
 from imagepipe.errors import UserError
 from imagepipe.inspection.columns import number
-from imagepipe.inspection.evidence import Evidence, Guess
+from imagepipe.inspection.evidence import Coco, Evidence, Guess
 from imagepipe.inspection.label_sources import FoundLabels
 
 # Other metrics to choose from, by the form.
@@ -37,6 +38,8 @@ def add_form(found: Guess, evidence: Evidence, labels: FoundLabels) -> None:
         return
     values = table.columns[others[0]] if len(others) == 1 else []
     sample = Sample(Path(table.file.path), ids, others, [], values)
+    if isinstance(labels.source, Coco) and asks_for_category_ids(labels.source.images, sample):
+        labels.classes = sorted({i for image in labels.source.images for i in image.category_ids})
     zero_or_one = is_zero_or_one(sample, labels)
     wanted = "roc_auc" if zero_or_one else None
     separator = labels.values.get("separator")

@@ -22,6 +22,7 @@ from imagepipe.config.dataset_files import (
     linked_folders,
     refuse_own_folder,
     sources_in,
+    state_of_images,
 )
 from imagepipe.errors import Stopped, UserError, nearest, quoted
 from imagepipe.files import atomic_copy, file_hash, has_junk, write_text
@@ -42,6 +43,8 @@ def fetch(
     retries: RetryPolicy = DEFAULT_RETRIES,
 ) -> None:
     """Put the files of a source into `folder`, and their hashes into SHA256SUMS there.
+
+    For folders of images, it also has a hash of the images' names, sizes and times.
 
     From `raw_dir`, the user's own files are linked, or copied where links are refused; they are
     only read. `downloads` keeps an unfinished download for the next call, and `record` the hashes
@@ -65,7 +68,11 @@ def fetch(
         with claimed(downloads):
             take = take_from_kaggle if source.source == "kaggle" else take_from_urls
             take(source, folder, downloads, record, retries)
-    write_text(sums, "".join(f"{file_hash(path)}  {path.name}\n" for path in paths))
+    lines = [f"{file_hash(path)}  {path.name}\n" for path in paths]
+    if raw_dir is not None and source.source == "folder":
+        # Snakemake compares this file by its content.
+        lines.append(f"{state_of_images(raw_dir, source)}  {LINKS}\n")
+    write_text(sums, "".join(lines))
 
 
 @contextmanager
