@@ -102,7 +102,7 @@ def test_a_competition_from_its_bundle_to_a_grade(
         predicted = project.directory / "predicted.csv"
         images = project.directory / "data" / slug / "extracted"
         like = project.directory / "data" / slug
-        invoke("predict", model, images, "--like", like, "-o", predicted)
+        invoke("predict", model, images, "--submission", like, "-o", predicted)
         assert rows(predicted) == rows(submission)
 
 
