@@ -15,11 +15,12 @@ def main(snakemake) -> None:
     write_split(
         Path(snakemake.input.labels),
         Path(snakemake.output.split),
-        options["valid_ratio"],
-        options["split_seed"],
+        # A fixed split has neither.
+        options.get("valid_ratio", 0.0),
+        options.get("split_seed", 0),
         TypeAdapter(Split).validate_python(options["split"]),
         Path(snakemake.input.decoded) if snakemake.input.get("decoded") else None,
-        several=options["several_labels"],
+        several_labels=options["several_labels"],
     )
 
 

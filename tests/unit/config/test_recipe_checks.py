@@ -12,6 +12,7 @@ from imagepipe.config import recipe_checks
 from imagepipe.config.configuration import load_configuration
 from imagepipe.config.options import sections
 from imagepipe.config.recipe import Airbench, Model, Recipe
+from imagepipe.config.recipe_checks import check_images
 from imagepipe.models.create import create_model
 
 
@@ -51,6 +52,13 @@ def test_augmentation_that_does_not_suit_itself_or_the_images_is_refused(
     load({"augmentation": right})
     with refused("override: ", *words):
         load({"augmentation": wrong})
+
+
+def test_crops_from_shrunk_images_are_refused_once_the_size_is_known() -> None:
+    recipe = Recipe.checked({"augmentation": {"random_resized_crop": {"resize": 40}}}, "recipe")
+    check_images(recipe, [40, 60])
+    with refused("random_resized_crop.resize: is 40, but must be at least 96", "about 120"):
+        check_images(recipe, [96, 128])
 
 
 @pytest.mark.parametrize("size", [[32, 20], [20, 32]])

@@ -153,6 +153,14 @@ def test_several_labels_are_separated_as_in_the_sample(tmp_path: Path) -> None:
     assert (found.form["name"], found.metric["name"]) == ("probabilities", "log_loss")
 
 
+def test_without_sample_the_separator_is_in_no_class(tmp_path: Path) -> None:
+    labels = {"file": "labels.csv", "separator": "|"}
+    found = of_sample(tmp_path, ["a b|c", "c"], None, labels=labels)
+    assert found.form["separator"] == ","
+    found = of_sample(tmp_path, ["a b", "c"], None, metric="map_at_2")
+    assert found.form["separator"] == ","
+
+
 def test_class_that_only_the_sample_has_gets_no_probability(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -198,6 +206,22 @@ def test_ids_may_be_in_any_column(tmp_path: Path, sample: str, header: list[str]
             sample_of("id,label", "0.5"),
             {},
             ["'label' holds the probability of one of", "{name: probability, positive: CLASS}"],
+        ),
+        (["1", "2"], sample_of("id,label", "0.5"), {}, ["classes '1' and '2'", "positive: CLASS"]),
+        (
+            ["great dane", "pug", "dane"],
+            sample_of("id,label", "pug"),
+            {"metric": "map_at_3"},
+            ["' ' is to separate the labels", "'great dane' has it", "submission.separator"],
+        ),
+        (
+            ["a b|c", "c"],
+            sample_of("id,label", "c"),
+            {
+                "labels": {"file": "labels.csv", "separator": "|"},
+                "submission": {"name": "several_labels"},
+            },
+            ["'a b' has it"],
         ),
         (["a", "b"], sample_of("id,a,c", "0,0"), {}, ["no column for class 'b'", "'c'"]),
         (["a", "b"], sample_of("id,a,b,a", "0,0,0"), {}, ["different name"]),
@@ -265,6 +289,17 @@ def test_metric_of_two_classes_has_a_positive_one(
 ) -> None:
     found = of_sample(tmp_path, ["0", "1"], sample_of("id,target", "1"), metric=metric)
     assert found.metric == {"name": metric, "positive": positive}
+
+
+@pytest.mark.parametrize("metric", ["top_1_error", "map_at_1"])
+def test_a_label_is_the_likeliest_class_alone(tmp_path: Path, metric: str) -> None:
+    found = of_sample(tmp_path, ["a", "b", "c"], sample_of("id,label", "a"), metric=metric)
+    assert (found.form["name"], found.metric["name"]) == ("label", metric)
+
+
+def test_f1_of_the_classes_1_and_2_is_that_of_1_as_in_scikit_learn(tmp_path: Path) -> None:
+    found = of_sample(tmp_path, ["1", "2"], sample_of("id,label", "1"), metric="f1")
+    assert found.metric["positive"] == "1"
 
 
 def test_positive_class_is_the_second_where_nothing_says_more(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from builders import label_of, refused, write_csv
-from imagepipe.config.dataset import FixedSplit, GroupSplit, Split, StratifiedSplit
+from imagepipe.config.dataset import BookSplit, FixedSplit, GroupSplit, Split, StratifiedSplit
 from imagepipe.dataset.splitting import (
     HashOrder,
     draw_groups,
@@ -294,6 +294,16 @@ def test_split_without_validation_images_is_refused(tmp_path: Path) -> None:
         split_of(tmp_path, {"1": "a", "2": "b"}, StratifiedSplit())
 
 
+def test_a_class_with_a_bar_in_its_name_gives_its_own_share(tmp_path: Path) -> None:
+    labels, split = tmp_path / "labels.csv", tmp_path / "split.csv"
+    names = ["a", "b", *(["a|b"] * 2)] * 5
+    write_csv(labels, ("id", "label"), [(str(n), name) for n, name in enumerate(names)])
+    for rule in (StratifiedSplit(), BookSplit()):
+        write_split(labels, split, 0.2, 0, rule, several_labels=False)
+        valid = [line.split(",")[1] for line in split.read_text().splitlines() if "valid" in line]
+        assert Counter(valid) == {"a": 1, "b": 1, "a|b": 2 if rule.name == "stratified" else 1}
+
+
 def test_book_rule_does_not_know_several_labels(tmp_path: Path) -> None:
     labels = tmp_path / "labels.csv"
     write_csv(labels, ("id", "label"), [("1", "a|b"), ("2", "a"), ("3", "b")])
@@ -306,6 +316,8 @@ def test_a_bar_in_a_single_label_separates_nothing(tmp_path: Path, rule: Split |
     labels = ["a"] * 9 + ["b"] * 9 + (["a|b"] * 2 if rule is None else ["a|b"])
     write_csv(tmp_path / "labels.csv", ("id", "label"), enumerate(labels))
     for seed in range(20):
-        write_split(tmp_path / "labels.csv", tmp_path / "split.csv", 0.5, seed, rule, several=False)
+        write_split(
+            tmp_path / "labels.csv", tmp_path / "split.csv", 0.5, seed, rule, several_labels=False
+        )
         rows = (tmp_path / "split.csv").read_text().splitlines()
         assert any(row.endswith(",a|b,train") for row in rows)

@@ -136,6 +136,78 @@ def test_several_ones_in_columns(found) -> None:
     assert one.keys["labels"] == {"name": "columns", "file": "l.csv", "several": True}
 
 
+def test_many_columns_of_many_rows(found) -> None:
+    ids = [f"a{n}" for n in range(1100)]
+    classes = [f"c{n}" for n in range(100)]
+    rows = [f"{i}," + ",".join("01"[n % 100 == k] for k in range(100)) for n, i in enumerate(ids)]
+    files = pictures("train", ids) | pictures("test", TEST)
+    files["labels.csv"] = table([f"id,{','.join(classes)}", *rows])
+    one = found(files, run=False)
+    assert one.keys["labels"] == {"name": "columns", "file": "labels.csv"}
+
+
+def test_labels_amid_many_columns_of_many_rows(found) -> None:
+    names = [f"x{n}" for n in range(50)]
+    labels = ["cat", "dog"] * 550
+    rows = [f"{n},{'0.5,' * 50}{label}{',train,0.5' * 50}" for n, label in enumerate(labels)]
+    header = f"id,{','.join(names)},label,{','.join(f's{n},y{n}' for n in range(50))}"
+    files = pictures("train/cat", range(0, 1100, 2)) | pictures("train/dog", range(1, 1100, 2))
+    files |= pictures("test", TEST) | {"labels.csv": table([header, *rows])}
+    one = found(files, run=False)
+    assert one.keys["labels"] == {"name": "folders"}
+    assert "2 classes" in one.lines
+
+
+@pytest.mark.parametrize("sample", [["id,cancer", *(f"{i},0.5" for i in TEST)], None])
+def test_columns_of_0_and_1_beside_the_labels_are_features(found, sample) -> None:
+    name = "cancer" if sample else "target"
+    rows = [f"{i},{n % 2},{n % 3 % 2},{n % 5 % 2},{n // 6}" for n, i in enumerate(TRAIN)]
+    files = split_folders() | {"labels.csv": table([f"id,hair,ruler,ink,{name}", *rows])}
+    if sample:
+        files["sample_submission.csv"] = table(sample)
+    one = found(files)
+    assert one.keys["labels"] == {"file": "labels.csv", "label_column": name}
+
+
+def test_the_column_with_most_of_the_samples_classes_has_the_labels(found) -> None:
+    rows = [f"{i},{n % 2},{n % 4}" for n, i in enumerate(TRAIN)]
+    sample = [f"id,{','.join('0123')}", *(f"{i},0.25,0.25,0.25,0.25" for i in TEST)]
+    files = split_folders() | {"labels.csv": table(["id,fold,label", *rows])}
+    one = found(files | {"sample_submission.csv": table(sample)})
+    assert one.keys["labels"] == {"file": "labels.csv"}
+    assert "a probability for each of 4 classes" in one.lines
+
+
+def test_values_of_the_sample_tell_the_column_before_its_name(found) -> None:
+    rows = [f"{i},{n % 2},{LABELS[n]}" for n, i in enumerate(TRAIN)]
+    sample = table(["id,label", *(f"{i},dog" for i in TEST)])
+    files = split_folders() | {"labels.csv": table(["id,label,animal", *rows])}
+    one = found(files | {"sample_submission.csv": sample})
+    assert one.keys["labels"] == {"file": "labels.csv", "label_column": "animal"}
+
+
+def test_labels_of_the_sample_that_no_image_has_are_said(found) -> None:
+    rows = [f"{i},{LABELS[n]}" for n, i in enumerate(TRAIN)]
+    sample = table(["id,label", *(f"{i},bird" for i in TEST)])
+    files = split_folders() | {"labels.csv": table(["id,label", *rows])}
+    one = found(files | {"sample_submission.csv": sample})
+    assert "has 'bird', which no training image is" in one.lines
+
+
+def test_of_two_columns_named_as_labels_a_human_chooses(found) -> None:
+    rows = [f"{i},{n % 3},{LABELS[n]}" for n, i in enumerate(TRAIN)]
+    one = found(split_folders() | {"labels.csv": table(["id,type,label", *rows])})
+    assert one.keys["labels"] == {"file": "labels.csv"}
+    assert one.choose == ["labels"] and "or type?" in one.text
+
+
+def test_two_columns_that_say_the_same_need_no_human(tmp_path: Path) -> None:
+    rows = [f"{i},{n % 2},{LABELS[n]}" for n, i in enumerate(TRAIN)]
+    files = split_folders() | {"labels.csv": table(["id,class,label", *rows])}
+    one = look(write(tmp_path / "pets", files), tmp_path / "found.yaml")
+    assert one.keys["labels"] == {"file": "labels.csv"} and not one.choose
+
+
 def test_zeros_in_the_sample_may_be_labels_or_probabilities(found) -> None:
     files = split_folders("tif")
     files["train_labels.csv"] = table(["id,label", *label_rows(TRAIN, ["0", "1"] * 6)])

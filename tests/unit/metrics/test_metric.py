@@ -179,6 +179,15 @@ def test_f1_of_images_without_any_positive_is_0_without_a_warning() -> None:
             assert value == 0
 
 
+@pytest.mark.parametrize("name", ["f1_micro", "f1_macro", "f1_samples", "f2"])
+def test_f_of_several_labels_with_one_class_is_that_of_the_class(name: str) -> None:
+    truth = np.array([[1], [1], [0], [0], [0]])
+    probabilities = np.array([[0.9], [0.2], [0.7], [0.1], [0.1]])
+    value = compute_metric(MetricChoice(name), probabilities, truth, ["a"])
+    # Of each image: 1 for the right one, and 0 without one.
+    assert value == pytest.approx(0.2 if name in ("f1_samples", "f2") else 0.5)
+
+
 def test_k_above_the_number_of_classes_finds_every_label() -> None:
     probabilities, labels = drawn(0)
     assert compute_metric(MetricChoice("top_9_error"), probabilities, labels, CLASSES) == 0

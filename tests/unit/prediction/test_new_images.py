@@ -491,6 +491,23 @@ def test_command_without_model_images_or_with_a_bad_model_is_refused(
     assert "gone.safetensors: the model does not exist" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("option", "name"), [("--submission", "."), ("--thresholds", "no.json"), ("-o", "1.png/x.csv")]
+)
+def test_command_names_a_missing_file_of_an_option(
+    run: Run, tmp_path: Path, option: str, name: str
+) -> None:
+    path = write_images(tmp_path, {"1.png": 1}) / "1.png"
+    result = run(path, option, tmp_path / name)
+    (line,) = result.stderr.splitlines()
+    assert result.exit_code == 1
+    assert line.startswith(f"Error: {tmp_path}/")
+
+
+def test_fewer_than_no_classes_are_refused(run: Run, tmp_path: Path) -> None:
+    assert run(tmp_path, "--top", -1).exit_code == 2
+
+
 def write_dataset(folder: Path, form: dict[str, Any], ids: Mapping[str, str], metric: str) -> None:
     """Write what the stage `labels` writes of the test images and the submission."""
     write_csv(folder / "test.csv", ("id", "submission_id"), ids.items())
@@ -658,6 +675,21 @@ def test_thresholds_of_the_run_are_found_beside_its_seeds(tmp_path: Path) -> Non
     image = write_images(tmp_path, {"1.png": 1}) / "1.png"
     command = ["predict", model, image, "--submission", tmp_path / "data", "--threads", "1"]
     assert CliRunner().invoke(main, list(map(str, command))).stdout == "id,label\n1,green\n"
+
+
+def test_thresholds_of_a_metric_of_before_are_not_applied(run: Run, tmp_path: Path) -> None:
+    form = {"name": "label", "header": ["id", "label"]}
+    write_dataset(tmp_path / "data", form, {"1": "1"}, "accuracy")
+    folder = write_images(tmp_path / "test", {"1.png": 1})
+    (plain,) = rows(run(folder, "--submission", tmp_path / "data").stdout)[1:]
+    other = next(name for name in CLASSES if name != plain[1])
+    thresholds = {"kind": "one", "values": [0.0], "positive": other}
+    (tmp_path / "thresholds.json").write_text(json.dumps(thresholds))
+    result = run(
+        *(folder, "--submission", tmp_path / "data"),
+        *("--thresholds", tmp_path / "thresholds.json"),
+    )
+    assert rows(result.stdout)[1:] == [plain]
 
 
 def test_models_of_another_dataset_are_refused(run: Run, dataset: Path, tmp_path: Path) -> None:

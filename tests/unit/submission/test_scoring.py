@@ -151,6 +151,18 @@ def test_one_probability_of_the_class_0_and_its_labels(tmp_path: Path) -> None:
     assert chances["accuracy"] == 1
 
 
+@pytest.mark.parametrize("positive", ["1", "2"])
+def test_one_probability_of_the_classes_1_and_2_in_the_column_of_the_labels(
+    tmp_path: Path, positive: str
+) -> None:
+    form = SubmissionForm("probability", ("id", "label"), positive=positive)
+    chances = {"1": "id,label\n1,0.9\n2,0.2\n", "2": "id,label\n1,0.1\n2,0.8\n"}
+    truth = "id,label\n1,1\n2,2\n"
+    metric = MetricChoice("roc_auc", positive)
+    result = scored(tmp_path, chances[positive], truth, form, metric)
+    assert (result["accuracy"], result["roc_auc"]) == (1, 1)
+
+
 @pytest.mark.parametrize("name", ["f1_micro", "f1_macro", "quadratic_weighted_kappa", "f1"])
 def test_metric_of_labels_is_scikit_learns(tmp_path: Path, name: str) -> None:
     rng = np.random.default_rng(2)

@@ -74,7 +74,9 @@ def init(source: Path, output: Path | None, force: bool) -> None:
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="Write a CSV file, not a table."
 )
-@click.option("--top", default=0, metavar="K", help="Add the K likeliest classes.")
+@click.option(
+    "--top", type=click.IntRange(min=0), default=0, metavar="K", help="Add the K likeliest classes."
+)
 @click.option("--probabilities", is_flag=True, help="Add every class's probability, as CSV.")
 @click.option(
     "--submission",
@@ -164,6 +166,9 @@ def predict(
             click.echo(text, nl=False)
     except UserError as error:
         raise click.ClickException(str(error)) from None
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        raise click.ClickException(f"{place}{error.strerror}; correct it") from None
     if bad and not skip_bad:
         sys.exit(1)
 

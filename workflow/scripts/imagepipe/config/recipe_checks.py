@@ -4,6 +4,7 @@ They run with the configuration, before any job, because Snakemake removes a tra
 results when it starts. Nothing here imports PyTorch, which takes seconds.
 """
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -58,7 +59,10 @@ def check_images(recipe: Recipe, image_size: Sequence[int]) -> None:
 
     That is after packing, if they differ in size and the recipe names none.
     """
-    problem = next(problems(recipe, image_size, "auto"), None)
+    found = itertools.chain(
+        problems(recipe, image_size, "auto"), problems_of_crops(recipe.augmentation, image_size)
+    )
+    problem = next(found, None)
     if problem is not None:
         raise UserError("recipe: {}: {}".format(*problem))
 
@@ -137,6 +141,18 @@ def problems_of_augmentation(
             "augmentation.cutmix",
             f"is {augmentation.cutmix:g}, but must be 0 with mixup, which is "
             f"{augmentation.mixup:g}; set one of them to 0",
+        )
+
+
+def problems_of_crops(augmentation: Augmentation, image_size: Sequence[int]) -> Iterator[Problem]:
+    """Yield the problem of crops from shrunk images, which lack the detail of those to predict."""
+    crop = augmentation.random_resized_crop
+    if crop is not None and crop.resize < min(image_size):
+        yield (
+            "augmentation.random_resized_crop.resize",
+            f"is {crop.resize}, but must be at least {min(image_size)} for images of "
+            f"{pixels(image_size)}; set it to about {round(1.25 * min(image_size))}, or a smaller "
+            "image_size",
         )
 
 

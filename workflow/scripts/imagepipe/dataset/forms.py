@@ -96,6 +96,7 @@ def choose_form(
                     f"{given.place}: several_labels needs labels with several classes; correct "
                     "submission, or set labels.separator or labels.several"
                 )
+            refuse_separator(given.place, classes, submission.separator)
             return SubmissionForm("several_labels", header, separator=submission.separator)
         case LabelForm() | TopKForm():
             header = given.header([submission.label_column], single=True)
@@ -106,9 +107,21 @@ def choose_form(
                 )
             if isinstance(submission, TopKForm):
                 k = min(submission.k, len(classes))
+                if k > 1:
+                    refuse_separator(given.place, classes, submission.separator)
                 return SubmissionForm("top_k", header, k=k, separator=submission.separator)
             return SubmissionForm("label", header)
     raise AssertionError(submission)
+
+
+def refuse_separator(place: str, classes: Iterable[str], separator: str) -> None:
+    """Raise `UserError` for a class whose name has what separates the classes in a field."""
+    name = next((name for name in classes if separator in name), None)
+    if name is not None:
+        raise UserError(
+            f"{place}: {separator!r} is to separate the labels of a field, but the label "
+            f"{quoted(name)} has it; set another submission.separator, or rename the label"
+        )
 
 
 class SampleColumns:
@@ -140,9 +153,12 @@ def form_without_sample(
         return ProbabilitiesForm()
     if metric == "roc_auc":
         return ProbabilityForm(positive=positive_class("", classes) or sorted(classes)[-1])
+    free = (one for one in SEPARATORS if not any(one in name for name in classes))
+    separator = next(free, SEPARATORS[0])
     if several:
-        return SeveralLabelsForm()
-    return LabelForm() if metric_k(metric) is None else TopKForm(k=metric_k(metric) or 1)
+        return SeveralLabelsForm(separator=separator)
+    k = metric_k(metric)
+    return LabelForm() if k is None else TopKForm(k=k, separator=separator)
 
 
 def read_column(
@@ -228,7 +244,9 @@ def positive_class(column: str, classes: Sequence[str]) -> str | None:
         if len(named) == 1:
             return named[0]
     meaning_yes = [name for name in classes if name.casefold() in POSITIVE]
-    return meaning_yes[0] if len(meaning_yes) == 1 else None
+    # Of the classes 1 and 2, either may be meant.
+    is_counted = any(re.fullmatch(r"0*([2-9]|[1-9][0-9]+)(\.0+)?", name) for name in classes)
+    return meaning_yes[0] if len(meaning_yes) == 1 and not is_counted else None
 
 
 def match_columns(
@@ -309,6 +327,8 @@ def choose_metric(
     name = metric or defaults[form.name]
     kind = re.sub(r"(?<=_)[0-9]+", "k", name)
     forms = FORMS_OF_METRIC[kind]
+    if metric_k(name) == 1:
+        forms = (*forms, "label")
     if form.name not in forms:
         raise UserError(
             f"metric: {name} needs a submission of {' or '.join(forms)}, but it is "
@@ -329,5 +349,7 @@ def choose_metric(
             )
     positive = form.positive
     if positive is None and kind in TWO_CLASSES:
-        positive = positive_class("", classes) or sorted(classes)[-1]
+        # scikit-learn's default is 1.
+        default = "1" if "1" in classes else sorted(classes)[-1]
+        positive = positive_class("", classes) or default
     return MetricChoice(name, positive)

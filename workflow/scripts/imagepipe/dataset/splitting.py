@@ -30,12 +30,12 @@ def write_split(
     rule: Split | None = None,
     decoded: Path | None = None,
     *,
-    several: bool = True,
+    several_labels: bool = True,
 ) -> None:
     """Read `id,label`, and write `id,label,split` with `train` or `valid` in the last column.
 
     `rule` is the book's unless given. Images that `decoded`, a decoded.json, lists as undecodable
-    are left out before the draw. `several` says that "|" stands between an image's labels. Raises
+    are left out before the draw. With `several_labels`, "|" stands between an image's. Raises
     `UserError` if no image is left to train on, or none to validate with.
     """
     rule = rule or BookSplit()
@@ -44,22 +44,21 @@ def write_split(
     for image_id in dropped_ids(decoded, rows) if decoded else ():
         del rows[image_id]
     label_of = {image_id: rest[0] for image_id, rest in rows.items()}
+    classes = classes_of(label_of) if several_labels else {i: (x,) for i, x in label_of.items()}
     order = HashOrder(split_seed)
     match rule:
         case BookSplit():
-            if several and any("|" in label for label in label_of.values()):
+            if several_labels and any("|" in label for label in label_of.values()):
                 raise UserError(
                     f"{labels}: images have several labels, which the book's rule does not "
                     "know; set split to stratified"
                 )
             valid = draw_valid(label_of, valid_ratio, split_seed)
         case StratifiedSplit():
-            valid = draw_stratified(classes_of(label_of, several=several), valid_ratio, order)
+            valid = draw_stratified(classes, valid_ratio, order)
         case GroupSplit():
             group_of = {image_id: rest[1] for image_id, rest in rows.items()}
-            valid = draw_groups(
-                classes_of(label_of, several=several), group_of, valid_ratio, order, labels
-            )
+            valid = draw_groups(classes, group_of, valid_ratio, order, labels)
         case FixedSplit():
             valid = frozenset(image_id for image_id, rest in rows.items() if rest[1] == "valid")
     if len(valid) == len(label_of) or not valid:
@@ -122,12 +121,9 @@ def share(number: int, ratio: float) -> int:
     return max(math.floor(Fraction(str(ratio)) * number), 1)
 
 
-def classes_of(label_of: Mapping[str, str], *, several: bool) -> dict[str, Classes]:
+def classes_of(label_of: Mapping[str, str]) -> dict[str, Classes]:
     """Return each image's classes, from the labels of labels.csv; none are one class, ""."""
-    return {
-        image_id: tuple(label.split("|")) if several else (label,)
-        for image_id, label in label_of.items()
-    }
+    return {image_id: tuple(label.split("|")) for image_id, label in label_of.items()}
 
 
 def rarest_class(classes: Iterable[str], count: Mapping[str, int]) -> str:

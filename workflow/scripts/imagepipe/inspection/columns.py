@@ -21,6 +21,8 @@ LABEL_WORDS = (
     "category", "tag", "tags", "emotion", "dx", "type", "kind", "disease", "digit", "letter", "y",
     "id", "grade", "level",
 )  # fmt: skip
+# No class has such a name.
+SURE_LABEL_WORDS = ("label", "class", "target", "diagnosis", "species", "breed", "category")
 GROUP_WORDS = (
     "patient", "subject", "driver", "person", "participant", "user", "group", "lesion", "donor",
     "video", "clip", "sequence", "series", "slide", "individual", "burst", "study",
@@ -84,29 +86,75 @@ def label_like(table: Table, column: str) -> bool:
 def label_columns(table: Table, ids: str, sample: Table | None) -> list[str]:
     """Return the columns that may hold the labels, the likeliest first.
 
-    It is one column where the sample submission tells which.
+    They are those that the sample submission tells, if it tells any.
     """
     rest = [column for column in table.columns if column != ids]
-    if sample is not None:
-        for tells in (told_by_name, told_by_values):
-            told = [column for column in rest if tells(sample, table.columns[column], column)]
-            if told:
-                return told[:1]
-    scored: list[tuple[int, str]] = []
-    for column in rest:
-        named = words(column)
-        if not label_like(table, column) or is_split(table.columns[column]):
-            continue
-        exact = len(named) == 1 and named[0] in LABEL_WORDS
-        hinted = set(named) & set(LABEL_WORDS) and "id" not in named[-1:]
-        score = 3 if exact else 2 if hinted else 0
-        if set(named) & set(GROUP_WORDS):
-            score = -1
-        scored.append((score, column))
-    if not scored:
+    told = told_columns(table, rest, sample)
+    if told:
+        return told
+    possible = [
+        column
+        for column in rest
+        if label_like(table, column) and not is_split(table.columns[column])
+    ]
+    return sorted(possible, key=lambda column: (-name_score(column), place_of_word(column)))
+
+
+def name_score(column: str) -> int:
+    """Return how much a column's name says that it holds the labels, at most 3."""
+    named = words(column)
+    if set(named) & set(GROUP_WORDS):
+        return -1
+    if len(named) == 1 and named[0] in LABEL_WORDS:
+        return 3
+    return 2 if set(named) & set(LABEL_WORDS) and "id" not in named[-1:] else 0
+
+
+def place_of_word(column: str) -> int:
+    """Return the place of a column's only word among the words for labels, or the last one."""
+    named = words(column)
+    known = len(named) == 1 and named[0] in LABEL_WORDS
+    return LABEL_WORDS.index(named[0]) if known else len(LABEL_WORDS)
+
+
+def rivals(table: Table, candidates: Sequence[str]) -> list[str]:
+    """Return the columns that may as well hold the labels as the first of the candidates.
+
+    One that tells the same in other words is none.
+    """
+    first, *others = candidates
+    hinted = is_hinted(first)
+    return [
+        column
+        for column in others
+        if (not hinted or name_score(column) >= name_score(first))
+        and not say_the_same(table, first, column)
+    ]
+
+
+def say_the_same(table: Table, column: str, other: str) -> bool:
+    """Return whether each value of a column stands for one of the other's."""
+    values, others = table.columns[column], table.columns[other]
+    pairs = set(zip(values, others, strict=False))
+    return len(pairs) == len(set(values)) == len(set(others))
+
+
+def told_columns(table: Table, among: Sequence[str], sample: Table | None) -> list[str]:
+    """Return the columns that the sample submission tells, the likeliest first.
+
+    One that has the sample's values goes before one that has its name, if no column has both.
+    """
+    if sample is None:
         return []
-    scored.sort(key=lambda one: -one[0])
-    return [column for _, column in scored]
+    by_name = [one for one in among if told_by_name(sample, table.columns[one], one)]
+    names = names_in(sample)
+    by_values = [one for one in among if 2 * len(names & set(table.columns[one])) >= len(names) > 0]
+    if both := [one for one in by_name if one in by_values]:
+        return both[:1]
+    asked = set(sample.header[1:])
+    # Where several have values among the sample's columns, the labels have most of them.
+    by_name.sort(key=lambda one: (-len(asked & set(table.columns[one])), -name_score(one)))
+    return [*by_values[:1], *by_name[:1]]
 
 
 def told_by_name(sample: Table, values: Sequence[str], column: str) -> bool:
@@ -118,14 +166,13 @@ def told_by_name(sample: Table, values: Sequence[str], column: str) -> bool:
     return len(different) > 1 and len(different & set(asked)) >= 0.8 * len(different)
 
 
-def told_by_values(sample: Table, values: Sequence[str], _: str) -> bool:
-    """Return whether the sample submission has, in one column, names of this column."""
+def names_in(sample: Table) -> set[str]:
+    """Return the values, and their words, of a sample submission with one column; no numbers."""
     if len(sample.header) != 2:
-        return False
-    guesses = {part for value in sample.columns[sample.header[1]] for part in value.split()}
-    guesses |= set(sample.columns[sample.header[1]])
-    names = {name for name in guesses if number(name) is None}
-    return bool(names) and 2 * len(names & set(values)) >= len(names)
+        return set()
+    values = set(sample.columns[sample.header[1]])
+    guesses = values | {part for value in values for part in value.split()}
+    return {name for name in guesses if number(name) is None}
 
 
 def is_hinted(column: str) -> bool:
@@ -141,7 +188,14 @@ def is_split(values: Sequence[str]) -> bool:
 
 def split_column(table: Table) -> str | None:
     """Return the column that says which part an image is in, or None."""
-    return next((column for column, values in table.columns.items() if is_split(values)), None)
+    return next(
+        (
+            column
+            for column, values in table.columns.items()
+            if table.has_all(column) and is_split(values)
+        ),
+        None,
+    )
 
 
 def split_values(table: Table, column: str) -> dict[str, list[str]]:
@@ -154,7 +208,10 @@ def split_values(table: Table, column: str) -> dict[str, list[str]]:
 
 
 def class_columns(table: Table, ids: str, sample: Table | None) -> list[str]:
-    """Return the columns of 0 and 1 that are classes, or none."""
+    """Return the columns of 0 and 1 that are classes, or none.
+
+    Beside a column of labels, they are features, such as has_hair.
+    """
     binary = [
         column
         for column, values in table.columns.items()
@@ -163,12 +220,19 @@ def class_columns(table: Table, ids: str, sample: Table | None) -> list[str]:
     if sample is not None and len(sample.header) > 2:
         asked = sample.header[1:]
         return asked if set(asked) <= set(binary) else []
-    return binary if len(binary) > 2 else []
+    others = [column for column in table.columns if column != ids]
+    if len(binary) < 3 or told_columns(table, others, sample):
+        return []
+    is_label = (
+        column.lower() in SURE_LABEL_WORDS and label_like(table, column) for column in others
+    )
+    return [] if any(is_label) else binary
 
 
 def have_several(table: Table, columns: Sequence[str]) -> bool:
     """Return whether a row has several ones, or none."""
-    rows = zip(*(table.columns[column] for column in columns), strict=True)
+    # Of a wide table, some columns have the first rows alone.
+    rows = zip(*(table.columns[column] for column in columns), strict=False)
     return any(sum(map(float, row)) != 1 for row in rows)
 
 

@@ -10,7 +10,7 @@ from imagepipe.dataset.forms import choose_form, choose_metric, is_probability, 
 from imagepipe.dataset.label_kinds import asks_for_category_ids
 from imagepipe.dataset.submission_form import SubmissionForm
 from imagepipe.dataset.test_images import Sample
-from imagepipe.errors import UserError
+from imagepipe.errors import UserError, quoted
 from imagepipe.inspection.columns import number
 from imagepipe.inspection.evidence import Coco, Evidence, Guess
 from imagepipe.inspection.label_sources import FoundLabels
@@ -58,6 +58,10 @@ def add_form(found: Guess, evidence: Evidence, labels: FoundLabels) -> None:
         return
     if form.name == "label" and any("." in value for value in set(values) if number(value)):
         found.notes.append(f"{table.name} asks for numbers, not classes: this may not fit")
+    elif form.name == "label" and (unknown := sorted(set(values) - {"", *labels.classes})):
+        found.notes.append(
+            f"{table.name} has {quoted(unknown[0])}, which no training image is: check label_column"
+        )
     found.lines.append(f"a submission like {table.name}: {words_of(form)}")
     found.values["metric"] = metric
     others_named = OTHER_METRICS[form.name].split(", ")

@@ -90,8 +90,8 @@ def labels_in_table(evidence: Evidence, table: Table, images: set[str]) -> Found
     parts = [divided(row, separator) if separator else (row,) for row in set(rows)]
     names = {name for some in parts for name in some}
     choose = None
-    if len(candidates) > 1 and not columns.is_hinted(label):
-        choose = f"is {label} the column of the labels, or {', '.join(candidates[1:4])}?"
+    if rivals := columns.rivals(table, candidates):
+        choose = f"is {label} the column of the labels, or {', '.join(rivals[:3])}?"
     return FoundLabels(
         values,
         sorted(names - {""}),
@@ -145,9 +145,10 @@ def folders_say_it(train: Part, labels: FoundLabels) -> bool:
     folder_of = class_folders(train)
     class_of = {image_key(file.name): folder_of[file.path] for file in train.files}
     ids = labels.source.columns[labels.id_column]
+    # Of a wide table, the labels may be those of the first rows alone.
     return all(
         class_of.get(image_key(i), label) == label
-        for i, label in zip(ids, labels.rows, strict=True)
+        for i, label in zip(ids, labels.rows, strict=False)
     )
 
 

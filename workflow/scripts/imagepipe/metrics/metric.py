@@ -152,4 +152,9 @@ def f_score(
     average = average or "samples"
     if average == "samples" and labels.ndim == 1:
         return float((predicted == labels).mean())
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        # scikit-learn would take 0 and 1 of the only class for two classes.
+        if average != "samples":
+            return float(fbeta_score(labels[:, 0], predicted[:, 0], beta=beta, zero_division=0))
+        labels, predicted = (np.pad(one, ((0, 0), (0, 1))) for one in (labels, predicted))
     return float(fbeta_score(labels, predicted, beta=beta, average=average, zero_division=0))

@@ -13,6 +13,7 @@ from imagepipe.dataset.packed import read_classes
 from imagepipe.dataset.submission_form import read_metric, read_submission_form
 from imagepipe.errors import UserError, quoted
 from imagepipe.files import nfc, read_rows
+from imagepipe.metrics.decisions import NO_THRESHOLDS
 from imagepipe.prediction.image_files import NewImages, sorted_images, without_ending
 from imagepipe.prediction.new_images import Predictor, Reading
 from imagepipe.submission.submission import average, form_values, submission_text
@@ -36,6 +37,8 @@ def submission_rows(
     """
     form = read_submission_form(dataset / "submission_form.json")
     metric = read_metric(dataset / "metric.json").name
+    # Those of another metric, which the dataset had before, are still beside the seeds.
+    decisions = predictor.decisions if metric in THRESHOLD_METRICS else NO_THRESHOLDS
     if predictor.classes != list(read_classes(dataset / "classes.txt")):
         raise UserError(
             f"{dataset}: has other classes than the model; give the folder of the model's dataset"
@@ -68,7 +71,7 @@ def submission_rows(
         form,
         classes,
         probabilities[[row for _, row in in_order]],
-        predictor.decisions,
+        decisions,
         several_labels=predictor.several_labels,
     )
     return submission_text(form, [written for written, _ in in_order], values)

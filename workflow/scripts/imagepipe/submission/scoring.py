@@ -6,6 +6,7 @@ from pathlib import Path
 
 from imagepipe.config.dataset import LabelTable
 from imagepipe.config.metric_names import metric_words
+from imagepipe.dataset.forms import is_probability
 from imagepipe.dataset.label_kinds import divided
 from imagepipe.dataset.submission_form import MetricChoice, SubmissionForm
 from imagepipe.dataset.tables import read_header, read_table
@@ -99,26 +100,29 @@ def read_truth(
         if len(fields) > 1:
             numbers = [_number(path, row, field) for field in fields]
             labels = [name for name, number in zip(names, numbers, strict=True) if number >= 0.5]
-        elif form.name == "probability":
-            labels = [_of_probability(fields[0], form, is_label=columns[1] not in form.header)]
         else:
             labels = [*divided(fields[0], separator)] if separator else fields
         truth[image_id] = tuple(nfc(label) for label in labels if label)
     if not truth:
         raise UserError(f"{path}: has no rows; get the file again")
+    if form.name == "probability" and len(columns) == 2 and columns[1] in form.header:
+        return _of_probabilities(truth, str(form.positive))
     return truth
 
 
-def _of_probability(field: str, form: SubmissionForm, *, is_label: bool) -> str:
-    """Return the class of a field that is a class, or 1 for the positive one."""
-    try:
-        number = float(field)
-    except ValueError:
-        return field
-    positive = str(form.positive)
-    if is_label:
-        return field
-    return positive if number >= 0.5 else f"not {positive}"
+def _of_probabilities(
+    truth: Mapping[str, tuple[str, ...]], positive: str
+) -> dict[str, tuple[str, ...]]:
+    """Return the classes of fields in 0…1, where 1 stands for the positive class.
+
+    If some field is no such number, all are classes already, such as 1 and 2.
+    """
+    if not all(is_probability(label) for labels in truth.values() for label in labels):
+        return dict(truth)
+    return {
+        image_id: tuple(positive if float(label) >= 0.5 else f"not {positive}" for label in labels)
+        for image_id, labels in truth.items()
+    }
 
 
 def _number(path: Path, row: int, field: str) -> float:
