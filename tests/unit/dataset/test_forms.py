@@ -178,6 +178,13 @@ def test_labels_of_the_sample_that_are_no_classes_are_named(
     assert "2 of 3 labels, such as 'x', are not classes" in caplog.text
 
 
+def test_sample_of_zeros_that_may_be_probabilities_is_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert of_sample(tmp_path, ["0", "1"], sample_of("id,target", "0")).form["name"] == "label"
+    assert "every value is 0, which is read as a class" in caplog.text
+
+
 def test_ids_are_written_as_in_the_sample(tmp_path: Path) -> None:
     sample = "id,label\ntest/10.jpg,a\n8.JPG,a\n9.0,a\n"
     found = of_sample(tmp_path, ["a", "b"], sample)

@@ -206,6 +206,11 @@ def read_column(
             f"{sample.path}: warning: {len(unknown):,} of {len(values):,} labels, such as "
             f"{quoted(unknown[0])}, are not classes of the training images"
         )
+    if known <= {"0", "1"} and metric is None and len(set(values)) == 1:
+        logger.warning(
+            f"{sample.path}: warning: every value is {values[0]}, which is read as a class; if "
+            "probabilities are wanted, set metric: roc_auc or log_loss in the dataset file"
+        )
     return LabelForm()
 
 
