@@ -1,4 +1,7 @@
-"""The table of bad input: ways to spoil a competition's files, and what the user is told of it."""
+"""The table of bad input: ways to spoil a competition's files, and what the user is told of it.
+
+And a table of unusual input, which must be taken as it is.
+"""
 
 import io
 import shutil
@@ -32,6 +35,8 @@ from odd_archives import (
 KINDS = ("7z", "zip", "tar.gz")
 LABELS = "trainLabels.csv"
 SAMPLE = "sampleSubmission.csv"
+# Formats of images besides PNG.
+OTHER_FORMATS = ("JPEG", "GIF", "WEBP", "TIFF", "BMP")
 # A file of the user's beside the working directory, which no archive may reach.
 OUTSIDE = "outside.png"
 # Limits on what an archive may unpack to that a small one exceeds.
@@ -249,9 +254,13 @@ def naming_in_latin_1(raw: Path) -> None:
     write_odd_tar(raw / "test.tar.gz", [*whole, Member("test/ä.png")], encoding="latin-1")
 
 
-def naming_zip_in_latin_1(raw: Path) -> None:
-    """Give the last member of test.zip a name that is not UTF-8, and is not said to be."""
-    misname_last_of_zip(raw / "test.zip", "test/ä.png".encode("latin-1"))
+def naming_zip_in_latin_1(says_utf_8: bool) -> Spoil:
+    """Give the last member of test.zip a name that is not UTF-8, and may be said to be."""
+
+    def spoil(raw: Path) -> None:
+        misname_last_of_zip(raw / "test.zip", "test/ä.png".encode("latin-1"), says_utf_8)
+
+    return spoil
 
 
 def adding_tar_header(file_type: bytes, pax: Mapping[str, str], content: bytes = b"") -> Spoil:
@@ -283,10 +292,14 @@ def zip_cases() -> dict[str, Case]:
             "extract",
             kind="zip",
         ),
+        "name that is not UTF-8, but is said to be": Case(
+            naming_zip_in_latin_1(says_utf_8=True), ("test.zip", *DAMAGED), "extract", kind="zip"
+        ),
+        # The characters of another code page, but a name: here it is not that of an id.
         "name that is not UTF-8": Case(
-            naming_zip_in_latin_1,
-            ("test.zip", "a name that is not UTF-8", "pack it again"),
-            "extract",
+            naming_zip_in_latin_1(says_utf_8=False),
+            (SAMPLE, "row 5", "no test image with id '4'", "again"),
+            "labels",
             kind="zip",
         ),
     }
@@ -315,7 +328,7 @@ def tar_cases() -> dict[str, Case]:
 
     sparse = ("holds a sparse file", "pack it again")
     return {
-        "hard link": case(
+        "hard link before its file": case(
             adding_tar_header(tarfile.LNKTYPE, {}), "'test/5.png' is a link", "don't trust it"
         ),
         "sparse file": case(adding_tar_header(tarfile.GNUTYPE_SPARSE, {}), *sparse),
@@ -382,19 +395,24 @@ def image_cases() -> dict[str, Case]:
     def case(content: bytes, *words: str) -> Case:
         return Case(replacing(content), ("3.png", *words), "pack")
 
-    unreadable = ("is not a readable PNG or JPEG image", "replace it in the archive")
+    replace = "replace it in the archive"
+    unreadable = ("is not a readable PNG, JPEG, WebP, TIFF, BMP or GIF image", replace)
+    damaged = ("is not wholly readable", f"{replace}, or set on_bad_image to salvage")
     whole = png_bytes(1)
     return {
         "empty image": case(b"", *unreadable),
         "text instead of an image": case(b"id,label\n1,cat\n", *unreadable),
-        "GIF image": case(saved_as("GIF"), *unreadable),
-        "PNG image without its end": case(whole[:-100], *unreadable),
+        "PPM image": case(saved_as("PPM"), *unreadable),
+        "AVIF image": case(saved_as("AVIF"), *unreadable),
+        "ICO image": case(saved_as("ICO"), *unreadable),
+        "SVG image": case(b'<svg xmlns="http://www.w3.org/2000/svg"/>', *unreadable),
+        "PNG image without its end": case(whole[:-100], *damaged),
         "PNG image without its data": case(whole[:40], *unreadable),
         "PNG image with a wrong checksum of its header": case(
             png_with_wrong_checksum(b"IHDR"), *unreadable
         ),
         "PNG image with a wrong checksum of its data": case(
-            png_with_wrong_checksum(b"IDAT"), *unreadable
+            png_with_wrong_checksum(b"IDAT"), *damaged
         ),
         "PNG image that promises 10¹⁸ pixels": case(png_of_size(1 << 30, 1 << 30), *unreadable),
         "PNG image that promises 10⁸ pixels": case(png_of_size(10_000, 10_000), *unreadable),
@@ -402,7 +420,13 @@ def image_cases() -> dict[str, Case]:
             png_of_size(1_000, 1_000), "1000×1000", "32×32", "resize it"
         ),
         "JPEG image that promises 4·10⁹ pixels": case(jpeg_of_size(65_500, 65_500), *unreadable),
-        "JPEG image without its end": case(saved_as("JPEG")[:-200], *unreadable),
+        "JPEG image without its end": case(saved_as("JPEG")[:-200], *damaged),
+        "JPEG image without its last 2 bytes": case(saved_as("JPEG")[:-2], *damaged),
+        "WebP image without its end": case(saved_as("WEBP")[:-200], "not", replace),
+        "TIFF image without its end": case(saved_as("TIFF")[:-200], "not", replace),
+        "BMP image without its end": case(saved_as("BMP")[:-200], *damaged),
+        "GIF image without its end": case(saved_as("GIF")[:-200], *damaged),
+        "GIF image of another size": case(saved_as("GIF", 40), "40×40", "32×32", "resize it"),
         "image of another size": case(png_bytes(1, size=40), "40×40", "32×32", "resize it"),
         "image that is not square": case(png_of_size(32, 31), "32×31", "32×32", "resize it"),
         "bad training image": Case(replacing(b"", "train/5.png"), ("5.png", *unreadable), "pack"),
@@ -457,7 +481,8 @@ def label_cases() -> dict[str, Case]:
     def header(text: str, *words: str) -> Case:
         return case(with_header(LABELS, text), "row 1", *words, "correct the header")
 
-    no_folder = ("cannot be the name of a folder", "rename it")
+    control = ("has a control character", "rename it")
+    no_text = ("is not text, since it has NUL bytes", "save it as UTF-8")
     no_image = ("there is no training image with id", "remove the row")
     return {
         "no column of labels": header("id,class", "no column 'label'", "'id, class'"),
@@ -471,37 +496,61 @@ def label_cases() -> dict[str, Case]:
         "line end in the header": header('id,"la\nbel"', r"la\nbel", "no column 'label'"),
         "long header": header("id," + "x" * 100_000, "no column 'label'", "characters"),
         "no rows": case(editing(LABELS, lambda lines: lines[:1]), "has no rows", "again"),
-        "Latin-1": case(encoding_as(LABELS, "latin-1"), "not UTF-8 text", "save it as UTF-8"),
-        "UTF-16": case(encoding_as(LABELS, "utf-16"), "not UTF-8 text", "save it as UTF-8"),
-        "UTF-16 without a mark": case(encoding_as(LABELS, "utf-16-le"), "not UTF-8", "save it"),
-        "binary": case(writing(LABELS, bytes(500)), "row 1", "no column 'id'", "correct"),
+        "Latin-1": case(
+            encoding_as(LABELS, "latin-1"), "row 2", "not UTF-8 text", "set encoding", "latin-1"
+        ),
+        "UTF-16 without a mark": case(encoding_as(LABELS, "utf-16-le"), "row 1", *no_text),
+        "UTF-32 without a mark": case(encoding_as(LABELS, "utf-32-be"), "row 1", *no_text),
+        "UTF-16 cut in a character": case(
+            writing(LABELS, "id,label\n1,cat\n".encode("utf-16")[:-1]), "not utf-16 text", "save it"
+        ),
+        "binary": case(writing(LABELS, bytes(500)), "row 1", *no_text),
+        "zip archive": case(
+            writing(LABELS, b"PK\3\4" + bytes(99)), "is a zip archive", "unpack it"
+        ),
+        "Excel workbook": case(
+            writing(LABELS, b"PK\3\4" + bytes(26) + b"[Content_Types].xml"),
+            "is an Excel workbook",
+            "save it as CSV",
+        ),
+        "web page": case(
+            writing(LABELS, b"<!DOCTYPE html>\n"), "is a web page", "download the file itself"
+        ),
         "quote that is not closed": case(
             with_row(LABELS, '2,"bird'), "row 7", "not valid CSV", "correct it"
         ),
-        "huge field": row("2," + "x" * 200_000, "not valid CSV", "131072", "correct it"),
+        "huge field": row("2," + "x" * 200_000, "200,000 characters", "rename it"),
         "too many fields": row("2,bird,7", "3 fields", "correct the row"),
         "too few fields": row("2", "1 fields", "correct the row"),
         "id twice": row("1,bird", "the id '1' is there already", "row 2", "remove one"),
-        "id twice, with and without the ending": row("1.png,bird", "'1' is there already"),
+        "id twice, with and without the ending": row(
+            "1.png,bird", "'1.png' is there already", "row 2", "remove one"
+        ),
+        "id twice, with and without the path": row("train/1.PNG,bird", "row 2", "remove one"),
+        "id of a test image": row("test/2.png,bird", "is a test image", "labels.where"),
         "no id": row(",bird", "the id is empty", "fill it in"),
         "id without an image": row("777,bird", *no_image, "'777'"),
-        "id that leads out of the folder": row("../../etc/2,bird", *no_image, "'../../etc/2'"),
-        "id with a null character": row("2\0,bird", *no_image, r"'2\x00'"),
+        "id that leads out of the folder": row(
+            "../../etc/passwd,bird", *no_image, "'../../etc/passwd'"
+        ),
+        "id with a null character": row("2\0,bird", *no_text),
+        "id with a null character far down": case(
+            with_row(LABELS, "\n" * 5_000 + "2\0,bird"), "row 5003", *no_image, r"'2\x00'"
+        ),
         "id with a line end": case(with_row(LABELS, '"2\n3",bird'), "row 4", *no_image, r"'2\n3'"),
         "id of 5,000 digits": row("7" * 5_000 + ",bird", *no_image, "5,000 characters"),
         "image without a label": case(
             editing(LABELS, lambda lines: lines[:-1]), "training image 6.png", "add its label"
         ),
         "no label": row("2,", "the label of id '2' is empty", "fill it in"),
-        "label that leads out of the folder": row("2,../../../out", "'../../../out'", *no_folder),
-        "label that is an absolute path": row("2,/tmp/out", "'/tmp/out'", *no_folder),
-        "label with a backslash": row("2,a\\b", r"'a\\b'", *no_folder),
-        "label that begins with a dot": row("2,.hidden", "'.hidden'", *no_folder),
-        "label with a control character": row("2,\x1b[2Jcat", r"'\x1b[2Jcat'", *no_folder),
-        "label with a null character": row("2,cat\0", r"'cat\x00'", *no_folder),
-        "label that shows backwards": row("2,\u202etac", r"'\u202etac'", *no_folder),
-        "label that is a command": row("2,=cmd|' /C calc'!A0", "'", *no_folder),
-        "label of 300 characters": row("2," + "x" * 300, "300 characters", *no_folder),
+        "label with a control character": row("2,\x1b[2Jcat", r"'\x1b[2Jcat'", *control),
+        "label with a line end": case(with_row(LABELS, '2,"a\nb"'), "row 4", r"'a\nb'", *control),
+        "label with a null character": row("2,cat\0", *no_text),
+        "label with a null character far down": case(
+            with_row(LABELS, "\n" * 5_000 + "2,cat\0"), "row 5003", r"'cat\x00'", *control
+        ),
+        "label that shows backwards": row("2,\u202etac", r"'\u202etac'", *control),
+        "label of 300 characters": row("2," + "x" * 300, "300 characters", "rename it"),
         "one class": case(
             editing(LABELS, lambda lines: [lines[0], *(f"{i},cat" for i in range(1, 7))]),
             "all labels are 'cat'",
@@ -594,3 +643,83 @@ CASES: dict[str, Case] = {
     **sample_cases(),
     **folder_cases(),
 }
+
+
+# Unusual input
+
+
+@dataclass(frozen=True)
+class Unusual:
+    """A way to change a folder of files that changes nothing else than the label of image 2.
+
+    None stands for the label that it has anyway. `kind` is that of the archives.
+    """
+
+    change: Spoil
+    label: str | None = None
+    kind: str = "7z"
+
+
+def linking_test_images(raw: Path) -> None:
+    """Make the last test image a hard link to the one before."""
+    with tarfile.open(raw / "test.tar.gz", "w:gz") as archive:
+        for name, content in images("test").items():
+            header = tarfile.TarInfo(name)
+            if name == "test/4.png":
+                header.type, header.linkname = tarfile.LNKTYPE, "test/3.png"
+            else:
+                header.size = len(content)
+            archive.addfile(header, io.BytesIO(content))
+
+
+def accepted() -> dict[str, Unusual]:
+    """Return the cases of input that is unusual, and right."""
+
+    def row(text: str, label: str | None = None) -> Unusual:
+        return Unusual(with_row(LABELS, text), label)
+
+    def labels(name: str) -> Unusual:
+        return row(f"2,{name}", name)
+
+    def separated_by(separator: str) -> Unusual:
+        return Unusual(
+            editing(LABELS, lambda lines: [line.replace(",", separator) for line in lines])
+        )
+
+    junk = [
+        Member(name)
+        for name in ("__MACOSX/test/._1.png", "test/._1.png", "test/.DS_Store", "test/Thumbs.db")
+    ]
+    junk.append(Member("test/.ipynb_checkpoints/1-checkpoint.png"))
+    own = label_of(2, CLASSES[:2])
+    renamed = own.replace(CLASSES[0], "Fähre")
+    return {
+        **{f"{kind} image": Unusual(replacing(saved_as(kind))) for kind in OTHER_FORMATS},
+        **{f"{kind}: junk": Unusual(adding(kind, *junk), kind=kind) for kind in KINDS},
+        "hard link behind its file": Unusual(linking_test_images, kind="tar.gz"),
+        "UTF-16 labels": Unusual(encoding_as(LABELS, "utf-16"), renamed),
+        "UTF-8 labels with a mark": Unusual(encoding_as(LABELS, "utf-8-sig"), renamed),
+        "UTF-16 sample submission": Unusual(encoding_as(SAMPLE, "utf-16")),
+        "semicolons": separated_by(";"),
+        "tabs": separated_by("\t"),
+        "spaces around values": separated_by(" , "),
+        "blank lines at the end": Unusual(editing(LABELS, lambda lines: [*lines, "", ""])),
+        "index column": Unusual(
+            editing(LABELS, lambda lines: [f",{lines[0]}", *(f"0,{x}" for x in lines[1:])])
+        ),
+        "id with the ending": row(f"2.PNG,{own}"),
+        "id with the path": row(f"train/2.png,{own}"),
+        "id with a path that goes up": row(f"../input/train/2.png,{own}"),
+        "id that a spreadsheet has changed": row(f"2.0,{own}"),
+        "label that leads out of the folder": labels("../../../out"),
+        "label that is an absolute path": labels("/tmp/out"),
+        "label with a backslash": labels("a\\b"),
+        "label that begins with a dot": labels(".hidden"),
+        "label of dots": labels(".."),
+        "label that is a command": labels("=cmd|' /C calc'!A0"),
+        "label of 255 bytes": labels("x" * 255),
+        "label in another script": labels("क्षत्रिय 犬"),
+    }
+
+
+ACCEPTED = accepted()

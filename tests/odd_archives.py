@@ -111,6 +111,8 @@ def misstate_last_of_zip(path: Path, size: int) -> None:
     patch_last_of_zip(path, 22, 24, struct.pack("<I", size))
 
 
-def misname_last_of_zip(path: Path, name: bytes) -> None:
+def misname_last_of_zip(path: Path, name: bytes, says_utf_8: bool = False) -> None:
     """Give the last member of a .zip archive another name of the same length, of any bytes."""
     patch_last_of_zip(path, 30, 46, name)
+    if says_utf_8:
+        patch_last_of_zip(path, 6, 8, struct.pack("<H", 0x800))

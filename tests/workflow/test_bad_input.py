@@ -1,5 +1,6 @@
 """Bad input to the real rules: one line, exit code 1, and nothing half-written or overwritten."""
 
+import csv
 import hashlib
 import os
 from collections.abc import Callable
@@ -10,8 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bad_input import CASES, LABELS, LOW_LIMITS, OUTSIDE, Case, write_files
-from builders import make_competition, make_tiny_zip, served
+from bad_input import ACCEPTED, CASES, LABELS, LOW_LIMITS, OUTSIDE, Case, Unusual, write_files
+from builders import CLASSES, label_of, make_competition, make_tiny_zip, served
 from imagepipe.archives import safety
 from project import Project
 from snapshots import snapshot
@@ -31,13 +32,13 @@ THROUGH_SNAKEMAKE = (
     "no column of labels",
     "id twice",
     "id without an image",
-    "label that leads out of the folder",
+    "label with a control character",
     "sample submission's id without an image",
     "PNG image without its end",
 )
 
 
-def spoiled(directory: Path, case: Case) -> Path:
+def spoiled(directory: Path, case: Case | Unusual) -> Path:
     """Write spoiled files below a new working directory, and files of the user's all around."""
     raw = directory / "kaggle"
     raw.mkdir(parents=True)
@@ -45,7 +46,7 @@ def spoiled(directory: Path, case: Case) -> Path:
     for place in (directory.parent, directory, raw):
         (place / OUTSIDE).write_bytes(b"the user's own")
     (directory / "submission.csv").write_text("the user's own")
-    case.spoil(raw)
+    (case.spoil if isinstance(case, Case) else case.change)(raw)
     return raw
 
 
@@ -81,6 +82,32 @@ def test_bad_input_ends_in_one_line(
     assert "Traceback" not in outcome.terminal
     assert outcome.left_over == []
     assert snapshot(tmp_path, *(directory / folder for folder in OWN_FOLDERS)) == before
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("name", ACCEPTED)
+def test_unusual_input_is_taken_and_stays_in_its_folders(
+    tmp_path: Path, jobs: Callable[[str], list[Job]], name: str, layout: str
+) -> None:
+    case = ACCEPTED[name]
+    directory = tmp_path / "work"
+    spoiled(directory, case)
+    before = snapshot(tmp_path, *(directory / folder for folder in OWN_FOLDERS))
+
+    outcome = run_jobs(jobs(layout), directory, case.kind)
+
+    assert (outcome.failed, outcome.code) == (None, 0), outcome
+    assert outcome.left_over == []
+    assert snapshot(tmp_path, *(directory / folder for folder in OWN_FOLDERS)) == before
+    data = directory / "data/cifar10"
+    with (data / "packed/32x32/labelled.csv").open(encoding="utf-8", newline="") as file:
+        labels = {row["id"]: row["label"] for row in csv.DictReader(file)}
+    assert sorted(labels) == ["1", "2", "3", "4", "5", "6"]
+    assert labels["2"] == (case.label or label_of(2, CLASSES[:2]))
+    if layout == "folders":
+        (path,) = (data / "train_valid_test/train_valid").rglob("2.*")
+        assert path.parents[1] == data / "train_valid_test/train_valid"
+        assert len(list((data / "train_valid_test/test/unknown").iterdir())) == 4
 
 
 @pytest.mark.parametrize("name", THROUGH_SNAKEMAKE)

@@ -166,6 +166,13 @@ def test_name_of_an_archive_with_both_folders_does_not_count(tmp_path: Path) -> 
     assert in_zip(tmp_path, *BOTH, "other/3.png", name="train.zip") == sorted(BOTH)
 
 
+def test_name_of_an_archive_of_the_other_split_does_not_count(tmp_path: Path) -> None:
+    write_archive(tmp_path / "train.zip", {"train/1.png": b"1"})
+    write_archive(tmp_path / "test.zip", {"train/2.png": b"2"})
+    with refused("no image is in a folder 'test'", "test_folder"):
+        paths(tmp_path, "train.zip", "test.zip")
+
+
 def test_names_of_archives_are_classes_if_train_folder_is_all(tmp_path: Path) -> None:
     for name in ("cat", "dog", "test"):
         write_archive(tmp_path / f"{name}.zip", {f"{name}1.png": b"x"})

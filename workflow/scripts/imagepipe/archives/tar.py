@@ -17,7 +17,7 @@ from imagepipe.archives.safety import (
     refuse_bomb,
     refuse_special,
 )
-from imagepipe.errors import UserError
+from imagepipe.errors import UserError, quoted
 from imagepipe.files import nfc
 
 if sys.version_info >= (3, 14):
@@ -187,6 +187,11 @@ def _members(archive: Path) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]
                 tarfile.open(archive, fileobj=unpacked, encoding="utf-8", tarinfo=CheckedHeader)
             )
             for member in file:
+                if member.size < 0:  # from a pax header, which tarfile does not check
+                    raise UserError(
+                        f"{archive}: member {quoted(member.name)} unpacks to {member.size:,} "
+                        "bytes; don't trust it"
+                    )
                 yield file, member
                 file.members = []  # type: ignore[attr-defined]  # or it would keep all of them
             # tarfile takes a damaged header for the end, and never comes to the compression's

@@ -220,13 +220,13 @@ def image_names(listing: Listing) -> Images:
 def with_name(images: list[Images], name: str, splits: Splits) -> list[Images]:
     """Put the name of an archive around its images, as a folder.
 
-    It does not count if the archive itself holds both splits' folders, or all its images are in the
-    folder of that name.
+    It does not count if the archive itself holds both splits' folders, or all its images are in one
+    of them: those in test.zip that are in a folder train are no test images.
     """
-    own = splits.named(name)
-    if own:
+    if splits.named(name):
         inside = splits.among(images)
-        if inside >= {*FOLDERS} or inside == {own[0]}:
+        all_named = all(splits.named(folder) for one in images for folder in one.folders())
+        if inside >= {*FOLDERS} or (len(inside) == 1 and all_named):
             return images
     return [one.within(name) for one in images]
 

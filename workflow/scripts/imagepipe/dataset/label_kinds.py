@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 CLASS_SEPARATOR = "|"
 # Of a class's name, in bytes: the longest name of a folder on all usual file systems.
 LONGEST_NAME = 255
+# Unicode's bidirectional classes of characters that show others in another order.
+REORDERING = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
 ONES_AND_ZEROS = {
     **dict.fromkeys(("1", "1.0", "true", "True", "TRUE"), True),
     **dict.fromkeys(("0", "0.0", "false", "False", "FALSE"), False),
@@ -269,7 +271,7 @@ def labels_of_images(
 def check_names(place: str, classes: Iterable[str], *, several: bool) -> None:
     """Raise `UserError` for a class whose name cannot be written into the tables."""
     for name in classes:
-        if any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in name):
+        if any(map(is_control, name)):
             problem = "has a control character"
         elif len(name.encode(errors="replace")) > LONGEST_NAME:
             problem = f"is longer than {LONGEST_NAME} bytes"
@@ -278,6 +280,14 @@ def check_names(place: str, classes: Iterable[str], *, several: bool) -> None:
         else:
             continue
         raise UserError(f"{place}: the label {quoted(name)} {problem}; rename it")
+
+
+def is_control(character: str) -> bool:
+    """Return whether a character breaks a line, or changes how the others are shown."""
+    return (
+        unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")
+        or unicodedata.bidirectional(character) in REORDERING
+    )
 
 
 def split_column(split: GroupSplit | FixedSplit) -> str:

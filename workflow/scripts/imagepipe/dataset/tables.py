@@ -181,7 +181,8 @@ def text_encoding(path: Path, encoding: str) -> str:
     if start.lstrip()[:9].decode("latin-1").lower().startswith(HTML_STARTS):
         raise UserError(f"{path}: is a web page, not a CSV file; download the file itself")
     if b"\0" in start:
-        raise UserError(f"{path}: is not text, since it has NUL bytes; save it as UTF-8 CSV")
+        row = start.count(b"\n", 0, start.index(b"\0")) + 1
+        raise UserError(f"{path}: row {row}: is not text, since it has NUL bytes; save it as UTF-8")
     return encoding
 
 
