@@ -104,8 +104,7 @@ def read_test_ids(
         rows = [(row, written) for row, (written,) in table]
     listed: dict[str, Image] = {}
     seen: set[str] = set()
-    for row, written in rows:
-        image = index.find(written, path, row)
+    for (row, written), image in zip(rows, index.find_all(rows, path), strict=True):
         if image is None:
             raise UserError(
                 f"{path}: row {row}: there is no test image with id {quoted(written)}; "
@@ -119,7 +118,7 @@ def read_test_ids(
         listed[written] = image
     if not listed:
         raise UserError(f"{path}: there are no test images; correct test_ids")
-    index.log_changed_numbers(path)
+    index.log_changes(path)
     return listed, dict(zip(aliases, listed.values(), strict=bool(aliases)))
 
 
@@ -164,8 +163,8 @@ def match_sample(
     """
     known = None if test_images is None else {image.id for image in test_images}
     submission_ids: dict[str, str] = {}
-    for row, written in sample.rows:
-        image = index.find(written, sample.path, row)
+    meant = index.find_all(sample.rows, sample.path)
+    for (row, written), image in zip(sample.rows, meant, strict=True):
         if image is None or (known is not None and image.id not in known):
             raise UserError(
                 f"{sample.path}: row {row}: there is no test image with id {quoted(written)}; "
@@ -176,7 +175,7 @@ def match_sample(
                 f"{sample.path}: row {row}: the id {quoted(written)} is there twice; remove one"
             )
         submission_ids[image.id] = written
-    index.log_changed_numbers(sample.path)
+    index.log_changes(sample.path)
     for image in test_images or []:
         if image.id not in submission_ids:
             raise UserError(
