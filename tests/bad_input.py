@@ -179,10 +179,12 @@ def archive_cases(kind: str) -> dict[str, Case]:
         "device": special(stat.S_IFCHR),
         "named pipe": special(stat.S_IFIFO),
         "member twice": name("test/4.png", "'test/4.png' is there twice", "remove one"),
-        "names that differ in case": case(
+        "names that differ in case": Case(
             adding(kind, Member("test/a.png"), Member("test/A.PNG")),
-            "two test images have the name 'A.PNG'",
-            "remove one",
+            ("test image",),  # of layout "packed": that it is not in the sample
+            "extract",
+            in_packed="labels",
+            kind=kind,
         ),
         "table twice": Case(
             adding_tables(kind),

@@ -111,11 +111,12 @@ class Splits:
         return next((parts[-1] for parts, name in self._parts if name == split), "")
 
 
-def find_images(contents: Contents, raw: Path) -> list[FoundFiles]:
+def find_images(contents: Contents, raw: Path, *, to_be_written: bool = False) -> list[FoundFiles]:
     """Return all images that the dataset's files in `raw` hold.
 
-    Raises `UserError` for an archive that cannot be read or trusted (see `open_archive`), for an
-    image that is there twice, and if there are no training images or no test images.
+    If they are `to_be_written` as files, no two names may differ in case only. Raises `UserError`
+    for such names, for an archive that cannot be read or trusted (see `open_archive`), for an image
+    that is there twice, and if there are no training images or no test images.
     """
     splits = Splits(contents.train_folder, contents.test_folder)
     chunks: Iterable[Chunk]
@@ -144,7 +145,7 @@ def find_images(contents: Contents, raw: Path) -> list[FoundFiles]:
         found = without_repetition(found, splits)
         if contents.class_folders:
             refuse_empty(raw, class_folders(images, splits), found)
-    check_paths(found)
+    check_paths(found, to_be_written=to_be_written)
     there = {path.partition("/")[0] for one in found for path in one.paths}
     refuse_missing(contents, raw, [], [one for one in splits.wanted if one not in there])
     return found
@@ -463,24 +464,30 @@ def refuse_empty(raw: Path, names: Iterable[str], found: Sequence[FoundFiles]) -
         )
 
 
-def check_paths(found: Sequence[FoundFiles]) -> None:
+def check_paths(found: Sequence[FoundFiles], *, to_be_written: bool) -> None:
     """Raise `UserError` for two files of one path, and for what cannot be an image.
 
     Two names that differ in case only are one file on some file systems.
     """
-    seen: set[str] = set()
+    seen: dict[str, str] = {}
     for one in found:
         archive = one.chunk.archive
         for path, size in zip(one.paths, one.chunk.sizes, strict=True):
             check_image(archive, path, size)
-            folded = path.casefold()
-            if folded in seen:
-                split, _, name = path.partition("/")
+            other = seen.setdefault(path.casefold() if to_be_written else path, path)
+            if other is path:
+                continue
+            split, _, name = path.partition("/")
+            if other == path:
                 raise UserError(
                     f"{archive}: two {split} images have the name {quoted(name)}; remove one from "
                     "the archive"
                 )
-            seen.add(folded)
+            raise UserError(
+                f"{archive}: the names of two {split} images, {quoted(other.partition('/')[2])} "
+                f"and {quoted(name)}, differ only in upper and lower case, and are one file on "
+                "some disks; set layout=packed, which writes no files"
+            )
 
 
 def check_image(archive: Path, path: str, size: int | None) -> None:
