@@ -98,6 +98,30 @@ def test_numbers_of_a_sample_may_be_those_of_the_files_and_not_of_the_json(tmp_p
     assert found.test == {"1": "1", "2": "2", "3": "3"}
 
 
+@pytest.mark.parametrize(("ids", "is_logged"), [((2, 1), True), ((1, 2), False), ((7, 8), False)])
+def test_ids_in_the_json_that_are_other_files_numbers_are_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, ids: tuple[int, int], is_logged: bool
+) -> None:
+    caplog.set_level(logging.INFO)
+    names = ["001.jpg", "002.jpg"]
+    images = [{"id": i, "file_name": name} for i, name in zip(ids, names, strict=True)]
+    found = of_mixed(
+        tmp_path,
+        {
+            "test.json": json.dumps({"images": images}),
+            "sample.csv": f"id,label\n{ids[0]},a\n{ids[1]},a\n",
+        },
+        train=["Train_1.jpg", "Train_2.jpg"],
+        test=names,
+        test_ids={"file": "test.json"},
+        sample_submission="sample.csv",
+    )
+    assert found.test == {"001": str(ids[0]), "002": str(ids[1])}
+    assert ("the ids are those in the JSON file, so that '2' is '001.jpg'" in caplog.text) == (
+        is_logged
+    )
+
+
 @pytest.mark.parametrize(
     ("tables", "options", "words"),
     [

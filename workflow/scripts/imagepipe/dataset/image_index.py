@@ -88,13 +88,21 @@ class ImageIndex:
             if image is not None and name_without_ending(image) not in path:
                 self.changed_case[written] = image.id
             return image
-        number = NUMBER.fullmatch(path)
-        if number:
-            images = images_of(self.lookup("numbers", number_keys), number[1])
-            if len(images) == 1 and images[0].id not in taken:
-                self.changed_numbers[written] = images[0].id
-                return images[0]
-        return None
+        image = self.of_number(path)
+        if image is None or image.id in taken:
+            return None
+        self.changed_numbers[written] = image.id
+        return image
+
+    def of_name(self, written: str) -> Image | None:
+        """Return the image whose file has this id or number as its name, whatever the aliases."""
+        return self.by_id.get(written) or self.of_number(written)
+
+    def of_number(self, written: str) -> Image | None:
+        """Return the only image whose id is this number."""
+        number = NUMBER.fullmatch(written)
+        images = images_of(self.lookup("numbers", number_keys), number[1]) if number else []
+        return images[0] if len(images) == 1 else None
 
     def by_path(self, path: str, fold: Callable[[str], str]) -> list[Image]:
         """Return the images whose path ends with `path`, or is the end of `path`.

@@ -78,6 +78,7 @@ def find_test_images(
         sample = read_sample(extracted / sample_name, index, encoding)
         if not all(written in index.aliases for _, written in sample.rows):
             index.aliases = {}  # the numbers may be those of the files
+        log_other_names(sample, index)
         everything = ids is None and not in_test_folder
         submission_ids = match_sample(sample, index, None if everything else chosen)
     if not submission_ids:
@@ -120,6 +121,18 @@ def read_test_ids(
         raise UserError(f"{path}: there are no test images; correct test_ids")
     index.log_changes(path)
     return listed, dict(zip(aliases, listed.values(), strict=bool(aliases)))
+
+
+def log_other_names(sample: Sample, index: ImageIndex) -> None:
+    """Log if the sample's ids are those of a JSON file, and also the names of other files."""
+    for _, written in sample.rows if index.aliases else ():
+        image = index.aliases[written]
+        if index.of_name(written) not in (None, image):
+            logger.info(
+                f"{sample.path}: the ids are those in the JSON file, so that {quoted(written)} is "
+                f"{quoted(image.below)}; write test_ids as a CSV file if they are file names"
+            )
+            return
 
 
 def read_sample(path: Path, index: ImageIndex, encoding: str) -> Sample:
