@@ -384,27 +384,29 @@ def image_cases() -> dict[str, Case]:
     def case(content: bytes, *words: str) -> Case:
         return Case(replacing(content), ("3.png", *words), "pack")
 
-    unreadable = ("is not a readable PNG or JPEG image", "replace it in the archive")
+    unreadable = ("is not a readable PNG, JPEG, WebP", "replace it in the archive")
+    damaged = ("is not wholly readable", "replace it in the archive, or set on_bad_image")
+    many = ("more than the limit of 89,478,485", "scale it down")
     whole = png_bytes(1)
     return {
         "empty image": case(b"", *unreadable),
         "text instead of an image": case(b"id,label\n1,cat\n", *unreadable),
-        "GIF image": case(saved_as("GIF"), *unreadable),
-        "PNG image without its end": case(whole[:-100], *unreadable),
+        "PPM image": case(saved_as("PPM"), *unreadable),
+        "PNG image without its end": case(whole[:-100], *damaged),
         "PNG image without its data": case(whole[:40], *unreadable),
         "PNG image with a wrong checksum of its header": case(
             png_with_wrong_checksum(b"IHDR"), *unreadable
         ),
         "PNG image with a wrong checksum of its data": case(
-            png_with_wrong_checksum(b"IDAT"), *unreadable
+            png_with_wrong_checksum(b"IDAT"), *damaged
         ),
-        "PNG image that promises 10¹⁸ pixels": case(png_of_size(1 << 30, 1 << 30), *unreadable),
-        "PNG image that promises 10⁸ pixels": case(png_of_size(10_000, 10_000), *unreadable),
+        "PNG image that promises 10¹⁸ pixels": case(png_of_size(1 << 30, 1 << 30), *many),
+        "PNG image that promises 10⁸ pixels": case(png_of_size(10_000, 10_000), *many),
         "PNG image that promises 10⁶ pixels": case(
             png_of_size(1_000, 1_000), "1000×1000", "32×32", "resize it"
         ),
-        "JPEG image that promises 4·10⁹ pixels": case(jpeg_of_size(65_500, 65_500), *unreadable),
-        "JPEG image without its end": case(saved_as("JPEG")[:-200], *unreadable),
+        "JPEG image that promises 4·10⁹ pixels": case(jpeg_of_size(65_500, 65_500), *many),
+        "JPEG image without its end": case(saved_as("JPEG")[:-200], *damaged),
         "image of another size": case(png_bytes(1, size=40), "40×40", "32×32", "resize it"),
         "image that is not square": case(png_of_size(32, 31), "32×31", "32×32", "resize it"),
         "bad training image": Case(replacing(b"", "train/5.png"), ("5.png", *unreadable), "pack"),
