@@ -525,6 +525,25 @@ def test_missing_table_names_near_ones(tmp_path: Path, name: str) -> None:
         tables(tmp_path / "raw", tmp_path, contents_of("all.zip"), name)
 
 
+@pytest.mark.parametrize(
+    ("name", "problem"), [("more.zip", "damaged"), ("backup.tar.2024", "part 1 of backup.tar")]
+)
+def test_missing_table_is_named_and_not_only_an_inner_archive(
+    tmp_path: Path, name: str, problem: str
+) -> None:
+    inner = {name: zipped({"1.png": b"1"})[:-10], "tables.zip": zipped({"sample.csv": TABLE})}
+    write_archive(tmp_path / "raw/all.zip", BOTH | inner)
+    contents = contents_of("all.zip")
+    assert tables(tmp_path / "raw", tmp_path / "out", contents, "sample.csv") == [TABLE]
+    with refused("holds no train.csv", f"(unreadable: {tmp_path}", problem):
+        tables(tmp_path / "raw", tmp_path / "out", contents, "train.csv")
+    # The one that should hold it is not passed over.
+    write_archive(tmp_path / "raw/all.zip", {"train.csv.zip": inner[name], **inner})
+    if name.endswith(".zip"):
+        with refused("train.csv.zip", "damaged"):
+            tables(tmp_path / "raw", tmp_path / "out", contents, "train.csv")
+
+
 @pytest.mark.parametrize("where", ["beside", "inside", "compressed"])
 def test_pixel_tables_are_found_like_others(tmp_path: Path, where: str) -> None:
     raw = tmp_path / "raw"

@@ -172,3 +172,22 @@ def test_sample_of_other_images_is_refused(
             test=test,
             sample_submission="sample.csv",
         )
+
+
+@pytest.mark.parametrize(
+    ("values", "header"),
+    [
+        (("Public", "Private", "Ignored"), ["id", "label"]),
+        (("a", "b", "Public"), ["id", "label", "Usage"]),
+    ],
+)
+def test_column_usage_of_a_sample_is_passed_over(
+    tmp_path: Path, values: tuple[str, ...], header: list[str]
+) -> None:
+    rows = zip(("Test_2", "Test_1", "Test_10"), ("0.5", "0.25", "0.25"), values, strict=True)
+    sample = "".join(f"{','.join(row)}\n" for row in [("id", "label", "Usage"), *rows])
+    # Of two columns, each is that of a class.
+    train = {"train.csv": "id,label\nTrain_1,label\nTrain_2,Usage\n"}
+    found = of_mixed(tmp_path, {"sample.csv": sample, **train}, sample_submission="sample.csv")
+    assert found.form["header"] == header
+    assert list(found.test) == ["Test_2", "Test_1", "Test_10"]

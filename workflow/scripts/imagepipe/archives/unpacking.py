@@ -10,7 +10,7 @@ import hashlib
 import os
 import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -140,28 +140,45 @@ def size_in_gzip(source: Path) -> int:
         return int.from_bytes(file.read(4), "little")
 
 
-def whole_archives(names: Sequence[str], folder: Path) -> dict[str, list[str]]:
+@contextmanager
+def noted(problems: list[UserError] | None) -> Iterator[None]:
+    """Add an error in this block to the `problems`, or raise it if that is None."""
+    try:
+        yield
+    except UserError as error:
+        if problems is None:
+            raise
+        problems.append(error)
+
+
+def whole_archives(
+    names: Sequence[str], folder: Path, problems: list[UserError] | None = None
+) -> dict[str, list[str]]:
     """Return, for each archive that some names are parts of, the parts' names in order.
 
-    Raises `UserError` if a part is missing, or for parts that cannot be joined. `folder` is where
-    they are, for messages.
+    Raises `UserError` if a part is missing, or for parts that cannot be joined; with a list of
+    `problems`, that gets the error instead. `folder` is where they are, for messages.
     """
     parts: dict[str, dict[int, str]] = {}
     for name in names:
         if name.lower().endswith(".z01"):
-            raise UserError(split_message(folder / name))
+            with noted(problems):
+                raise UserError(split_message(folder / name))
         if part := part_of(name):
             parts.setdefault(part[0], {})[part[1]] = name
+    found: dict[str, list[str]] = {}
     for whole, numbered in parts.items():
-        # 7-Zip counts from 1, and `split -d` from 0.
-        first = min(1, *numbered)
-        for number in range(first, max(numbered) + 1):
-            if number not in numbered:
-                raise UserError(
-                    f"{folder}: part {number} of {whole} is missing ({whole}.{number:03}); get it, "
-                    "and name it in the dataset file as well"
-                )
-    return {whole: [some[number] for number in sorted(some)] for whole, some in parts.items()}
+        with noted(problems):
+            # 7-Zip counts from 1, and `split -d` from 0.
+            first = min(1, *numbered)
+            for number in range(first, max(numbered) + 1):
+                if number not in numbered:
+                    raise UserError(
+                        f"{folder}: part {number} of {whole} is missing ({whole}.{number:03}); get "
+                        "it, and name it in the dataset file as well"
+                    )
+            found[whole] = [numbered[number] for number in sorted(numbered)]
+    return found
 
 
 def join(parts: Sequence[Path], whole: str, raw: Path) -> Path:
@@ -184,14 +201,24 @@ def join(parts: Sequence[Path], whole: str, raw: Path) -> Path:
     return target
 
 
-def open_inner(listing: Listing, names: Sequence[str], raw: Path) -> Iterator[tuple[str, Listing]]:
-    """Yield archives in an archive, each with its name there; parts of one as the whole."""
-    whole = whole_archives(names, listing.archive)
-    parts = {part for some in whole.values() for part in some}
-    paths = unpack(listing, names, raw)
-    for name in names:
-        if name not in parts:
-            yield name, list_archive(paths[name])
-    for name, some in whole.items():
-        base = name.rpartition("/")[2]
-        yield name, list_archive(join([paths[part] for part in some], base, raw))
+def open_inner(
+    listing: Listing, names: Sequence[str], raw: Path, problems: list[UserError] | None = None
+) -> Iterator[tuple[str, Listing]]:
+    """Yield archives in an archive, each with its name there; parts of one as the whole.
+
+    Raises `UserError` for one that cannot be read; with a list of `problems`, that gets the error
+    instead.
+    """
+    whole = whole_archives(names, listing.archive, problems)
+    alone = [name for name in names if not part_of(name)]
+    paths = unpack(listing, [*alone, *(part for some in whole.values() for part in some)], raw)
+    for name in (*alone, *whole):
+        inner = None
+        with noted(problems):
+            path = paths.get(name)
+            if path is None:
+                base = name.rpartition("/")[2]
+                path = join([paths[part] for part in whole[name]], base, raw)
+            inner = list_archive(path)
+        if inner is not None:
+            yield name, inner

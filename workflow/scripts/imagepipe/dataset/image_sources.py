@@ -296,9 +296,10 @@ def table_files(contents: Contents, raw: Path, names: Collection[str]) -> dict[s
             files[name] = unpack_gzip(raw / f"{plain}.gz", raw)
     missing = {plain_name(name): name for name in names if name not in files}
     seen: list[str] = []
+    problems: list[UserError] = []
     if missing:
         listings = [list_archive(archive) for archive in archives_in(contents, raw)]
-        for plain, file in tables_inside(listings, raw, set(missing), seen).items():
+        for plain, file in tables_inside(listings, raw, set(missing), seen, problems).items():
             files[missing.pop(plain)] = file
     for name in missing.values():
         tables = [
@@ -307,16 +308,23 @@ def table_files(contents: Contents, raw: Path, names: Collection[str]) -> dict[s
         raise UserError(
             f"{raw}: holds no {name}, beside the archives or inside of one"
             f"{near(name, tables)}; correct the name in the dataset file, or get the files again"
+            + (f" (unreadable: {problems[0]})" if problems else "")
         )
     return files
 
 
 def tables_inside(
-    listings: Sequence[Listing], raw: Path, names: set[str], seen: list[str], level: int = 1
+    listings: Sequence[Listing],
+    raw: Path,
+    names: set[str],
+    seen: list[str],
+    problems: list[UserError],
+    level: int = 1,
 ) -> dict[str, Path]:
     """Return the files of those tables that are in some archives, or in archives inside of them.
 
-    `seen` gets the names of all files, for messages.
+    For messages, `seen` gets the names of all files, and `problems` the errors of archives inside
+    that may have nothing to do with the tables. Raises `UserError` for others.
     """
     places: dict[str, list[tuple[int, Listing, str]]] = {name: [] for name in names}
     for listing in listings:
@@ -352,9 +360,10 @@ def tables_inside(
                 for name in inner_archives(listing, with_tables=True)
                 if (plain_name(name.rpartition("/")[2]) in missing) == is_likely
             ]
-            inner += [one for _, one in open_inner(listing, some, raw)]
+            passed_over = None if is_likely else problems
+            inner += [one for _, one in open_inner(listing, some, raw, passed_over)]
         if inner:
-            files |= tables_inside(inner, raw, missing, seen, level + 1)
+            files |= tables_inside(inner, raw, missing, seen, problems, level + 1)
             missing -= files.keys()
     return files
 

@@ -1,7 +1,7 @@
 """The test images, and their ids in the submission."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,8 @@ from imagepipe.files import natural_key
 
 logger = logging.getLogger(__name__)
 
+# Values of the column Usage, in lower case, by which Kaggle says what each row counts for.
+USAGES = {"public", "private", "ignored"}
 # Rows of the sample submission to look for ids in.
 ROWS_COMPARED = 100
 
@@ -136,8 +138,15 @@ def log_other_names(sample: Sample, index: ImageIndex) -> None:
 
 
 def read_sample(path: Path, index: ImageIndex, encoding: str) -> Sample:
-    """Return a sample submission. Raises `UserError` if it has no column besides the ids'."""
-    header = read_header(path, encoding)
+    """Return a sample submission, without a column Usage.
+
+    Raises `UserError` if it has no column besides the ids'.
+    """
+    header = tuple(
+        name
+        for name in read_header(path, encoding)
+        if not is_usage(name, (v for _, (v,) in read_table(path, (name,), encoding=encoding)))
+    )
     if len(header) < 2:
         raise UserError(
             f"{path}: row 1: {quoted(', '.join(header))} is neither an id and a label nor an id "
@@ -152,6 +161,12 @@ def read_sample(path: Path, index: ImageIndex, encoding: str) -> Sample:
         rows.append((row, written))
         values += value
     return Sample(path, id_column, columns, rows, values)
+
+
+def is_usage(name: str, values: Iterable[str]) -> bool:
+    """Return whether a column says which rows count for which of Kaggle's leaderboards."""
+    found = {value.casefold() for value in values} if name.casefold() == "usage" else set[str]()
+    return bool(found) and found <= USAGES
 
 
 def find_id_column(path: Path, header: Sequence[str], index: ImageIndex, encoding: str) -> str:
