@@ -182,7 +182,7 @@ def test_the_data_are_one_job_without_a_gpu(tmp_path: Path, stand_ins: StandIns)
     stand_ins.run(project, "submission.csv", *SLURM, "--set-resources", *memory, config=())
     (line,) = stand_ins.submitted()
     assert "--mem 3000" in line
-    assert "-t 40" in line  # ten minutes for each of four stages
+    assert "-t 370" in line  # two hours for each of three stages, ten minutes for `labels`
     assert "--cpus-per-task=8" in line
     assert "--gpus" not in line
     for rule in ("extract", "labels", "pack", "compare"):

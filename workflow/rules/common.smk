@@ -44,7 +44,8 @@ FINAL = f"{RESULTS}/{{run}}/seed{{seed}}/final"
 # all 1024.
 IS_LOCAL = workflow.local_exec and not workflow.remote_exec
 THREADS = 1024 if IS_LOCAL else 8
-DATA_RESOURCES = {"mem_mb": 4000, "runtime": 10}
+# `runtime` is in minutes, and meant for some 300,000 large photos.
+DATA_RESOURCES = {"mem_mb": 4000, "runtime": 120}
 TRAINING_RESOURCES = {"mem_mb": 8000, "runtime": 240}
 GPU = 0 if config["device"] == "cpu" else 1
 

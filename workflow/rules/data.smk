@@ -14,6 +14,13 @@ TABLES = table_names(DATASET)
 # requests the sum of cores and memory of all stages in a group that could run in parallel.
 
 
+# The folders of images concern only the stages that look for them.
+FOLDERS_OF_IMAGES = {"train_folder", "test_folder"}
+ORIGIN = DATASET.part(Source).model_dump(
+    exclude=set() if DATASET.source == "folder" else FOLDERS_OF_IMAGES
+)
+
+
 rule fetch:
     input:
         # The user's own files are on this machine, even if the workflow's are in object storage.
@@ -35,7 +42,7 @@ rule fetch:
                 if RAW_DIR and DATASET.source == "folder"
                 else None
             ),
-            source=DATASET.part(Source),
+            source=ORIGIN,
         ),
         code=code("fetch.py"),
     message:
@@ -44,18 +51,18 @@ rule fetch:
         "../scripts/fetch.py"
 
 
-# The options that locate images and tables in the files of a dataset.
-CONTENTS = select(
-    DATASET, "source", "archive_format", "train_folder", "test_folder"
-) | {"files": [{"name": file.name} for file in DATASET.files]}
+# The options that locate tables in the files of a dataset, and those for images.
+CONTENTS = select(DATASET, "source", "archive_format") | {
+    "files": [{"name": file.name} for file in DATASET.files]
+}
 if DATASET.archive_format == "cifar_python":
     # Unlike image files, the rows of the Toronto archive do not carry their size.
     CONTENTS["image_size"] = DATASET.image_size
-IMAGE_CONTENTS = CONTENTS
+IMAGE_CONTENTS = CONTENTS | select(DATASET, *FOLDERS_OF_IMAGES)
 if DATASET.labels.name == "folders":
-    IMAGE_CONTENTS = CONTENTS | {"class_folders": True}
+    IMAGE_CONTENTS |= {"class_folders": True}
 if DATASET.archive_format == "pixels":
-    IMAGE_CONTENTS = CONTENTS | select(DATASET, "pixels", "image_size", "encoding")
+    IMAGE_CONTENTS |= select(DATASET, "pixels", "image_size", "encoding")
 
 
 rule extract:
@@ -149,7 +156,7 @@ rule labels:
     conda:
         "../../envs/data.yaml"
     resources:
-        **DATA_RESOURCES,
+        **DATA_RESOURCES | {"runtime": 10},
     params:
         options=options(
             **select(DATASET, "labels", "test_ids", "sample_submission"),

@@ -18,7 +18,7 @@ from builders import png_bytes, refused, rename_in_7z, write_archive, write_plai
 from imagepipe.archives import safety
 from imagepipe.archives.reading import is_archive, open_archive, read_archive
 from imagepipe.errors import Stopped, UserError
-from odd_archives import misname_last_of_zip
+from odd_archives import Member, misname_last_of_zip, write_odd
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -271,6 +271,25 @@ def test_link_in_a_7z_is_refused(tmp_path: Path) -> None:
         file.write(link, "train/1.png")
     with refused(str(tmp_path / "train.7z"), "'train/1.png'", "link or a device"):
         read_all(tmp_path / "train.7z")
+
+
+@pytest.mark.parametrize("kind", ["7z", "zip", "tar.gz"])
+def test_link_that_is_not_wanted_is_passed_over(tmp_path: Path, kind: str) -> None:
+    archive = tmp_path / f"a.{kind}"
+    link = Member("README", b"/etc/passwd", stat.S_IFLNK)
+    write_odd(archive, [Member("1.png", b"1"), link, Member("z", b"z")])
+    assert dict(read_archive(archive, lambda name: name != "README")) == {"1.png": b"1", "z": b"z"}
+    with refused(str(archive), "'README'", "link or a device"):
+        read_all(archive)
+
+
+@pytest.mark.parametrize("names", [["../outside"], ["a", "a"], ["1.png"], ["1.png/a"]])
+def test_names_of_links_that_are_not_wanted_are_checked(tmp_path: Path, names: list[str]) -> None:
+    write_tar(
+        tmp_path / "a.tar.gz", *(hard_link(n, "1.png") for n in names), tarfile.TarInfo("1.png")
+    )
+    with refused(str(tmp_path / "a.tar.gz"), names[0].partition("/")[0]):
+        open_archive(tmp_path / "a.tar.gz", lambda _: False)
 
 
 @pytest.mark.parametrize("kind", ["7z", "zip", "tar.gz"])

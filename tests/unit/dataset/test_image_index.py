@@ -1,6 +1,7 @@
 """Ids as people write them, and the images that they mean."""
 
 import time
+import tracemalloc
 
 import pytest
 
@@ -131,4 +132,47 @@ def test_many_ids_are_found_fast() -> None:
     index = index_of(*(f"{n:06}.jpg" for n in range(50_000)))
     start = time.process_time()
     assert all(index.find(f"train/{n:06}.JPG") for n in range(50_000))
+    assert time.process_time() - start < 10
+
+
+def test_image_that_a_row_means_exactly_is_not_that_of_another_row() -> None:
+    index = index_of("aB.png", "007.png", "IMG_1.png")
+    rows = [(2, "Ab"), (3, "train/aB.png"), (4, "7"), (5, "007"), (6, "img_1")]
+    found = index.find_all(rows, "t.csv")
+    assert [image and image.id for image in found] == [None, "aB", None, "007", "IMG_1"]
+    assert index.changed_case == {"img_1": "IMG_1"} and not index.changed_numbers
+
+
+def test_case_matters_where_one_of_two_images_has_a_row() -> None:
+    index = index_of("aB.png", "AB.png")
+    assert index.find_all([(2, "Ab"), (3, "aB")], "t.csv")[0] is None
+    with refused("t.csv: row 2", "'aB.png' or 'AB.png'"):
+        index.find_all([(2, "Ab")], "t.csv")
+
+
+def test_another_case_of_ids_is_logged_and_of_endings_is_not(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    index = index_of("IMG_1.JPG", "IMG_2.JPG")
+    index.find_all([(2, "img_1"), (3, "IMG_2.jpg")], "t.csv")
+    index.log_changes("t.csv")
+    assert "t.csv: 1 ids differ in upper and lower case" in caplog.text
+    assert "'img_1' for 'IMG_1'" in caplog.text
+
+
+def test_memory_of_many_images_in_another_case() -> None:
+    index = index_of(*(f"train_images/IMG_{n:06}.JPG" for n in range(50_000)))
+    rows = [(n, f"img_{n:06}.jpg") for n in range(50_000)]
+    tracemalloc.start()
+    assert all(index.find_all(rows, "t.csv"))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak / len(rows) < 800  # bytes
+
+
+def test_many_folders_with_the_same_names_are_searched_fast() -> None:
+    index = index_of(*(f"{n}/1.png" for n in range(20_000)))
+    start = time.process_time()
+    assert not any(index.find_all([(n, f"x{n}/1.png") for n in range(20_000)], "t.csv"))
     assert time.process_time() - start < 10

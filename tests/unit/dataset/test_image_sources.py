@@ -4,6 +4,7 @@ import gzip
 import io
 import os
 import shutil
+import tarfile
 import unicodedata
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -531,6 +532,25 @@ def test_missing_table_names_near_ones(tmp_path: Path, name: str) -> None:
         tables(tmp_path / "raw", tmp_path, contents_of("all.zip"), name)
 
 
+@pytest.mark.parametrize(
+    ("name", "problem"), [("more.zip", "damaged"), ("backup.tar.2024", "part 1 of backup.tar")]
+)
+def test_missing_table_is_named_and_not_only_an_inner_archive(
+    tmp_path: Path, name: str, problem: str
+) -> None:
+    inner = {name: zipped({"1.png": b"1"})[:-10], "tables.zip": zipped({"sample.csv": TABLE})}
+    write_archive(tmp_path / "raw/all.zip", BOTH | inner)
+    contents = contents_of("all.zip")
+    assert tables(tmp_path / "raw", tmp_path / "out", contents, "sample.csv") == [TABLE]
+    with refused("holds no train.csv", f"(unreadable: {tmp_path}", problem):
+        tables(tmp_path / "raw", tmp_path / "out", contents, "train.csv")
+    # The one that should hold it is not passed over.
+    write_archive(tmp_path / "raw/all.zip", {"train.csv.zip": inner[name], **inner})
+    if name.endswith(".zip"):
+        with refused("train.csv.zip", "damaged"):
+            tables(tmp_path / "raw", tmp_path / "out", contents, "train.csv")
+
+
 @pytest.mark.parametrize("where", ["beside", "inside", "compressed"])
 def test_pixel_tables_are_found_like_others(tmp_path: Path, where: str) -> None:
     raw = tmp_path / "raw"
@@ -582,3 +602,25 @@ def test_several_processes_give_the_same_files(
     ]
     assert manifests[0] == manifests[1]
     assert len(read_manifest(tmp_path / "packed")) == 9
+
+
+def test_names_that_differ_in_case_are_refused_only_where_files_are_written(
+    tmp_path: Path,
+) -> None:
+    members = {"train/aB.png": b"1", "train/Ab.png": b"2", "test/1.png": b"3"}
+    write_archive(tmp_path / "raw/all.zip", members)
+    contents = contents_of("all.zip")
+    with refused("all.zip", "two train images, 'aB.png' and 'Ab.png'", "layout=packed"):
+        extract(contents, tmp_path / "raw", tmp_path / "folders")
+    extract(contents, tmp_path / "raw", tmp_path / "listed", "packed")
+    assert {image.id for image in read_manifest(tmp_path / "listed")} == {"aB", "Ab", "1"}
+
+
+def test_link_that_is_no_image_is_passed_over(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "all.tar", "w") as file:
+        link = tarfile.TarInfo("README")
+        link.type, link.linkname = tarfile.SYMTYPE, "docs/README"
+        file.addfile(link)
+        for name in BOTH:
+            file.addfile(tarfile.TarInfo(name))
+    assert paths(tmp_path, "all.tar") == sorted(BOTH)

@@ -59,6 +59,13 @@ def test_ids_that_a_spreadsheet_has_changed_are_named(
     assert "2 ids are other numbers than the images', such as '7.0' for '007'" in caplog.text
 
 
+def test_row_of_a_missing_image_does_not_get_one_that_differs_in_case(tmp_path: Path) -> None:
+    content = "id,label\nAb,x\naB,y\nc,x\n"
+    found = from_table(tmp_path, content, train=["aB.png", "c.png"], on_bad_image="drop")
+    assert found.labels == {"aB": "y", "c": "x"}
+    assert found.unmatched == [["Ab", "no image"]]
+
+
 @pytest.mark.parametrize("pair", [("1", "1.0"), ("Cat", "cat")])
 def test_labels_that_differ_only_in_writing_are_named(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, pair: tuple[str, str]

@@ -260,6 +260,16 @@ def test_every_rule_writes_its_split(tmp_path: Path) -> None:
     assert {i for i, name in found.items() if name == "valid"} == {"6", "7"}
 
 
+@pytest.mark.parametrize(("lost", "what"), [("67", "validation"), ("12345", "training")])
+def test_fixed_split_without_images_says_so(tmp_path: Path, lost: str, what: str) -> None:
+    rows = {i: f"{'ab'[int(i) % 2]},{'valid' if i in '67' else 'train'}" for i in "1234567"}
+    undecodable = [{"image": f"train/{i}.png", "problem": ""} for i in lost]
+    decoded = tmp_path / "decoded.json"
+    decoded.write_text(json.dumps({"labelled": {"undecodable": undecodable}}))
+    with refused(f"no {what} image of the fixed split is left", "correct split"):
+        split_of(tmp_path, rows, FixedSplit(file="f.csv"), "split", decoded=decoded)
+
+
 def test_images_that_could_not_be_decoded_are_left_out_of_the_draw(tmp_path: Path) -> None:
     """Else the only validation image of a small dataset might be a bad one."""
     rows = {f"{n}": "ab"[n % 2] for n in range(6)}

@@ -98,6 +98,30 @@ def test_numbers_of_a_sample_may_be_those_of_the_files_and_not_of_the_json(tmp_p
     assert found.test == {"1": "1", "2": "2", "3": "3"}
 
 
+@pytest.mark.parametrize(("ids", "is_logged"), [((2, 1), True), ((1, 2), False), ((7, 8), False)])
+def test_ids_in_the_json_that_are_other_files_numbers_are_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, ids: tuple[int, int], is_logged: bool
+) -> None:
+    caplog.set_level(logging.INFO)
+    names = ["001.jpg", "002.jpg"]
+    images = [{"id": i, "file_name": name} for i, name in zip(ids, names, strict=True)]
+    found = of_mixed(
+        tmp_path,
+        {
+            "test.json": json.dumps({"images": images}),
+            "sample.csv": f"id,label\n{ids[0]},a\n{ids[1]},a\n",
+        },
+        train=["Train_1.jpg", "Train_2.jpg"],
+        test=names,
+        test_ids={"file": "test.json"},
+        sample_submission="sample.csv",
+    )
+    assert found.test == {"001": str(ids[0]), "002": str(ids[1])}
+    assert ("the ids are those in the JSON file, so that '2' is '001.jpg'" in caplog.text) == (
+        is_logged
+    )
+
+
 @pytest.mark.parametrize(
     ("tables", "options", "words"),
     [
@@ -148,3 +172,22 @@ def test_sample_of_other_images_is_refused(
             test=test,
             sample_submission="sample.csv",
         )
+
+
+@pytest.mark.parametrize(
+    ("values", "header"),
+    [
+        (("Public", "Private", "Ignored"), ["id", "label"]),
+        (("a", "b", "Public"), ["id", "label", "Usage"]),
+    ],
+)
+def test_column_usage_of_a_sample_is_passed_over(
+    tmp_path: Path, values: tuple[str, ...], header: list[str]
+) -> None:
+    rows = zip(("Test_2", "Test_1", "Test_10"), ("0.5", "0.25", "0.25"), values, strict=True)
+    sample = "".join(f"{','.join(row)}\n" for row in [("id", "label", "Usage"), *rows])
+    # Of two columns, each is that of a class.
+    train = {"train.csv": "id,label\nTrain_1,label\nTrain_2,Usage\n"}
+    found = of_mixed(tmp_path, {"sample.csv": sample, **train}, sample_submission="sample.csv")
+    assert found.form["header"] == header
+    assert list(found.test) == ["Test_2", "Test_1", "Test_10"]

@@ -360,6 +360,14 @@ def test_sample_of_some_of_the_images_in_the_test_folder(found) -> None:
     assert "3 test images" in one.lines
 
 
+def test_column_usage_of_the_sample_is_passed_over(found) -> None:
+    files = split_folders() | {"labels.csv": table(["id,label", *label_rows(TRAIN)])}
+    usages = ["Public", "Private", *("Ignored" for _ in TEST[2:])]
+    rows = [f"{i},cat,{usage}" for i, usage in zip(TEST, usages, strict=True)]
+    files["sample_submission.csv"] = table(["id,label,Usage", *rows])
+    assert found(files).keys["metric"] == "accuracy"
+
+
 def test_junk_is_passed_over(found) -> None:
     files = split_folders() | {"labels.csv": table(["id,label", *label_rows(TRAIN)])}
     files |= pictures("test/.ipynb_checkpoints", ["b0-checkpoint"])

@@ -36,8 +36,7 @@ def list_archive(source: Path) -> Listing:
     """Return the files in an archive or a folder.
 
     Raises `UserError` if the source is missing, damaged or encrypted; and if one of its members is
-    a link (but for hard links in a .tar archive) or a device, is there twice, or has a name that
-    leads out of the folder.
+    there twice, or has a name that leads out of the folder.
     """
     if source.is_dir():
         return FolderListing(source)
@@ -54,7 +53,8 @@ def chunks_of(listing: Listing, wanted: Wanted) -> list[Chunk]:
     """Return the files in a listing whose name is `wanted`, in chunks.
 
     Raises `UserError` if they are encrypted, compressed by a method that cannot be read, or would
-    unpack to far more than the archive's size.
+    unpack to far more than the archive's size; and if one is a device or a link, other than a hard
+    link in a .tar archive to a file before it.
     """
     with damage_in_one_line(listing.archive):
         return list(listing.chunks(wanted))

@@ -81,7 +81,7 @@ class SevenZipChunk(Chunk):
 
 
 class SevenZipListing(Listing):
-    """The files in a .7z archive.
+    """The files in a .7z archive. Links and devices are refused only if they are to be read.
 
     Raises `UserError` for an archive that is encrypted, or compressed by a method that py7zr does
     not know, and for its members as `list_archive` does.
@@ -97,7 +97,7 @@ class SevenZipListing(Listing):
                 raise PasswordRequired(None, "")
         check_members(archive, self.blocks)
         parts = [self.blocks.empty, *(members for _, members in self.blocks.blocks)]
-        is_file = [kind is Kind.FILE for part in parts for kind in part.kinds]
+        is_file = [kind is not Kind.FOLDER for part in parts for kind in part.kinds]
         names = list(compress(chain.from_iterable(part.names for part in parts), is_file))
         sizes = list(compress(chain.from_iterable(part.sizes for part in parts), is_file))
         folders = [name for name, kind, _, _ in self.blocks.members() if kind is Kind.FOLDER]
@@ -172,10 +172,7 @@ def refuse_methods(coders: Iterable[Mapping[str, Any]], methods: Mapping[bytes, 
 
 def check_members(archive: Path, listing: BlockListing) -> None:
     """Raise `UserError` for members that an archive of images may not hold."""
-    for name, kind, _, _ in listing.members():
-        if kind is Kind.SPECIAL:
-            refuse_special(archive, name)
-    is_file = [kind is Kind.FILE for _, kind, _, _ in listing.members()]
+    is_file = [kind is not Kind.FOLDER for _, kind, _, _ in listing.members()]
     check_names(archive, compress((name for name, _, _, _ in listing.members()), is_file))
     # A negative size would send a reader back, to read the same again and again. Of all members:
     # one that says it is a folder may have content, too.
@@ -192,6 +189,8 @@ def _chunks(archive: Path, listing: BlockListing, wanted: Wanted) -> Iterator[Se
         cuts: list[int] = []
         gap = 0
         for name, kind, size, checksum in members.rows():
+            if kind is Kind.SPECIAL and wanted(name):
+                refuse_special(archive, name)
             if kind is Kind.FILE and wanted(name):
                 names.append(name)
                 sizes.append(size)

@@ -86,13 +86,17 @@ class PlainTarChunk(Chunk):
 
 
 class TarListing(Listing):
-    """The files in a .tar archive, each hard link directly behind the file that it leads to."""
+    """The files in a .tar archive, each hard link directly behind the file that it leads to.
+
+    Links that are not followed, and devices, are refused only if they are to be read.
+    """
 
     def __init__(self, archive: Path) -> None:
         size_of: dict[str, int] = {}
         offset_of: dict[str, int] = {}
         linked: dict[str, list[str]] = {}
         folders: list[str] = []
+        special: list[str] = []
         self.is_plain = False
         source_of: dict[str, str] = {}
 
@@ -105,15 +109,16 @@ class TarListing(Listing):
                     source = name_of(member.linkname)
                     source = source_of.get(source, source)
                     if source not in size_of:
-                        refuse_special(archive, name)
+                        special.append(name)
+                        continue
                     if name in size_of or name in source_of:
                         check_names(archive, [name, name])
                     source_of[name] = source
                     linked.setdefault(source, []).append(name)
                     continue
-                if not (member.isfile() or member.isdir()):
-                    refuse_special(archive, name)
                 yield member.size
+                if not (member.isfile() or member.isdir()):
+                    special.append(name)
                 if member.isdir():
                     folders.append(name)
                 if member.isfile():
@@ -129,13 +134,18 @@ class TarListing(Listing):
             for source, size in size_of.items()
             for name in (source, *linked.get(source, ()))
         ]
+        files += [(name, 0, "") for name in special]
         check_names(archive, (name for name, _, _ in files))
         super().__init__(archive, [file[0] for file in files], [file[1] for file in files], folders)
         self.sources, self.offset_of = [file[2] for file in files], offset_of
+        self.special = set(special)
 
     def chunks(self, wanted: Wanted) -> Iterator[TarChunk | PlainTarChunk]:
         files = zip(self.names, self.sizes, self.sources, strict=True)
         kept = [file for file in files if wanted(file[0])]
+        for name, _, _ in kept:
+            if name in self.special:
+                refuse_special(self.archive, name)
         check_total(self.archive, (size for _, size, _ in kept))
         names, sizes = [file[0] for file in kept], [file[1] for file in kept]
         sources = [file[2] for file in kept]

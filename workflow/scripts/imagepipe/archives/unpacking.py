@@ -6,15 +6,17 @@ archive, its size and its time.
 """
 
 import gzip
+import hashlib
+import os
 import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from filelock import FileLock
-
 from imagepipe.archives.chunk import Listing, check_content
+from imagepipe.archives.locking import locked
 from imagepipe.archives.reading import chunks_of, list_archive, part_of
 from imagepipe.archives.safety import damage_in_one_line, largest_total, refuse_bomb
 from imagepipe.archives.zip import split_message
@@ -26,14 +28,26 @@ FOLDER = ".unpacked"
 # Archives in archives in an archive are read, but none in these.
 MOST_LEVELS = 3
 PIECE_SIZE = 1 << 20
+# Bytes of a file's name here. File systems allow 255, and more is written around some names.
+LONGEST_NAME = 180
 
 
-def folder_for(archive: Path, raw: Path) -> Path:
-    """Return the folder for the files of an archive, which is in `raw` or in such a folder."""
+def folder_for(archive: Path, raw: Path, size: int | None = None) -> Path:
+    """Return the folder for the files of an archive, which is in `raw` or in such a folder.
+
+    `size` is that of all parts, if the archive is the first part of another.
+    """
     if archive.is_relative_to(raw / FOLDER):
-        return archive.with_name(f"{archive.name}{FOLDER}")
+        return archive.with_name(f"{short(archive.name)}{FOLDER}")
     status = archive.stat()
-    return raw / FOLDER / f"{archive.name}-{status.st_size}-{status.st_mtime_ns}"
+    return raw / FOLDER / f"{short(archive.name)}-{size or status.st_size}-{status.st_mtime_ns}"
+
+
+def short(name: str) -> str:
+    """Return a file's name, or if it is very long, a hash of it with its end."""
+    if len(name.encode()) <= LONGEST_NAME:
+        return name
+    return f"{hashlib.sha256(name.encode()).hexdigest()[:32]}-{name[-30:]}"
 
 
 def unpack(listing: Listing, names: Collection[str], raw: Path) -> dict[str, Path]:
@@ -42,33 +56,37 @@ def unpack(listing: Listing, names: Collection[str], raw: Path) -> dict[str, Pat
     Raises `UserError` if they cannot be read or trusted, or the disk has no room.
     """
     folder = folder_for(listing.archive, raw)
-    targets = {name: folder / name for name in names}
+    targets = {name: folder.joinpath(*map(short, name.split("/"))) for name in names}
     if not all(target.is_file() for target in targets.values()):
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / ".lock"):  # the jobs extract and tables may run at the same time
+        with locked(folder):  # the jobs extract and tables may run at the same time
             missing = {name: path for name, path in targets.items() if not path.is_file()}
-            copy_members(listing, missing, outermost_size(listing.archive, raw))
+            copy_members(listing, missing, room_left(folder, raw))
     return targets
 
 
-def outermost_size(archive: Path, raw: Path) -> int:
-    """Return the bytes of the archive that an archive was unpacked from, or of itself."""
-    if archive.is_relative_to(raw / FOLDER):
-        return int(archive.relative_to(raw / FOLDER).parts[0].rsplit("-", 2)[1])
-    return archive.stat().st_size
+def room_left(folder: Path, raw: Path) -> int:
+    """Return the bytes that may still be unpacked from the outermost archive of a folder here.
+
+    All that was unpacked from it and from archives inside of it counts: levels, and many archives
+    side by side, would multiply what a few bytes may unpack to.
+    """
+    outermost = raw / FOLDER / folder.relative_to(raw / FOLDER).parts[0]
+    used = 0
+    for parent, _, names in os.walk(outermost):
+        for name in names:
+            with suppress(FileNotFoundError):  # another job's temporary file
+                used += (Path(parent) / name).stat().st_size
+    return largest_total(int(outermost.name.rsplit("-", 2)[1])) - used
 
 
-def copy_members(
-    listing: Listing, targets: Mapping[str, Path], archive_size: int | None = None
-) -> None:
+def copy_members(listing: Listing, targets: Mapping[str, Path], largest: int | None = None) -> None:
     """Copy some members of an archive, which may be larger than the memory, each to its target.
 
-    If the archive was in another one of `archive_size` bytes, its members are measured against
-    that: levels would multiply what a few bytes may unpack to. Raises `UserError` as `unpack` does.
+    Raises `UserError` as `unpack` does, and for more than the `largest` number of bytes.
     """
     chunks = chunks_of(listing, lambda name: name in targets)
     total = sum(size or 0 for chunk in chunks for size in chunk.sizes)
-    if archive_size is not None and total > largest_total(archive_size):
+    if largest is not None and total > largest:
         refuse_bomb(listing.archive)
     if targets:
         check_room(next(iter(targets.values())).parent, total)
@@ -94,15 +112,15 @@ def _write(pieces: Iterator[bytes], target: BinaryIO) -> tuple[int, int]:
 def unpack_gzip(source: Path, raw: Path) -> Path:
     """Return the file that a .gz file holds, after unpacking it if it is not.
 
-    Raises `UserError` if it is damaged, or unpacks to far too much.
+    Raises `UserError` if it is damaged, or unpacks to far too much, or the disk has no room.
     """
-    target = folder_for(source, raw) / source.name.removesuffix(".gz")
+    target = folder_for(source, raw) / short(source.name).removesuffix(".gz")
     if not target.is_file():
-        limit = largest_total(source.stat().st_size)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(target.with_name(".lock")), damage_in_one_line(source):
+        with locked(target.parent), damage_in_one_line(source):
             if target.is_file():  # by a job at the same time
                 return target
+            limit = min(largest_total(source.stat().st_size), room_left(target.parent, raw))
+            check_room(target.parent, min(size_in_gzip(source), limit))
             with (
                 atomic_write(target) as temporary,
                 temporary.open("wb") as output,
@@ -115,28 +133,52 @@ def unpack_gzip(source: Path, raw: Path) -> Path:
     return target
 
 
-def whole_archives(names: Sequence[str], folder: Path) -> dict[str, list[str]]:
+def size_in_gzip(source: Path) -> int:
+    """Return the bytes that a .gz file says to unpack to, modulo 2³² (RFC 1952, ISIZE)."""
+    with source.open("rb") as file:
+        file.seek(-4, os.SEEK_END)
+        return int.from_bytes(file.read(4), "little")
+
+
+@contextmanager
+def noted(problems: list[UserError] | None) -> Iterator[None]:
+    """Add an error in this block to the `problems`, or raise it if that is None."""
+    try:
+        yield
+    except UserError as error:
+        if problems is None:
+            raise
+        problems.append(error)
+
+
+def whole_archives(
+    names: Sequence[str], folder: Path, problems: list[UserError] | None = None
+) -> dict[str, list[str]]:
     """Return, for each archive that some names are parts of, the parts' names in order.
 
-    Raises `UserError` if a part is missing, or for parts that cannot be joined. `folder` is where
-    they are, for messages.
+    Raises `UserError` if a part is missing, or for parts that cannot be joined; with a list of
+    `problems`, that gets the error instead. `folder` is where they are, for messages.
     """
     parts: dict[str, dict[int, str]] = {}
     for name in names:
         if name.lower().endswith(".z01"):
-            raise UserError(split_message(folder / name))
+            with noted(problems):
+                raise UserError(split_message(folder / name))
         if part := part_of(name):
             parts.setdefault(part[0], {})[part[1]] = name
+    found: dict[str, list[str]] = {}
     for whole, numbered in parts.items():
-        # 7-Zip counts from 1, and `split -d` from 0.
-        first = min(1, *numbered)
-        for number in range(first, max(numbered) + 1):
-            if number not in numbered:
-                raise UserError(
-                    f"{folder}: part {number} of {whole} is missing ({whole}.{number:03}); get it, "
-                    "and name it in the dataset file as well"
-                )
-    return {whole: [some[number] for number in sorted(some)] for whole, some in parts.items()}
+        with noted(problems):
+            # 7-Zip counts from 1, and `split -d` from 0.
+            first = min(1, *numbered)
+            for number in range(first, max(numbered) + 1):
+                if number not in numbered:
+                    raise UserError(
+                        f"{folder}: part {number} of {whole} is missing ({whole}.{number:03}); get "
+                        "it, and name it in the dataset file as well"
+                    )
+            found[whole] = [numbered[number] for number in sorted(numbered)]
+    return found
 
 
 def join(parts: Sequence[Path], whole: str, raw: Path) -> Path:
@@ -144,13 +186,11 @@ def join(parts: Sequence[Path], whole: str, raw: Path) -> Path:
 
     Raises `UserError` if the disk has no room.
     """
-    target = folder_for(parts[0], raw) / whole
-    status = [part.stat() for part in parts]
-    size = sum(one.st_size for one in status)
+    size = sum(part.stat().st_size for part in parts)
+    target = folder_for(parts[0], raw, size) / short(whole)
     if target.is_file() and target.stat().st_size == size:
         return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(target.with_name(".lock")):
+    with locked(target.parent):
         if target.is_file() and target.stat().st_size == size:  # by a job at the same time
             return target
         check_room(target.parent, size)
@@ -161,14 +201,24 @@ def join(parts: Sequence[Path], whole: str, raw: Path) -> Path:
     return target
 
 
-def open_inner(listing: Listing, names: Sequence[str], raw: Path) -> Iterator[tuple[str, Listing]]:
-    """Yield archives in an archive, each with its name there; parts of one as the whole."""
-    whole = whole_archives(names, listing.archive)
-    parts = {part for some in whole.values() for part in some}
-    paths = unpack(listing, names, raw)
-    for name in names:
-        if name not in parts:
-            yield name, list_archive(paths[name])
-    for name, some in whole.items():
-        base = name.rpartition("/")[2]
-        yield name, list_archive(join([paths[part] for part in some], base, raw))
+def open_inner(
+    listing: Listing, names: Sequence[str], raw: Path, problems: list[UserError] | None = None
+) -> Iterator[tuple[str, Listing]]:
+    """Yield archives in an archive, each with its name there; parts of one as the whole.
+
+    Raises `UserError` for one that cannot be read; with a list of `problems`, that gets the error
+    instead.
+    """
+    whole = whole_archives(names, listing.archive, problems)
+    alone = [name for name in names if not part_of(name)]
+    paths = unpack(listing, [*alone, *(part for some in whole.values() for part in some)], raw)
+    for name in (*alone, *whole):
+        inner = None
+        with noted(problems):
+            path = paths.get(name)
+            if path is None:
+                base = name.rpartition("/")[2]
+                path = join([paths[part] for part in whole[name]], base, raw)
+            inner = list_archive(path)
+        if inner is not None:
+            yield name, inner

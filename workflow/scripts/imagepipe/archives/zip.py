@@ -33,7 +33,7 @@ class ZipChunk(Chunk):
 
 
 class ZipListing(Listing):
-    """The files in a .zip archive."""
+    """The files in a .zip archive. Links and devices are refused only if they are to be read."""
 
     def __init__(self, archive: Path) -> None:
         refuse_split(archive)
@@ -41,10 +41,6 @@ class ZipListing(Listing):
             members = file.infolist()
         all_names = list(map(name_of, members))
         check_names(archive, all_names)
-        for member in members:
-            file_type = (member.external_attr >> 16) & 0o170000
-            if file_type not in (0, stat.S_IFREG, stat.S_IFDIR):
-                refuse_special(archive, member.filename)
         self.members = [member for member in members if not member.is_dir()]
         names = [n for n, member in zip(all_names, members, strict=True) if not member.is_dir()]
         folders = [n for n, member in zip(all_names, members, strict=True) if member.is_dir()]
@@ -54,7 +50,10 @@ class ZipListing(Listing):
         named = zip(self.names, self.members, strict=True)
         kept = [(name, member) for name, member in named if wanted(name)]
         check_total(self.archive, (member.file_size for _, member in kept))
-        for _, member in kept:
+        for name, member in kept:
+            file_type = (member.external_attr >> 16) & 0o170000
+            if file_type not in (0, stat.S_IFREG, stat.S_IFDIR):
+                refuse_special(self.archive, name)
             check_method(self.archive, member)
         for some in (kept[rows] for rows in slices(len(kept))):
             yield ZipChunk(

@@ -1,6 +1,7 @@
 """Decoding images whose files are not trusted."""
 
 import io
+import re
 import struct
 import warnings
 import zlib
@@ -116,11 +117,20 @@ def _any_image(content: bytes, target: Target, salvage: bool) -> tuple[Image.Ima
             return add_borders(upright, target), name
     except (BadImage, MemoryError):
         raise
-    except (UnidentifiedImageError, *BOMBS) as error:
+    except BOMBS as error:
+        raise BadImage(too_many_pixels(error), "scale it down in the archive") from None
+    except UnidentifiedImageError as error:
         detail = type(error).__name__
     except Exception as error:  # damaged bytes can raise anything
         detail = one_line(str(error)) or type(error).__name__
     raise BadImage(f"{problem} ({detail})", remedy)
+
+
+def too_many_pixels(error: Exception) -> str:
+    """Return what is wrong with an image that Pillow does not open for the size in its header."""
+    found = re.search(r"[0-9]+(?= pixels)", str(error))
+    number = f"{int(found[0]):,} pixels" if found else "too many pixels"
+    return f"has {number}, more than the limit of {Image.MAX_IMAGE_PIXELS or 0:,}"
 
 
 def _plain_jpeg(content: bytes, target: Target) -> tuple[Image.Image, str] | None:

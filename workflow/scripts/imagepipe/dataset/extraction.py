@@ -29,8 +29,8 @@ def extract(
     its number in the order of the archives. Raises `UserError` for what cannot be read or trusted
     (see `find_images`), and where the disk has no room.
     """
-    found = find_images(contents, raw)
     target = folder if layout == "folders" else None
+    found = find_images(contents, raw, to_be_written=target is not None)
     if target is not None:
         check_room(folder, sum(files.size() for files in found))
         for name in FOLDERS:

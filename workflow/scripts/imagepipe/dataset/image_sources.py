@@ -111,11 +111,12 @@ class Splits:
         return next((parts[-1] for parts, name in self._parts if name == split), "")
 
 
-def find_images(contents: Contents, raw: Path) -> list[FoundFiles]:
+def find_images(contents: Contents, raw: Path, *, to_be_written: bool = False) -> list[FoundFiles]:
     """Return all images that the dataset's files in `raw` hold.
 
-    Raises `UserError` for an archive that cannot be read or trusted (see `open_archive`), for an
-    image that is there twice, and if there are no training images or no test images.
+    If they are `to_be_written` as files, no two names may differ in case only. Raises `UserError`
+    for such names, for an archive that cannot be read or trusted (see `open_archive`), for an image
+    that is there twice, and if there are no training images or no test images.
     """
     splits = Splits(contents.train_folder, contents.test_folder)
     chunks: Iterable[Chunk]
@@ -144,7 +145,7 @@ def find_images(contents: Contents, raw: Path) -> list[FoundFiles]:
         found = without_repetition(found, splits)
         if contents.class_folders:
             refuse_empty(raw, class_folders(images, splits), found)
-    check_paths(found)
+    check_paths(found, to_be_written=to_be_written)
     there = {path.partition("/")[0] for one in found for path in one.paths}
     refuse_missing(contents, raw, [], [one for one in splits.wanted if one not in there])
     return found
@@ -295,9 +296,10 @@ def table_files(contents: Contents, raw: Path, names: Collection[str]) -> dict[s
             files[name] = unpack_gzip(raw / f"{plain}.gz", raw)
     missing = {plain_name(name): name for name in names if name not in files}
     seen: list[str] = []
+    problems: list[UserError] = []
     if missing:
         listings = [list_archive(archive) for archive in archives_in(contents, raw)]
-        for plain, file in tables_inside(listings, raw, set(missing), seen).items():
+        for plain, file in tables_inside(listings, raw, set(missing), seen, problems).items():
             files[missing.pop(plain)] = file
     for name in missing.values():
         tables = [
@@ -306,16 +308,23 @@ def table_files(contents: Contents, raw: Path, names: Collection[str]) -> dict[s
         raise UserError(
             f"{raw}: holds no {name}, beside the archives or inside of one"
             f"{near(name, tables)}; correct the name in the dataset file, or get the files again"
+            + (f" (unreadable: {problems[0]})" if problems else "")
         )
     return files
 
 
 def tables_inside(
-    listings: Sequence[Listing], raw: Path, names: set[str], seen: list[str], level: int = 1
+    listings: Sequence[Listing],
+    raw: Path,
+    names: set[str],
+    seen: list[str],
+    problems: list[UserError],
+    level: int = 1,
 ) -> dict[str, Path]:
     """Return the files of those tables that are in some archives, or in archives inside of them.
 
-    `seen` gets the names of all files, for messages.
+    For messages, `seen` gets the names of all files, and `problems` the errors of archives inside
+    that may have nothing to do with the tables. Raises `UserError` for others.
     """
     places: dict[str, list[tuple[int, Listing, str]]] = {name: [] for name in names}
     for listing in listings:
@@ -351,9 +360,10 @@ def tables_inside(
                 for name in inner_archives(listing, with_tables=True)
                 if (plain_name(name.rpartition("/")[2]) in missing) == is_likely
             ]
-            inner += [one for _, one in open_inner(listing, some, raw)]
+            passed_over = None if is_likely else problems
+            inner += [one for _, one in open_inner(listing, some, raw, passed_over)]
         if inner:
-            files |= tables_inside(inner, raw, missing, seen, level + 1)
+            files |= tables_inside(inner, raw, missing, seen, problems, level + 1)
             missing -= files.keys()
     return files
 
@@ -463,24 +473,30 @@ def refuse_empty(raw: Path, names: Iterable[str], found: Sequence[FoundFiles]) -
         )
 
 
-def check_paths(found: Sequence[FoundFiles]) -> None:
+def check_paths(found: Sequence[FoundFiles], *, to_be_written: bool) -> None:
     """Raise `UserError` for two files of one path, and for what cannot be an image.
 
     Two names that differ in case only are one file on some file systems.
     """
-    seen: set[str] = set()
+    seen: dict[str, str] = {}
     for one in found:
         archive = one.chunk.archive
         for path, size in zip(one.paths, one.chunk.sizes, strict=True):
             check_image(archive, path, size)
-            folded = path.casefold()
-            if folded in seen:
-                split, _, name = path.partition("/")
+            other = seen.setdefault(path.casefold() if to_be_written else path, path)
+            if other is path:
+                continue
+            split, _, name = path.partition("/")
+            if other == path:
                 raise UserError(
                     f"{archive}: two {split} images have the name {quoted(name)}; remove one from "
                     "the archive"
                 )
-            seen.add(folded)
+            raise UserError(
+                f"{archive}: the names of two {split} images, {quoted(other.partition('/')[2])} "
+                f"and {quoted(name)}, differ only in upper and lower case, and are one file on "
+                "some disks; set layout=packed, which writes no files"
+            )
 
 
 def check_image(archive: Path, path: str, size: int | None) -> None:

@@ -100,10 +100,13 @@ def read_labels(
     row_of: dict[str, int] = {}
     of_test = 0
     checked: set[tuple[str, ...]] = set()
-    for row, written, classes in rows:
+    # Each combination of classes once, to save memory.
+    kept: dict[tuple[str, ...], tuple[str, ...]] = {}
+    table = [(row, written, kept.setdefault(some, some)) for row, written, some in rows]
+    meant = index.find_all([(row, written) for row, written, _ in table], source)
+    for (row, written, classes), image in zip(table, meant, strict=True):
         if not written:
             raise UserError(f"{source}: row {row}: the id is empty; fill it in, or remove the row")
-        image = index.find(written, source, row)
         key = image.id if image else written
         if key in row_of:
             raise UserError(
@@ -128,7 +131,7 @@ def read_labels(
             found.classes_of[image.id] = classes
     if not row_of:
         raise UserError(f"{source}: has no rows; get the file again")
-    index.log_changed_numbers(source)
+    index.log_changes(source)
     if of_test:
         logger.info(f"{source}: {of_test:,} rows are of test images, and not trained on")
     return found

@@ -194,8 +194,9 @@ def read_split_column(
     column = split_column(split)
     index = ImageIndex(images, apart=apart)
     value_of: dict[str, str] = {}
-    for row, (written, text) in read_table(source, (split.id_column, column), encoding=encoding):
-        image = index.find(written, source, row)
+    rows = list(read_table(source, (split.id_column, column), encoding=encoding))
+    meant = index.find_all([(row, written) for row, (written, _) in rows], source)
+    for (row, (written, text)), image in zip(rows, meant, strict=True):
         if image is None or image.id not in found.classes_of:
             continue
         value = nfc(text)

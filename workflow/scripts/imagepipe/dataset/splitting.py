@@ -61,6 +61,12 @@ def write_split(
             valid = draw_groups(classes, group_of, valid_ratio, order, labels)
         case FixedSplit():
             valid = frozenset(image_id for image_id, rest in rows.items() if rest[1] == "valid")
+    if isinstance(rule, FixedSplit) and (len(valid) == len(label_of) or not valid):
+        what = "training" if valid else "validation"
+        raise UserError(
+            f"{labels}: no {what} image of the fixed split is left, since those in its table could "
+            "not be decoded; get these images again, or correct split"
+        )
     if len(valid) == len(label_of) or not valid:
         what = "train" if valid else "validate"
         raise UserError(

@@ -1,7 +1,7 @@
 """The test images, and their ids in the submission."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,8 @@ from imagepipe.files import natural_key
 
 logger = logging.getLogger(__name__)
 
+# Values of the column Usage, in lower case, by which Kaggle says what each row counts for.
+USAGES = {"public", "private", "ignored"}
 # Rows of the sample submission to look for ids in.
 ROWS_COMPARED = 100
 
@@ -78,6 +80,7 @@ def find_test_images(
         sample = read_sample(extracted / sample_name, index, encoding)
         if not all(written in index.aliases for _, written in sample.rows):
             index.aliases = {}  # the numbers may be those of the files
+        log_other_names(sample, index)
         everything = ids is None and not in_test_folder
         submission_ids = match_sample(sample, index, None if everything else chosen)
     if not submission_ids:
@@ -104,8 +107,7 @@ def read_test_ids(
         rows = [(row, written) for row, (written,) in table]
     listed: dict[str, Image] = {}
     seen: set[str] = set()
-    for row, written in rows:
-        image = index.find(written, path, row)
+    for (row, written), image in zip(rows, index.find_all(rows, path), strict=True):
         if image is None:
             raise UserError(
                 f"{path}: row {row}: there is no test image with id {quoted(written)}; "
@@ -119,13 +121,32 @@ def read_test_ids(
         listed[written] = image
     if not listed:
         raise UserError(f"{path}: there are no test images; correct test_ids")
-    index.log_changed_numbers(path)
+    index.log_changes(path)
     return listed, dict(zip(aliases, listed.values(), strict=bool(aliases)))
 
 
+def log_other_names(sample: Sample, index: ImageIndex) -> None:
+    """Log if the sample's ids are those of a JSON file, and also the names of other files."""
+    for _, written in sample.rows if index.aliases else ():
+        image = index.aliases[written]
+        if index.of_name(written) not in (None, image):
+            logger.info(
+                f"{sample.path}: the ids are those in the JSON file, so that {quoted(written)} is "
+                f"{quoted(image.below)}; write test_ids as a CSV file if they are file names"
+            )
+            return
+
+
 def read_sample(path: Path, index: ImageIndex, encoding: str) -> Sample:
-    """Return a sample submission. Raises `UserError` if it has no column besides the ids'."""
-    header = read_header(path, encoding)
+    """Return a sample submission, without a column Usage.
+
+    Raises `UserError` if it has no column besides the ids'.
+    """
+    header = tuple(
+        name
+        for name in read_header(path, encoding)
+        if not is_usage(name, (v for _, (v,) in read_table(path, (name,), encoding=encoding)))
+    )
     if len(header) < 2:
         raise UserError(
             f"{path}: row 1: {quoted(', '.join(header))} is neither an id and a label nor an id "
@@ -140,6 +161,12 @@ def read_sample(path: Path, index: ImageIndex, encoding: str) -> Sample:
         rows.append((row, written))
         values += value
     return Sample(path, id_column, columns, rows, values)
+
+
+def is_usage(name: str, values: Iterable[str]) -> bool:
+    """Return whether a column says which rows count for which of Kaggle's leaderboards."""
+    found = {value.casefold() for value in values} if name.casefold() == "usage" else set[str]()
+    return bool(found) and found <= USAGES
 
 
 def find_id_column(path: Path, header: Sequence[str], index: ImageIndex, encoding: str) -> str:
@@ -164,8 +191,8 @@ def match_sample(
     """
     known = None if test_images is None else {image.id for image in test_images}
     submission_ids: dict[str, str] = {}
-    for row, written in sample.rows:
-        image = index.find(written, sample.path, row)
+    meant = index.find_all(sample.rows, sample.path)
+    for (row, written), image in zip(sample.rows, meant, strict=True):
         if image is None or (known is not None and image.id not in known):
             raise UserError(
                 f"{sample.path}: row {row}: there is no test image with id {quoted(written)}; "
@@ -176,7 +203,7 @@ def match_sample(
                 f"{sample.path}: row {row}: the id {quoted(written)} is there twice; remove one"
             )
         submission_ids[image.id] = written
-    index.log_changed_numbers(sample.path)
+    index.log_changes(sample.path)
     for image in test_images or []:
         if image.id not in submission_ids:
             raise UserError(

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from imagepipe.dataset.coco import CocoImage, read_coco
+from imagepipe.dataset.test_images import is_usage
 from imagepipe.errors import UserError
 from imagepipe.inspection import columns
 from imagepipe.inspection.images import Part, image_key
@@ -63,6 +64,10 @@ class Evidence:
         self.listing = listing
         self.tables = read_tables(listing)
         self.samples = [table for table in self.tables if columns.is_sample_name(table.name)]
+        for one in self.samples:
+            for name in [name for name in one.columns if is_usage(name, one.columns[name])]:
+                one.header.remove(name)
+                del one.columns[name]
         self.sample = next(iter(self.samples), None)
         self.sample_id_column = self.sample.header[0] if self.sample else ""
         self.cocos: list[Coco] = []

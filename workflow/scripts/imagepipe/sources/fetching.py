@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from imagepipe.archives.chunk import Listing
+from imagepipe.archives.locking import lock
 from imagepipe.archives.reading import is_archive, list_archive
 from imagepipe.archives.safety import damage_in_one_line
 from imagepipe.archives.unpacking import FOLDER, copy_members
@@ -82,9 +83,8 @@ def claimed(downloads: Path) -> Iterator[None]:
     Another process is possible: Snakemake was killed and called again, and its job still runs.
     """
     downloads.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(downloads / "lock")
     try:
-        lock.acquire(blocking=False)
+        held = lock(downloads / "lock", timeout=0)
     except Timeout:
         raise UserError(
             f"{downloads}: another process is downloading into it; wait for it, or end it"
@@ -100,7 +100,7 @@ def claimed(downloads: Path) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        lock.release()
+        held.release()
 
 
 def take_from_urls(
