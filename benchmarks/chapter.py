@@ -103,9 +103,8 @@ def train_ours(
     settings = {"recipe": recipe_name, "override": override}
     recipe = load_configuration(settings, ROOT / "workflow").recipe
     spec = TrainingSpec(recipe, seed, list(MEANS), list(DEVIATIONS))
-    inputs = TrainingInputs(
-        data / "packed" / "labelled.npy", data / "packed" / "labelled.csv", data / "classes.txt"
-    )
+    packed = data / "packed/32x32"
+    inputs = TrainingInputs(packed / "labelled.npy", packed / "labelled.csv", data / "classes.txt")
     machine = Machine("auto", 1, torch.get_num_threads(), checkpoint_minutes=5.0)
     train_run(Run(folder.parent.name, inputs, outputs, spec, "", folder / ".checkpoint", machine))
     return outputs.model, pd.read_json(outputs.metrics, typ="series")["examples_per_second"]

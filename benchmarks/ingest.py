@@ -201,7 +201,7 @@ def main() -> None:
         every = ", ".join(f"{one:.1f}" for one, _ in taken)
         print(f"layout {layout}: {best:.1f} s of {every} ({stages})", flush=True)
         show_memory(memory)
-        packed = directory / "data/cifar10/packed"
+        packed = directory / "data/cifar10/packed/32x32"
         hashes[layout] = [
             hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(packed.iterdir())
         ]

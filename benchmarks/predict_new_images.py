@@ -14,6 +14,7 @@ counts.
 
 import argparse
 import os
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -25,17 +26,20 @@ import numpy as np
 import torch
 from PIL import Image
 
-from imagepipe.config.recipe import Network, SmallCNN
-from imagepipe.dataset.array_writing import write_arrays
-from imagepipe.dataset.fitting import Target
-from imagepipe.dataset.manifests import Image as ListedImage
-from imagepipe.dataset.packing import extracted_images
-from imagepipe.files import write_rows
-from imagepipe.models.create import create_model
-from imagepipe.models.model_files import ModelDescription, save_model
-from imagepipe.prediction.logits import read_predictions
-from imagepipe.prediction.new_images import available_cores, load
-from imagepipe.prediction.predict import predict_test
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
+
+from imagepipe.config.recipe import Network, SmallCNN  # noqa: E402
+from imagepipe.dataset.array_writing import write_arrays  # noqa: E402
+from imagepipe.dataset.fitting import Target  # noqa: E402
+from imagepipe.dataset.manifests import Image as ListedImage  # noqa: E402
+from imagepipe.dataset.packing import extracted_images  # noqa: E402
+from imagepipe.files import write_rows  # noqa: E402
+from imagepipe.models.create import create_model  # noqa: E402
+from imagepipe.models.model_files import ModelDescription, save_model  # noqa: E402
+from imagepipe.prediction.logits import read_predictions  # noqa: E402
+from imagepipe.prediction.new_images import available_cores, load  # noqa: E402
+from imagepipe.prediction.predict import predict_test  # noqa: E402
 
 LEAST_RATIO = 0.9
 CLASSES = [f"class {number}" for number in range(10)]

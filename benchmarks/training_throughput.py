@@ -134,7 +134,8 @@ def main() -> None:
 
 def measure(folder: Path, device: torch.device, arguments: argparse.Namespace) -> None:
     """Print the table of ratios, and that of shares."""
-    packed = read_packed(folder / "packed" / "labelled.npy", folder / "packed" / "labelled.csv")
+    arrays = folder / "packed/32x32"
+    packed = read_packed(arrays / "labelled.npy", arrays / "labelled.csv")
     classes = read_classes(folder / "classes.txt")
     data = training_data(packed, classes)
     auto, reason = choose_precision("auto", device)

@@ -146,7 +146,7 @@ def test_a_users_own_dataset_and_recipe_files(project: Project) -> None:
     recipe = {"model": {"name": "small_cnn", "width": 2}, "epochs": 1, "batch_size": 8}
     (project.directory / "mine.yaml").write_text(yaml.safe_dump(recipe))
     dataset = yaml.safe_load((ROOT / "workflow/datasets/cifar10.yaml").read_text())
-    dataset["submission"] = {"format": "probability"}
+    dataset["submission"] = {"name": "probabilities"}
     dataset["sample_submission"] = None
     (project.directory / "yes-no.yaml").write_text(yaml.safe_dump(dataset))
     config = ("dataset=yes-no.yaml", "recipe=./mine.yaml", "raw_dir=files", "members=2")

@@ -133,9 +133,10 @@ def check_room(folder: Path, needed: int) -> None:
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
     free = shutil.disk_usage(existing).free
     if needed > free:
+        unit, name = (1e9, "GB") if needed >= 1e9 else (1e6, "MB")
         raise UserError(
-            f"{folder}: the files take {needed / 1e9:,.2f} GB, but the disk has room for "
-            f"{free / 1e9:,.2f} GB; make room, or set --directory to another disk"
+            f"{folder}: the files take {needed / unit:,.2f} {name}, but the disk has room for "
+            f"{free / unit:,.2f} {name}; make room, or set --directory to another disk"
         )
 
 
