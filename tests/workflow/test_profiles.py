@@ -28,7 +28,7 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = Project.copy_to(tmp_path_factory.mktemp("packed"))
     (project.directory / "kaggle").mkdir()
     make_competition(project.directory / "kaggle", train=40, test=12)
-    result = project.run("compare", "split", config=(*CONFIG, "layout=packed"))
+    result = project.run("compare", "split", "form", config=(*CONFIG, "layout=packed"))
     assert result.code == 0, result.output
     return project
 
