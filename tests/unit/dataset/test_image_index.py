@@ -98,7 +98,7 @@ def test_exact_id_goes_first() -> None:
     [
         (("1.png", "1.jpg"), "1", ["'1.png' or '1.jpg'"]),
         (("cat/1.png", "dog/1.png"), "1.png", ["'cat/1.png' or 'dog/1.png'"]),
-        (("A.png", "a.png"), "A.PNG", ["'A.png' or 'a.png'"]),
+        (("Ab.png", "aB.png"), "AB.png", ["'Ab.png' or 'aB.png'"]),
     ],
 )
 def test_id_that_may_mean_two_images_is_refused(
@@ -106,6 +106,12 @@ def test_id_that_may_mean_two_images_is_refused(
 ) -> None:
     with refused("t.csv: row 3", *words):
         index_of(*paths).find(written, "t.csv", 3)
+
+
+def test_case_of_an_ending_is_no_difference() -> None:
+    index = index_of("A.png", "a.png", "b.JPG")
+    found = index.find_all([(1, "A.PNG"), (2, "a"), (3, "b.jpg")], "t.csv")
+    assert [image and image.below for image in found] == ["A.png", "a.png", "b.JPG"]
 
 
 @pytest.mark.parametrize(

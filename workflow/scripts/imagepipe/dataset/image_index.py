@@ -7,6 +7,7 @@ from collections.abc import Callable, Container, Iterable, Sequence
 
 from imagepipe.dataset.manifests import Image
 from imagepipe.errors import UserError, quoted
+from imagepipe.files import is_image
 
 logger = logging.getLogger(__name__)
 
@@ -64,14 +65,17 @@ class ImageIndex:
         return found
 
     def find_exact(self, written: str, place: str) -> Image | None:
-        """Return the image of this id, or of this path. Raises `UserError` if there are two."""
+        """Return the image of this id, or of this path, whose ending may be in any case.
+
+        Raises `UserError` if there are two.
+        """
         image = self.aliases.get(written) or self.by_id.get(written)
         if image is not None:
             return image
         path = plain_path(written)
         if path in self.by_id:
             return self.by_id[path]
-        return only(place, written, self.by_path(path, str))
+        return only(place, written, self.by_path(path, with_lower_ending))
 
     def find_alike(self, written: str, place: str, taken: Container[str]) -> Image | None:
         """Return the image of this path in another case, or of this number.
@@ -190,6 +194,12 @@ def plain_path(written: str) -> str:
     while path.startswith(("./", "/")):
         path = path[1:] if path[0] == "/" else path[2:]
     return path
+
+
+def with_lower_ending(path: str) -> str:
+    """Return a path with the ending of an image in lower case."""
+    stem, dot, ending = path.rpartition(".")
+    return f"{stem}{dot}{ending.lower()}" if is_image(path) else path
 
 
 def paths(image: Image) -> tuple[str, str]:
