@@ -38,7 +38,7 @@ def test_metric_is_read_as_it_was_written(tmp_path: Path, metric: MetricChoice) 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"name": "label", "columns": 3, "more": 1}'])
 def test_files_of_another_version_are_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "it.json").write_text(text)
-    with refused("it.json", "--forcerun labels"):
+    with refused("it.json", "--forcerun form"):
         read_submission_form(tmp_path / "it.json")
-    with refused("it.json", "--forcerun labels"):
+    with refused("it.json", "--forcerun form"):
         read_metric(tmp_path / "it.json")

@@ -14,7 +14,7 @@ LINKS = ".images"
 
 
 def table_names(dataset: Dataset) -> list[str]:
-    """Return the names of the tables that `labels` reads, without repetition."""
+    """Return the names of the tables that `labels` and `form` read, without repetition."""
     sections = (dataset.labels, dataset.test_ids, dataset.split)
     names = [getattr(section, "file", None) for section in sections]
     return list(dict.fromkeys(name for name in (*names, dataset.sample_submission) if name))

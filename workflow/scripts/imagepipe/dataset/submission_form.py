@@ -1,4 +1,4 @@
-"""The form and the metric of a submission, as the stage `labels` writes them for later stages."""
+"""The form and the metric of a submission, as the stage `form` writes them for later stages."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -49,7 +49,7 @@ def read_submission_form(path: Path) -> SubmissionForm:
         lists = {key: tuple(values[key]) for key in ("header", "columns")}
         return SubmissionForm(**(values | lists))
     except (ValueError, TypeError, KeyError):
-        raise UserError(f"{path}: cannot be read; run again with --forcerun labels") from None
+        raise UserError(f"{path}: cannot be read; run again with --forcerun form") from None
 
 
 def write_metric(path: Path, metric: MetricChoice) -> None:
@@ -62,4 +62,4 @@ def read_metric(path: Path) -> MetricChoice:
     try:
         return MetricChoice(**json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError):
-        raise UserError(f"{path}: cannot be read; run again with --forcerun labels") from None
+        raise UserError(f"{path}: cannot be read; run again with --forcerun form") from None

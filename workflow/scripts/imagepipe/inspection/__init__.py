@@ -12,7 +12,7 @@ How the guesses are made:
   measurements. So columns that tell the label in other words are left alone. Folders and file names
   are next.
 - Groups are in a column with a name such as "patient" whose values repeat.
-- The form of the submission is that which the stage `labels` reads from the sample.
+- The form of the submission is that which the stage `form` reads from the sample.
 
 What the files do not say, above all the metric, gets a line with CHOOSE above the best guess.
 """
