@@ -199,6 +199,13 @@ Labels = Annotated[
 ]
 
 
+def has_several(labels: Labels) -> bool:
+    """Return whether an image may have several classes."""
+    if isinstance(labels, LabelTable):
+        return labels.separator is not None
+    return isinstance(labels, LabelColumns | LabelCoco) and labels.several
+
+
 class TestIds(Options):
     """A table that lists the test images."""
 
@@ -408,10 +415,7 @@ class Dataset(Source):
     @property
     def several_labels(self) -> bool:
         """Whether an image may have several classes."""
-        labels = self.labels
-        if isinstance(labels, LabelTable):
-            return labels.separator is not None
-        return isinstance(labels, LabelColumns | LabelCoco) and labels.several
+        return has_several(self.labels)
 
     @property
     def needs_thresholds(self) -> bool:

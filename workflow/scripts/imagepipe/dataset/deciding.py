@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from imagepipe.config.dataset import has_several
 from imagepipe.dataset.forms import choose_form, choose_metric
-from imagepipe.dataset.label_kinds import has_several
 from imagepipe.dataset.labels import LabelOptions
 from imagepipe.dataset.manifests import read_manifest
 from imagepipe.dataset.packed import read_classes

@@ -17,6 +17,7 @@ from imagepipe.config.dataset import (
     Labels,
     LabelTable,
     Split,
+    has_several,
 )
 from imagepipe.dataset.coco import CocoImage, read_coco
 from imagepipe.dataset.image_index import ImageIndex
@@ -57,13 +58,6 @@ class FoundLabels:
     classes_of: dict[str, tuple[str, ...]] = field(default_factory=dict)
     without_image: list[tuple[int, str]] = field(default_factory=list)
     optional: bool = False
-
-
-def has_several(options: Labels) -> bool:
-    """Return whether an image may have several classes."""
-    if isinstance(options, LabelTable):
-        return options.separator is not None
-    return isinstance(options, LabelColumns | LabelCoco) and options.several
 
 
 def read_labels(

@@ -15,13 +15,13 @@ from imagepipe.config.dataset import (
     Split,
     Submission,
     TestIds,
+    has_several,
 )
 from imagepipe.config.options import Options
 from imagepipe.dataset.image_index import ImageIndex
 from imagepipe.dataset.label_kinds import (
     CLASS_SEPARATOR,
     FoundLabels,
-    has_several,
     read_labels,
     split_column,
 )
