@@ -2,7 +2,6 @@
 
 import logging
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
@@ -20,6 +19,7 @@ from imagepipe.config.metric_names import k_of_metric
 from imagepipe.dataset.submission_form import FormName, MetricChoice, SubmissionForm
 from imagepipe.dataset.test_images import Sample
 from imagepipe.errors import UserError, quoted
+from imagepipe.files import nfc
 
 logger = logging.getLogger(__name__)
 
@@ -176,7 +176,7 @@ def read_column(
     several known classes are lists of the likeliest, or all of an image's labels.
     """
     known = set(classes)
-    values = [unicodedata.normalize("NFC", value) for value in sample.values]
+    values = [nfc(value) for value in sample.values]
     unknown = [value for value in values if value not in known]
     if several:
         return SeveralLabelsForm(separator=separator_of(unknown, known, separator) or " ")
@@ -258,7 +258,7 @@ def match_columns(
     without column.
     """
     matched: list[str | None] = []
-    for simplified in (unicode_form, simple_name, number_at_end):
+    for simplified in (nfc, simple_name, number_at_end):
         class_of = unique(classes, simplified)
         column_of = unique(columns, simplified)
         if set(class_of) <= set(column_of):
@@ -288,14 +288,9 @@ def unique(names: Sequence[str], simplified: Callable[[str], str]) -> dict[str, 
     return found if len(found) == len(names) else {name: name for name in names}
 
 
-def unicode_form(name: str) -> str:
-    """Return a name in Unicode's form NFC."""
-    return unicodedata.normalize("NFC", name)
-
-
 def simple_name(name: str) -> str:
     """Return a name's letters and digits."""
-    return re.sub(r"[\W_]+", " ", unicode_form(name).casefold()).strip()
+    return re.sub(r"[\W_]+", " ", nfc(name).casefold()).strip()
 
 
 def number_at_end(name: str) -> str:

@@ -2,12 +2,11 @@
 
 import logging
 import re
-import unicodedata
 from collections.abc import Callable, Container, Iterable, Sequence
 
 from imagepipe.dataset.manifests import Image
 from imagepipe.errors import UserError, quoted
-from imagepipe.files import is_image
+from imagepipe.files import is_image, nfc
 
 logger = logging.getLogger(__name__)
 
@@ -190,7 +189,7 @@ def only(place: str, written: str, images: list[Image]) -> Image | None:
 
 def plain_path(written: str) -> str:
     """Return an id in NFC, with "/" in paths, and none at the start."""
-    path = unicodedata.normalize("NFC", written).replace("\\", "/")
+    path = nfc(written).replace("\\", "/")
     while path.startswith(("./", "/")):
         path = path[1:] if path[0] == "/" else path[2:]
     return path
@@ -204,7 +203,7 @@ def with_lower_ending(path: str) -> str:
 
 def paths(image: Image) -> tuple[str, str]:
     """Return an image's path below its folder, with and without the ending."""
-    path = unicodedata.normalize("NFC", image.below).strip()
+    path = nfc(image.below).strip()
     return path, path.rpartition(".")[0]
 
 

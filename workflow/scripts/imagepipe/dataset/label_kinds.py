@@ -135,7 +135,7 @@ def rows_of_table(source: Path, options: LabelTable, encoding: str) -> Iterator[
     """Yield the rows of a column of labels."""
     columns = (options.id_column, options.label_column)
     for row, (written, text) in read_table(source, columns, where=options.where, encoding=encoding):
-        text = unicodedata.normalize("NFC", text)
+        text = nfc(text)
         if options.separator is None:
             yield row, written, (text,) if text else ()
         else:
@@ -164,7 +164,7 @@ def rows_of_columns(
         if isinstance(split, GroupSplit | FixedSplit) and split.file == options.file:
             others |= {split.id_column, split_column(split)}
         columns = [name for name in read_header(source, encoding) if name not in others]
-    classes = [unicodedata.normalize("NFC", name) for name in columns]
+    classes = [nfc(name) for name in columns]
     table = read_table(
         source, (options.id_column, *columns), where=options.where, encoding=encoding
     )
@@ -218,7 +218,7 @@ def folder_of(image: Image) -> str | None:
     """Return the first folder of an image below train_folder, or None."""
     folder, slash, _ = image.below.partition("/")
     # Tables are read without the spaces around values.
-    return unicodedata.normalize("NFC", folder).strip() if slash else None
+    return nfc(folder).strip() if slash else None
 
 
 def match_names(images: Iterable[Image], options: LabelFileNames) -> Iterator[str | None]:
@@ -235,7 +235,7 @@ def match_names(images: Iterable[Image], options: LabelFileNames) -> Iterator[st
             f"labels.pattern: {quoted(options.pattern)} has no group (?P<label>...); add it"
         )
     for image in images:
-        found = pattern.match(unicodedata.normalize("NFC", image.below))
+        found = pattern.match(nfc(image.below))
         yield (found["label"] or "").strip() or None if found else None
 
 

@@ -4,14 +4,13 @@ Snakemake does not: it takes a folder that a stage has written as a whole.
 """
 
 import os
-import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from imagepipe.errors import UserError, quoted
-from imagepipe.files import read_rows
+from imagepipe.files import nfc, read_rows
 
 MANIFEST_COLUMNS = ("path", "bytes", "crc32", "number")
 # The folders that images are extracted into.
@@ -74,7 +73,7 @@ def image_ids(paths: Sequence[str]) -> list[str]:
     names that differ only in the form of their Unicode characters, or in spaces before them.
     """
     # Tables are read without the spaces around values.
-    paths = [unicodedata.normalize("NFC", path).strip() for path in paths]
+    paths = [nfc(path).strip() for path in paths]
     without_ending = [path.rpartition(".")[0] for path in paths]
     names = [path.rpartition("/")[2] for path in without_ending]
     for ids in (names, without_ending, paths):

@@ -7,7 +7,6 @@ version of every library, and for every order of the images.
 import hashlib
 import json
 import math
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
@@ -16,7 +15,7 @@ from pathlib import Path
 from imagepipe.config.dataset import BookSplit, FixedSplit, GroupSplit, Split, StratifiedSplit
 from imagepipe.dataset.manifests import LABEL_COLUMNS
 from imagepipe.errors import UserError, quoted
-from imagepipe.files import read_rows, write_rows
+from imagepipe.files import nfc, read_rows, write_rows
 
 SPLIT_COLUMNS = ("id", "label", "split")
 Classes = tuple[str, ...]
@@ -84,7 +83,7 @@ def dropped_ids(decoded: Path, ids: Mapping[str, object]) -> list[str]:
     """Return which of the `ids` are of images that could not be decoded, by decoded.json."""
     dropped: list[str] = []
     for image in json.loads(decoded.read_text(encoding="utf-8"))["labelled"]["undecodable"]:
-        path = unicodedata.normalize("NFC", image["image"]).partition("/")[2]
+        path = nfc(image["image"]).partition("/")[2]
         stem = path.rpartition(".")[0]
         dropped += [i for i in (path, stem, stem.rpartition("/")[2]) if i in ids][:1]
     return dropped
