@@ -18,6 +18,7 @@ from imagepipe.checks.channels import measure_channels
 from imagepipe.checks.data_report import ALL_SPLITS, Report, attention, printable, render
 from imagepipe.checks.duplicates import Duplicates, read_duplicates
 from imagepipe.dataset.channels import read_channels
+from imagepipe.dataset.manifests import CLASS_SEPARATOR
 from imagepipe.dataset.packed import PackedFile, PackedImages, read_classes, read_packed, read_split
 from imagepipe.files import read_rows, text_of_field, write_text
 
@@ -32,8 +33,6 @@ FEW_VALID = 50
 FEW_VALID_OF_CLASS = 5
 # With ten times as many images, a class that is never predicted costs a tenth of the accuracy.
 UNEQUAL = 10
-# Between the labels of an image that may have several.
-SEPARATOR = "|"
 NUMBER = re.compile(r"[+-]?([0-9]+([.][0-9]*)?|[.][0-9]+)")
 
 
@@ -93,7 +92,7 @@ def make_report(
     counts: Counter[tuple[str, str]] = Counter()
     unlabelled = 0
     for label, split in zip(labelled.labels, splits, strict=True):
-        own = [name for name in label.split(SEPARATOR) if name] if several_labels else [label]
+        own = [name for name in label.split(CLASS_SEPARATOR) if name] if several_labels else [label]
         unlabelled += not own
         counts.update((name, split) for name in own)
     classes = [(name, counts[name, "train"], counts[name, "valid"]) for name in names]

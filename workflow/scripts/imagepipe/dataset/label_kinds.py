@@ -21,7 +21,7 @@ from imagepipe.config.dataset import (
 )
 from imagepipe.dataset.coco import CocoImage, read_coco
 from imagepipe.dataset.image_index import ImageIndex
-from imagepipe.dataset.manifests import Image
+from imagepipe.dataset.manifests import CLASS_SEPARATOR, Image
 from imagepipe.dataset.tables import read_header, read_table
 from imagepipe.dataset.test_images import Sample
 from imagepipe.errors import UserError, quoted
@@ -29,8 +29,6 @@ from imagepipe.files import nfc
 
 logger = logging.getLogger(__name__)
 
-# Stands between the classes of an image in labels.csv.
-CLASS_SEPARATOR = "|"
 # Of a class's name, in bytes: the longest name of a folder on all usual file systems.
 LONGEST_NAME = 255
 # Unicode's bidirectional classes of characters that show others in another order.

@@ -20,12 +20,17 @@ from imagepipe.config.dataset import (
 from imagepipe.config.options import Options
 from imagepipe.dataset.image_index import ImageIndex
 from imagepipe.dataset.label_kinds import (
-    CLASS_SEPARATOR,
     FoundLabels,
     read_labels,
     split_column,
 )
-from imagepipe.dataset.manifests import LABEL_COLUMNS, TEST_COLUMNS, Image, read_manifest
+from imagepipe.dataset.manifests import (
+    CLASS_SEPARATOR,
+    LABEL_COLUMNS,
+    TEST_COLUMNS,
+    Image,
+    read_manifest,
+)
 from imagepipe.dataset.tables import read_table
 from imagepipe.dataset.test_images import find_test_images
 from imagepipe.errors import UserError, quoted

@@ -16,6 +16,8 @@ MANIFEST_COLUMNS = ("path", "bytes", "crc32", "number")
 # The folders that images are extracted into.
 FOLDERS = ("train", "test")
 LABEL_COLUMNS = ("id", "label")
+# Stands between the classes of an image in labels.csv, split.csv and labelled.csv.
+CLASS_SEPARATOR = "|"
 TEST_COLUMNS = ("id", "submission_id")
 # The book's name for the class of the test images.
 UNKNOWN = "unknown"

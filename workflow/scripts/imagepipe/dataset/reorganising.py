@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from imagepipe.dataset.manifests import (
+    CLASS_SEPARATOR,
     UNKNOWN,
     Image,
     labelled_images,
@@ -128,7 +129,7 @@ def folder_names(labels: Iterable[str], source: Path) -> dict[str, str]:
 
 def folder_name(label: str) -> str:
     """Return the name of a label's folder."""
-    folder = UNSAFE.sub("_", label.replace("|", "+")) or NO_CLASS
+    folder = UNSAFE.sub("_", label.replace(CLASS_SEPARATOR, "+")) or NO_CLASS
     if folder.startswith("."):
         folder = f"_{folder[1:]}"
     return shortened(folder)

@@ -13,7 +13,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from imagepipe.config.dataset import BookSplit, FixedSplit, GroupSplit, Split, StratifiedSplit
-from imagepipe.dataset.manifests import LABEL_COLUMNS
+from imagepipe.dataset.manifests import CLASS_SEPARATOR, LABEL_COLUMNS
 from imagepipe.errors import UserError, quoted
 from imagepipe.files import nfc, read_rows, write_rows
 
@@ -47,7 +47,7 @@ def write_split(
     order = HashOrder(split_seed)
     match rule:
         case BookSplit():
-            if several_labels and any("|" in label for label in label_of.values()):
+            if several_labels and any(CLASS_SEPARATOR in label for label in label_of.values()):
                 raise UserError(
                     f"{labels}: images have several labels, which the book's rule does not "
                     "know; set split to stratified"
@@ -128,7 +128,7 @@ def share(number: int, ratio: float) -> int:
 
 def classes_of(label_of: Mapping[str, str]) -> dict[str, Classes]:
     """Return each image's classes, from the labels of labels.csv; none are one class, ""."""
-    return {image_id: tuple(label.split("|")) for image_id, label in label_of.items()}
+    return {image_id: tuple(label.split(CLASS_SEPARATOR)) for image_id, label in label_of.items()}
 
 
 def rarest_class(classes: Iterable[str], count: Mapping[str, int]) -> str:

@@ -14,6 +14,7 @@ import yaml
 
 from imagepipe.config.recipe import Recipe, Timm, Torchvision
 from imagepipe.config.recipe_checks import check_images, smallest_image
+from imagepipe.dataset.manifests import CLASS_SEPARATOR
 from imagepipe.dataset.packed import PackedImages, read_classes, read_packed, read_split
 from imagepipe.dataset.submission_form import read_metric
 from imagepipe.device.devices import check_gpus, choose_precision, chosen_device, device_name
@@ -205,7 +206,7 @@ def training_data(
     if several_labels:
         labels = np.zeros((len(packed.images), len(classes)), dtype=np.uint8)
         for row, label in enumerate(packed.labels):
-            for name in filter(None, label.split("|")):
+            for name in filter(None, label.split(CLASS_SEPARATOR)):
                 labels[row, number_of[name]] = 1
     else:
         labels = np.array([number_of[label] for label in packed.labels], dtype=np.int64)
