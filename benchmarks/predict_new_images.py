@@ -106,7 +106,7 @@ def by_stages(images: Path, count: int, case: Case, model: Path, work: Path) -> 
         for row, name in enumerate(names)
     ]
     array = work / "test.npy"
-    target = Target(case.size, case.size, "crop", exact=False)
+    target = Target(case.size, case.size, "crop")
     write_arrays(
         extracted_images(images, listed),
         {array: count},

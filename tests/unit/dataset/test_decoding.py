@@ -20,7 +20,8 @@ from imagepipe.dataset.fitting import Target, fit_image
 
 
 def exactly(height: int, width: int | None = None) -> Target:
-    return Target(height, width or height, exact=True)
+    width = width or height
+    return Target(height, width, required_size=(height, width))
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "P", "1"])
@@ -449,7 +450,7 @@ def test_flipped_bits_of_any_format_raise_nothing_else() -> None:
 
 
 def test_own_size_is_required_of_images_that_are_stored_smaller() -> None:
-    target = Target(16, 16, own_size=(32, 32))
+    target = Target(16, 16, required_size=(32, 32))
     assert decoded(png_bytes(1), target).shape == (16, 16, 3)
     with pytest.raises(BadImage, match="is 16×16 pixels, where 32×32 are expected"):
         decode(png_bytes(1, size=16), target)

@@ -17,20 +17,13 @@ REDUCING_GAP = 2.0
 class Target:
     """How images are to come out: `height` × `width` pixels, reached by `fit`.
 
-    `exact`: the files must have this size already. `own_size`: the height and width that they must
-    have otherwise, or None for any.
+    `required_size` is the height and width that the files must have, or None for any.
     """
 
     height: int
     width: int
     fit: Fit = "squash"
-    exact: bool = False
-    own_size: tuple[int, int] | None = None
-
-    @property
-    def required_size(self) -> tuple[int, int] | None:
-        """The height and width that the files must have, or None for any."""
-        return (self.height, self.width) if self.exact else self.own_size
+    required_size: tuple[int, int] | None = None
 
     @property
     def size(self) -> tuple[int, int]:

@@ -152,7 +152,7 @@ def find_target(
     wanted = (form.height, form.width)
     if form.own_size is not None:
         height, width = stored_size([form.own_size], wanted, form.fit)
-        return Target(height, width, form.fit, form.is_own_size, form.own_size)
+        return Target(height, width, form.fit, form.own_size)
     first = (
         size for source in sources for _, content in source.read() for size in [read_size(content)]
     )
