@@ -9,7 +9,7 @@ import gzip
 import hashlib
 import os
 import zlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -17,17 +17,19 @@ from typing import BinaryIO
 
 from imagepipe.archives.chunk import Listing, check_content
 from imagepipe.archives.locking import locked
-from imagepipe.archives.reading import chunks_of, list_archive, part_of
+from imagepipe.archives.reading import chunks_of, is_archive, list_archive, part_of
 from imagepipe.archives.safety import damage_in_one_line, largest_total, refuse_bomb
 from imagepipe.archives.zip import split_message
+from imagepipe.config.dataset import Contents
 from imagepipe.errors import UserError
-from imagepipe.files import atomic_write, check_room
+from imagepipe.files import atomic_write, check_room, has_junk, is_image
 
 # Below the folder of the raw files.
 FOLDER = ".unpacked"
 # Archives in archives in an archive are read, but none in these.
 MOST_LEVELS = 3
 PIECE_SIZE = 1 << 20
+TABLE_ENDINGS = (".csv", ".tsv", ".txt", ".json")
 # Bytes of a file's name here. File systems allow 255, and more is written around some names.
 LONGEST_NAME = 180
 
@@ -199,6 +201,33 @@ def join(parts: Sequence[Path], whole: str, raw: Path) -> Path:
                 with part.open("rb") as content:
                     _write(iter(partial(content.read, PIECE_SIZE), b""), output)
     return target
+
+
+def archives_in(contents: Contents, raw: Path) -> list[Path]:
+    """Return the archives among a dataset's files, joined where they come in parts."""
+    names = [file.name for file in contents.files]
+    archives = [raw / name for name in names if is_archive(name)]
+    for whole, parts in whole_archives(names, raw).items():
+        archives.append(join([raw / part for part in parts], whole, raw))
+    return archives
+
+
+def inner_archives(listing: Listing, with_tables: bool = False) -> list[str]:
+    """Return the names of the archives in an archive, and of parts of such."""
+
+    def holds_more(base: str) -> bool:
+        return with_tables or not base.rpartition(".")[0].lower().endswith(TABLE_ENDINGS)
+
+    return [
+        name
+        for name in usable(name for name in listing.names if not is_image(name))
+        if (is_archive(name) or part_of(name) or name.lower().endswith(".z01")) and holds_more(name)
+    ]
+
+
+def usable(names: Iterable[str]) -> Iterator[str]:
+    """Yield those names that are not junk."""
+    return (name for name in names if not has_junk(name))
 
 
 def open_inner(

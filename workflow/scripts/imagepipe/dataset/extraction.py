@@ -5,9 +5,11 @@ from functools import partial
 from pathlib import Path
 
 from imagepipe.archives.toronto import write_tables
+from imagepipe.archives.unpacking import archives_in
 from imagepipe.config.dataset import Contents
-from imagepipe.dataset.image_sources import FoundFiles, archives_in, find_images, table_files
+from imagepipe.dataset.image_sources import FoundFiles, find_images
 from imagepipe.dataset.manifests import FOLDERS, MANIFEST_COLUMNS
+from imagepipe.dataset.table_files import table_files
 from imagepipe.files import atomic_copy, check_room, natural_key, write_new, write_rows
 from imagepipe.parallel import Advance, run_tasks
 

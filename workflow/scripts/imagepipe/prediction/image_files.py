@@ -11,10 +11,9 @@ from typing import Protocol
 
 from imagepipe.archives.chunk import Chunk, Listing
 from imagepipe.archives.reading import chunks_of, is_archive, list_archive
-from imagepipe.archives.unpacking import MOST_LEVELS, open_inner
+from imagepipe.archives.unpacking import MOST_LEVELS, inner_archives, open_inner
 from imagepipe.archives.zip import ZipChunk
 from imagepipe.dataset.decoding import BadImage
-from imagepipe.dataset.image_sources import inner_archives
 from imagepipe.dataset.tables import parsed_rows, table_format
 from imagepipe.errors import UserError
 from imagepipe.files import files_below, has_junk, is_image, natural_key
