@@ -36,6 +36,7 @@ from PIL import Image
 
 from imagepipe.config.configuration import merge
 from imagepipe.config.dataset import Dataset
+from imagepipe.dataset.fitting import Target, add_borders, resize
 from imagepipe.errors import UserError
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -120,6 +121,11 @@ def png_bytes(seed: int, size: int = 32, mode: str = "RGB") -> bytes:
     content = io.BytesIO()
     image.convert(mode).save(content, format="PNG", compress_level=1)
     return content.getvalue()
+
+
+def fit_image(image: Image.Image, target: Target) -> Image.Image:
+    """Return an image of mode L or RGB in the target's size."""
+    return add_borders(resize(image, target), target)
 
 
 def write_png(path: Path, seed: int, size: int = 32, mode: str = "RGB") -> None:

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from builders import pixels, png_bytes
+from builders import fit_image, pixels, png_bytes
 from imagepipe.config.recipe import Fit
 from imagepipe.dataset.decoding import BadImage, decode, read_size
-from imagepipe.dataset.fitting import Target, fit_image
+from imagepipe.dataset.fitting import Target
 
 
 def exactly(height: int, width: int | None = None) -> Target:

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from builders import pixels
+from builders import fit_image, pixels
 from imagepipe.config.recipe import Fit
-from imagepipe.dataset.fitting import Target, fit_image, jpeg_divisor, stored_size
+from imagepipe.dataset.fitting import Target, jpeg_divisor, stored_size
 
 
 @pytest.mark.parametrize(

@@ -70,11 +70,6 @@ def scaled_size(size: tuple[float, float], target: Target) -> tuple[int, int]:
     return max(1, round(scale * width)), max(1, round(scale * height))
 
 
-def fit_image(image: Image.Image, target: Target) -> Image.Image:
-    """Return an image of mode L or RGB in the target's size."""
-    return add_borders(resize(image, target), target)
-
-
 def resize(
     image: Image.Image, target: Target, extent: tuple[float, float] | None = None
 ) -> Image.Image:
