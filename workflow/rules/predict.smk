@@ -41,7 +41,6 @@ if DATASET.needs_thresholds:
         input:
             valid_logits=f"{RESULTS}/{RUN}/seed{config['seed']}/train/valid_logits.npz",
             metric=rules.form.output.metric,
-            form=rules.form.output.form,
         output:
             thresholds=f"{RESULTS}/{RUN}/thresholds.json",
         log:
