@@ -16,7 +16,7 @@ from PIL import ExifTags, Image
 
 from imagepipe.dataset.image_sources import LARGEST_IMAGE
 from imagepipe.errors import UserError
-from imagepipe.files import is_image, nfc
+from imagepipe.files import nfc, without_ending
 from imagepipe.inspection.holders import Holder
 from imagepipe.inspection.listing import FoundFile
 
@@ -196,7 +196,7 @@ def look_at(files: Sequence[FoundFile], n: int = LOOKED_AT) -> Looks:
 def image_key(text: str) -> str:
     """Return what an id and the name of its image have in common."""
     name = nfc(text).replace("\\", "/").rpartition("/")[2].strip()
-    key = (name.rpartition(".")[0] if is_image(name) else name).casefold()
+    key = without_ending(name).casefold()
     number = NUMBER.fullmatch(key)  # a spreadsheet makes 7 or 7.0 of 007
     return number[1] if number else key
 
