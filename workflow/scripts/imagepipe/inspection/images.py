@@ -75,11 +75,15 @@ class Parts:
         ]
 
 
+def words(name: str) -> list[str]:
+    """Return the words of a folder's or a column's name: "patientId" and "patient_id" have two."""
+    return re.findall(r"[a-z]+", re.sub(r"([a-z])([A-Z])", r"\1 \2", name).lower())
+
+
 @cache
 def role_of(name: str) -> str | None:
     """Return what a folder's name says: train, test, valid, or nothing."""
-    words = re.findall(r"[a-z]+", re.sub(r"([a-z])([A-Z])", r"\1 \2", name).lower())
-    roles = {ROLE_WORDS[word] for word in words if word in ROLE_WORDS}
+    roles = {ROLE_WORDS[word] for word in words(name) if word in ROLE_WORDS}
     return roles.pop() if len(roles) == 1 else None
 
 
