@@ -16,6 +16,7 @@ from imagepipe.config.dataset import (
     Submission,
     TopKForm,
 )
+from imagepipe.config.metric_names import k_of_metric
 from imagepipe.dataset.submission_form import FormName, MetricChoice, SubmissionForm
 from imagepipe.dataset.test_images import Sample
 from imagepipe.errors import UserError, quoted
@@ -157,7 +158,7 @@ def form_without_sample(
     separator = next(free, SEPARATORS[0])
     if several:
         return SeveralLabelsForm(separator=separator)
-    k = metric_k(metric)
+    k = k_of_metric(metric or "")
     return LabelForm() if k is None else TopKForm(k=k, separator=separator)
 
 
@@ -180,7 +181,7 @@ def read_column(
     if several:
         return SeveralLabelsForm(separator=separator_of(unknown, known, separator) or " ")
     found = separator_of(unknown, known, None)
-    k = metric_k(metric)
+    k = k_of_metric(metric or "")
     if found is not None:
         lengths = Counter(len(value.split(found)) for value in unknown)
         most = max(lengths, key=lambda length: (lengths[length], length))
@@ -212,12 +213,6 @@ def read_column(
             "probabilities are wanted, set metric: roc_auc or log_loss in the dataset file"
         )
     return LabelForm()
-
-
-def metric_k(metric: Metric | None) -> int | None:
-    """Return the number in a metric's name."""
-    number = re.search(r"(?<=_)[0-9]+", metric or "")
-    return int(number[0]) if number else None
 
 
 def is_probability(value: str) -> bool:
@@ -332,7 +327,7 @@ def choose_metric(
     name = metric or defaults[form.name]
     kind = re.sub(r"(?<=_)[0-9]+", "k", name)
     forms = FORMS_OF_METRIC[kind]
-    if metric_k(name) == 1:
+    if k_of_metric(name) == 1:
         forms = (*forms, "label")
     if form.name not in forms:
         raise UserError(
