@@ -51,7 +51,6 @@ def score(
             "get the true labels of this test set"
         )
     pairs = [(values, truth[match[written_id]]) for written_id, values in guesses.items()]
-    several = several or (table is not None and table.separator is not None)
     accuracy, value = evaluate(form, metric, *zip(*pairs, strict=True), several=several)
     return {
         "accuracy": accuracy,
