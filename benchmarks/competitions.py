@@ -4,7 +4,7 @@
 For each replica, `imagepipe init` writes the dataset file from the bundle, `LINES` replaces the
 lines that it asks a person for, one call of snakemake makes the submission, and the replicas' own
 grader grades it. Prints a line for each: slug, seconds of the slowest call, mean grade over the
-seeds, and the grade to reach.
+seeds, the grade to reach, and whether it is reached.
 
     benchmarks/competitions.py --replicas FOLDER [--only SLUG ...] [--recipe NAME] [--seeds 3]
 
@@ -13,6 +13,7 @@ cores.
 """
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -24,6 +25,10 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
+
+from imagepipe.config.metric_names import higher_is_better  # noqa: E402
+
 IMAGEPIPE = [sys.executable, "-m", "imagepipe.cli"]
 
 # What the competition's page says, and the files do not: at most two lines of the dataset file.
@@ -94,6 +99,13 @@ def grade(replicas: Path, replica: Path, submission: Path) -> float:
     return float(done.stdout.split()[-1])
 
 
+def verdict(directory: Path, mean: float, reach: float) -> str:
+    """Return whether a mean grade is as good as the one to reach, by the metric of a call."""
+    (file,) = directory.glob("data/*/metric.json")
+    higher = higher_is_better(json.loads(file.read_text(encoding="utf-8"))["name"])
+    return "reached" if (mean >= reach if higher else mean <= reach) else "MISSED"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     folder = os.environ.get("IMAGEPIPE_COMPETITIONS")
@@ -120,7 +132,11 @@ def main() -> None:
                 seconds.append(submit(replica, directory, work / f"{slug}.yaml", seed, options))
                 grades.append(grade(arguments.replicas, replica, directory / "submission.csv"))
             mean = sum(grades) / len(grades)
-            print(f"{slug:<40} {max(seconds):>8.1f} {mean:>8.3f} {REACH[slug]:>8}", flush=True)
+            print(
+                f"{slug:<40} {max(seconds):>8.1f} {mean:>8.3f} {REACH[slug]:>8} "
+                f"{verdict(directory, mean, REACH[slug])}",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

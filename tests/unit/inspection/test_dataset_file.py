@@ -99,6 +99,7 @@ def test_nothing_is_written_into_the_folder(tmp_path: Path) -> None:
         ({"a.png": b"junk", "b.png": b"junk"}, "a.png: is no image that can be read"),
         (pictures("test", range(3)), "holds test images alone"),
         ({"train.zip": b"junk"}, "damaged, cut short or encrypted"),
+        ({"in.zip": zipped({"junk.zip": b"junk"})}, "(junk.zip: damaged, cut short or encrypted"),
         (pictures("train", IDS) | {"test.zip": zipped(pictures("test", IDS))}, "unpack test.zip"),
     ],
 )

@@ -156,3 +156,18 @@ def test_images_of_one_class_give_no_thresholds_rather_than_an_error(name: str) 
     probabilities = np.array([[0.9, 0.1], [0.8, 0.2]])
     found = choose_thresholds(MetricChoice(name, "1"), probabilities, np.array([0, 0]), ("0", "1"))
     assert found == NO_THRESHOLDS
+
+
+@pytest.mark.parametrize(
+    ("expected", "lowest", "boundaries"),
+    [((1.6, 1.9), 1, (0.5, 1.75)), ((0.1, 0.4), 0, (0.25, 1.5))],
+)
+def test_boundary_of_a_grade_without_images_stays_in_the_middle_of_two_grades(
+    expected: tuple[float, float], lowest: int, boundaries: tuple[float, float]
+) -> None:
+    labels = np.array([0, 1] * 50)
+    number = np.array(expected)[labels]
+    probabilities = np.stack([1 - number / 2, np.zeros(100), number / 2], axis=1)
+    choice = MetricChoice("quadratic_weighted_kappa")
+    found = choose_thresholds(choice, probabilities, labels + lowest, ("0", "1", "2"))
+    assert found.values == pytest.approx(boundaries)

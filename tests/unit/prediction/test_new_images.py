@@ -218,6 +218,17 @@ def test_list_of_paths_is_relative_to_its_folder_or_the_working_directory(
     check(predictor, table, ["images/a.png", "c.png", "images/b.png"], [1, 3, 2])
 
 
+def test_missing_images_at_the_start_of_a_list_are_named_and_not_taken_for_a_header(
+    predictor: Predictor, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_images(tmp_path, {"c.png": 1})
+    table = tmp_path / "some.csv"
+    table.write_text("file\na.png\nb.png\nc.png\n")
+    (one,) = predictor.predict(table, skip_bad=True)
+    assert one.path == "c.png"
+    assert [message.partition(":")[0] for message in caplog.messages] == ["a.png", "b.png"]
+
+
 def test_images_in_memory(predictor: Predictor, tmp_path: Path) -> None:
     path = write_images(tmp_path, {"a.png": 1}) / "a.png"
     array = pixels_of(png_bytes(2, SIZE)).numpy()

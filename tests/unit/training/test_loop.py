@@ -93,6 +93,17 @@ def test_the_metric_is_that_of_the_validation_logits(tmp_path: Path) -> None:
     assert read_history(tmp_path)[-1]["log_loss"] == str(result.history[-1].metric)
 
 
+def test_logits_that_are_not_finite_have_no_metric_and_are_no_error() -> None:
+    choice = MetricChoice("mean_column_roc_auc")
+    training = build(
+        complete_recipe(), replace(training_data(), metric=choice, classes=("a", "b", "c"))
+    )
+    logits = np.zeros((len(training.data.valid_rows), 3), np.float32)
+    assert loop.validation_metrics(training, logits).metric == 0.5
+    logits[0] = np.nan
+    assert loop.validation_metrics(training, logits).metric is None
+
+
 def test_the_metric_accuracy_is_the_accuracy(tmp_path: Path) -> None:
     data = replace(training_data(), metric=MetricChoice("accuracy"), classes=("a", "b", "c"))
     last = train_in(tmp_path, complete_recipe(epochs=1), data).history[-1]

@@ -4,6 +4,7 @@ import logging
 import sys
 from functools import partial
 from pathlib import Path
+from typing import get_args
 
 import click
 
@@ -96,7 +97,7 @@ def init(source: Path, output: Path | None, force: bool) -> None:
 @click.option("--skip-bad", is_flag=True, help="Exit with 0 although an image was unreadable.")
 @click.option("--salvage", is_flag=True, help="Take what can be decoded of a damaged image.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto")
-@click.option("--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), default="auto")
+@click.option("--precision", type=click.Choice(get_args(Precision)), default="auto")
 @click.option("--batch-size", type=click.IntRange(min=1), default=500, show_default=True)
 @click.option("--threads", type=click.IntRange(min=1), help="By default, all cores.")
 def predict(

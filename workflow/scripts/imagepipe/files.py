@@ -175,6 +175,11 @@ def is_image(name: str) -> bool:
     return name.lower().endswith(IMAGE_ENDINGS)
 
 
+def without_ending(path: str) -> str:
+    """Return a path without the ending of an image's file, if it has one."""
+    return path.rpartition(".")[0] if is_image(path) else path
+
+
 def is_junk(name: str) -> bool:
     """Tell by its name whether a file or folder is hidden, or one of `JUNK`."""
     return (name.startswith(".") and name not in (".", "..")) or name in JUNK

@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from imagepipe.inspection.images import role_of
+from imagepipe.inspection.images import role_of, words
 from imagepipe.inspection.tables import Table
 
 # Share of a column's values that must be images' names.
@@ -31,11 +31,6 @@ SEPARATORS = ("|", ";", " ", ",")
 # Names of classes hardly ever have these.
 SURE_SEPARATORS = ("|", ";")
 SAMPLE_NAME = re.compile(r"subm|sample.?(sub|sol)|^sample\b")
-
-
-def words(name: str) -> list[str]:
-    """Return the words of a column's name: "patientId" and "patient_id" have two."""
-    return re.findall(r"[a-z]+", re.sub(r"([a-z])([A-Z])", r"\1 \2", name).lower())
 
 
 def is_sample_name(name: str) -> bool:

@@ -84,7 +84,7 @@ class Evidence:
 
     def others(self) -> list[Table]:
         """Return the tables that are not sample submissions."""
-        return [one for one in self.tables if one is not self.sample and one not in self.samples]
+        return [one for one in self.tables if one not in self.samples]
 
     def find_sample(self, train: Part, test: Part | None) -> None:
         """Find the sample and its id column.

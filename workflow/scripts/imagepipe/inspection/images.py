@@ -16,7 +16,7 @@ from PIL import ExifTags, Image
 
 from imagepipe.dataset.image_sources import LARGEST_IMAGE
 from imagepipe.errors import UserError
-from imagepipe.files import is_image, nfc
+from imagepipe.files import nfc, without_ending
 from imagepipe.inspection.holders import Holder
 from imagepipe.inspection.listing import FoundFile
 
@@ -75,11 +75,15 @@ class Parts:
         ]
 
 
+def words(name: str) -> list[str]:
+    """Return the words of a folder's or a column's name: "patientId" and "patient_id" have two."""
+    return re.findall(r"[a-z]+", re.sub(r"([a-z])([A-Z])", r"\1 \2", name).lower())
+
+
 @cache
 def role_of(name: str) -> str | None:
     """Return what a folder's name says: train, test, valid, or nothing."""
-    words = re.findall(r"[a-z]+", re.sub(r"([a-z])([A-Z])", r"\1 \2", name).lower())
-    roles = {ROLE_WORDS[word] for word in words if word in ROLE_WORDS}
+    roles = {ROLE_WORDS[word] for word in words(name) if word in ROLE_WORDS}
     return roles.pop() if len(roles) == 1 else None
 
 
@@ -196,7 +200,7 @@ def look_at(files: Sequence[FoundFile], n: int = LOOKED_AT) -> Looks:
 def image_key(text: str) -> str:
     """Return what an id and the name of its image have in common."""
     name = nfc(text).replace("\\", "/").rpartition("/")[2].strip()
-    key = (name.rpartition(".")[0] if is_image(name) else name).casefold()
+    key = without_ending(name).casefold()
     number = NUMBER.fullmatch(key)  # a spreadsheet makes 7 or 7.0 of 007
     return number[1] if number else key
 

@@ -6,6 +6,7 @@ is written.
 """
 
 import gzip
+import re
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,6 +17,7 @@ from pathlib import Path
 from imagepipe.archives.reading import is_archive, list_archive, part_of
 from imagepipe.archives.safety import damage_in_one_line
 from imagepipe.archives.unpacking import MOST_LEVELS, join, whole_archives
+from imagepipe.archives.zip import refuse_split
 from imagepipe.errors import UserError
 from imagepipe.files import files_below, has_junk, is_junk
 from imagepipe.inspection.holders import ArchiveHolder, FolderHolder, Holder, ZipHolder
@@ -215,13 +217,14 @@ class Lister:
         name = path.name.lower()
         if not name.endswith((".zip", ".7z", ".tar")) and path.stat().st_size > LARGEST_READ:
             raise UserError(f"{label}: is too large to be read through; unpack it to look at it")
-        archive = ArchiveHolder(list_archive(path))
+        holder: ZipHolder | ArchiveHolder
         if name.endswith(".zip"):
             with damage_in_one_line(label):
+                refuse_split(path)
                 holder = ZipHolder(label, self.stack.enter_context(path.open("rb")))
-            self.add_members(holder, holder.members(), folders, top, level)
         else:
-            self.add_members(archive, archive.members(), folders, top, level)
+            holder = ArchiveHolder(list_archive(path))
+        self.add_members(holder, holder.members(), folders, top, level)
 
     def add_members(
         self,
@@ -239,10 +242,10 @@ class Lister:
 def one_note(path: str, error: UserError) -> str:
     """Return the line for a file that could not be looked at.
 
-    The message may name a copy of it instead.
+    The message may name a copy of it instead, or the archive around it as well.
     """
-    start, _, end = str(error).partition(f"/{path.rpartition('/')[2]}: ")
-    return f"{path}: {end or start}"
+    name = re.escape(path.rpartition("/")[2])
+    return f"{path}: {re.split(f'[/ ]{name}: ', str(error), maxsplit=1)[-1]}"
 
 
 def stem(name: str) -> str:

@@ -6,7 +6,7 @@ from math import isqrt
 from imagepipe.errors import UserError
 from imagepipe.inspection import columns
 from imagepipe.inspection.evidence import Evidence, Guess
-from imagepipe.inspection.images import role_of
+from imagepipe.inspection.images import role_of, words
 from imagepipe.inspection.label_sources import FoundLabels
 from imagepipe.inspection.tables import Table
 
@@ -74,7 +74,7 @@ def guess_pixels(found: Guess, evidence: Evidence) -> FoundLabels:
 def pixel_ids(table: Table) -> str | None:
     """Return the column that names the images, with another value in each row, or None."""
     for column, values in table.columns.items():
-        named = set(columns.words(column)) & set(columns.ID_WORDS)
+        named = set(words(column)) & set(columns.ID_WORDS)
         if named and len(set(values)) == len(values):
             return column
     return None

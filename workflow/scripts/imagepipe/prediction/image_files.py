@@ -16,7 +16,7 @@ from imagepipe.archives.zip import ZipChunk
 from imagepipe.dataset.decoding import BadImage
 from imagepipe.dataset.tables import parsed_rows, table_format
 from imagepipe.errors import UserError
-from imagepipe.files import files_below, has_junk, is_image, natural_key
+from imagepipe.files import files_below, has_junk, is_image, natural_key, without_ending
 
 # Returns the content of an image's file, or raises `BadImage`.
 Load = Callable[[], bytes]
@@ -191,11 +191,6 @@ def sorted_images(found: Sequence[NewImages], keys: dict[str, str]) -> Iterator[
 def natural_path_key(path: str) -> str:
     """Return a key that sorts paths in natural order, "a.png" before "a-1.png"."""
     return natural_key(without_ending(path)) + path
-
-
-def without_ending(path: str) -> str:
-    """Return a path without the ending of an image's file."""
-    return path.removesuffix(Path(path).suffix) if is_image(path) else path
 
 
 def _require(path: Path, images: int) -> None:

@@ -82,7 +82,7 @@ def read_run(folder: Path) -> RunResult | None:
         accuracy = float(metrics["valid_accuracy"])
         metrics["standard_error"] = standard_error(accuracy, metrics["valid_images"])
         metric = str(metrics.get("metric", ACCURACY))
-        row = {column_name(key, metric): as_text(value) for key, value in leaves(settings)}
+        row = {column_name(key): as_text(value) for key, value in leaves(settings)}
         row |= {key: form.format(metrics[key]) for key, form in RESULTS.items()}
         value: float | None = accuracy
         if metric != ACCURACY:
@@ -101,10 +101,10 @@ def read_run(folder: Path) -> RunResult | None:
         return None
 
 
-def column_name(key: str, metric: str = ACCURACY) -> str:
+def column_name(key: str) -> str:
     """Return the name of a setting's column: without "recipe.", unless a result has that name."""
     short = key.removeprefix("recipe.")
-    return key if short in (*RESULTS, metric) else short
+    return key if short in RESULTS else short
 
 
 def as_text(value: object) -> str:

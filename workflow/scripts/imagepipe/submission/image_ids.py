@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from imagepipe.files import is_image, nfc
+from imagepipe.files import nfc, without_ending
 
 
 def matching_ids(ids: Sequence[str], others: Sequence[str]) -> dict[str, str]:
@@ -29,7 +29,7 @@ def _match(ids: Sequence[str], others: Sequence[str], key: Callable[[str], str])
 
 
 def _without_ending(text: str) -> str:
-    return nfc(text).rpartition(".")[0] if is_image(text) else nfc(text)
+    return without_ending(nfc(text))
 
 
 def _name(text: str) -> str:

@@ -12,9 +12,9 @@ from imagepipe.dataset.manifests import TEST_COLUMNS
 from imagepipe.dataset.packed import read_classes
 from imagepipe.dataset.submission_form import read_metric, read_submission_form
 from imagepipe.errors import UserError, quoted
-from imagepipe.files import nfc, read_rows
+from imagepipe.files import nfc, read_rows, without_ending
 from imagepipe.metrics.decisions import NO_THRESHOLDS
-from imagepipe.prediction.image_files import NewImages, sorted_images, without_ending
+from imagepipe.prediction.image_files import NewImages, sorted_images
 from imagepipe.prediction.new_images import Predictor, Reading
 from imagepipe.submission.submission import average, form_values, submission_text
 

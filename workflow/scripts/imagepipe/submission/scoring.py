@@ -30,9 +30,8 @@ def score(
 ) -> Score:
     """Return the accuracy in 0…1, the metric (by its name, which is `metric`) and n, the images.
 
-    `true_labels` has the columns of the submission, or those of `table`; `several` says that an
-    image may have several labels. Raises `UserError` if the
-    files have different images.
+    `true_labels` is as `read_truth` takes it; `several` says that an image may have several labels.
+    Raises `UserError` if the files have different images.
     """
     guesses: dict[str, list[str]] = {}
     rows: dict[str, int] = {}
@@ -52,7 +51,6 @@ def score(
             "get the true labels of this test set"
         )
     pairs = [(values, truth[match[written_id]]) for written_id, values in guesses.items()]
-    several = several or (table is not None and table.separator is not None)
     accuracy, value = evaluate(form, metric, *zip(*pairs, strict=True), several=several)
     return {
         "accuracy": accuracy,

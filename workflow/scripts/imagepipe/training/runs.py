@@ -14,6 +14,7 @@ import yaml
 
 from imagepipe.config.recipe import Recipe, Timm, Torchvision
 from imagepipe.config.recipe_checks import check_images, smallest_image
+from imagepipe.dataset import channels
 from imagepipe.dataset.manifests import CLASS_SEPARATOR
 from imagepipe.dataset.packed import PackedImages, read_classes, read_packed, read_split
 from imagepipe.dataset.submission_form import read_metric
@@ -177,8 +178,8 @@ def train_run(run: Run, group: ProcessGroup = SINGLE_PROCESS) -> None:
 
 def read_channels(path: Path) -> dict[str, list[float]]:
     """Return `mean` and `std` of the channels in 0…1, as rule `pack` measured them."""
-    channels = json.loads(path.read_text(encoding="utf-8"))
-    return {"mean": channels["mean"], "std": [max(MIN_STD, std) for std in channels["std"]]}
+    measured = channels.read_channels(path)
+    return {"mean": measured.mean, "std": [max(MIN_STD, std) for std in measured.std]}
 
 
 def fingerprint(run: Run) -> str:
