@@ -55,6 +55,15 @@ def test_every_metric_has_words_of_its_own_for_people() -> None:
     assert len(set(words)) == len(NAMES)
     # Abbreviations are in capitals, and nothing is left of the names' underscores.
     assert not [some for some in words if re.search(r"_|\b(roc|auc|f[0-9]|map)\b", some)]
+    assert metric_words("accuracy") == "accuracy"
+    assert metric_words("roc_auc") == "ROC AUC"
+    assert metric_words("mean_column_roc_auc") == "mean column ROC AUC"
+    assert metric_words("f1") == "F1"
+    assert metric_words("f1_micro") == "micro F1"
+    assert metric_words("f1_macro") == "macro F1"
+    assert metric_words("f1_samples") == "mean F1 of the images"
+    assert metric_words("f2") == "F2"
+    assert metric_words("quadratic_weighted_kappa") == "quadratic weighted kappa"
     assert metric_words("log_loss") == "log loss"
     assert metric_words("top_5_error") == "top-5 error"
     assert metric_words("map_at_12") == "MAP@12"
