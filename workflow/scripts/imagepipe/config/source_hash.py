@@ -31,6 +31,9 @@ WITHOUT_EFFECT_ON_RESULTS = frozenset(
     )
 )
 
+# The endings of the files that count as a part of the module with the same stem.
+PARTS_OF_MODULES = (".css", ".j2", ".js", ".mplstyle")
+
 
 def file_of(module: str, package_folder: Path) -> Path:
     """Return the file of a module, or the `__init__.py` of a package, from its dotted name."""
@@ -75,13 +78,14 @@ def modules_of(script: Path, package_folder: Path) -> frozenset[str]:
 def code_hash(script: Path, package_folder: Path) -> str:
     """Return a hash of a script and all library modules that can affect its results.
 
-    A template beside a module with the same stem, such as data_report.html.j2 beside
+    A template or style sheet beside a module with the same stem, such as data_report.html.j2 beside
     data_report.py, counts as part of the module.
     """
     result = hashlib.sha256(script.read_bytes())
     for name in sorted(modules_of(script, package_folder) - WITHOUT_EFFECT_ON_RESULTS):
         file = file_of(name, package_folder)
-        for part in (file, *sorted(file.parent.glob(f"{file.stem}.*.j2"))):
+        parts = (p for p in file.parent.glob(f"{file.stem}.*") if p.suffix in PARTS_OF_MODULES)
+        for part in (file, *sorted(parts)):
             result.update(f"\0{name}\0".encode())
             result.update(part.read_bytes())
     return result.hexdigest()[:16]

@@ -1,0 +1,1 @@
+"""How results look: colors, the style of figures, the frame of HTML pages."""

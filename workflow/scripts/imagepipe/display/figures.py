@@ -1,0 +1,77 @@
+"""Figures: their style, their files, and their place in a page.
+
+A figure is drawn once, in the light colors, and written as SVG and PNG. `inline_svg` makes its
+colors follow those of the page, light or dark.
+"""
+
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from html import escape
+from pathlib import Path
+
+from matplotlib import rc_context, style
+from matplotlib.figure import Figure
+
+from imagepipe.display.colors import COLORS
+from imagepipe.files import atomic_write
+
+STYLE = Path(__file__).with_suffix(".mplstyle")
+# A figure of this width, in inches, fits a phone's screen without scrolling, and half a page.
+COLUMN_WIDTH = 4.8
+# No date and no name of a program, so that the same figure gives the same bytes.
+_NO_METADATA = {"Date": None, "Creator": None}
+_NOT_FOR_A_PAGE = re.compile(r"<(metadata|style)\b.*?</\1>", re.DOTALL)
+_ID = re.compile(r'(\bid="|href="#|url\(#)')
+_SIZE = re.compile(r'<svg[^>]*?viewBox="([^"]*)"[^>]*>', re.DOTALL)
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Draw figures in the project's style inside this block.
+
+    Letters that the PNG file's font lacks, as in a class's name, are no reason for a warning.
+    """
+    with warnings.catch_warnings(), rc_context(), style.context(STYLE):
+        warnings.filterwarnings("ignore", "Glyph .* missing from")
+        yield
+
+
+def new_figure(width: float = COLUMN_WIDTH, height: float = 3.2) -> Figure:
+    """Return an empty figure, with a size in inches. Call it inside `styled`."""
+    return Figure(figsize=(width, height))
+
+
+def save_figure(figure: Figure, svg: Path) -> None:
+    """Write a figure as an SVG file, and as a PNG file beside it. Call it inside `styled`.
+
+    The same figure gives the same bytes.
+    """
+    with atomic_write(svg) as temporary:
+        figure.savefig(temporary, format="svg", metadata=_NO_METADATA)
+    with atomic_write(svg.with_suffix(".png")) as temporary:
+        figure.savefig(temporary, format="png", metadata={"Software": None})
+
+
+def inline_svg(svg: Path, title: str) -> str:
+    """Return a figure's SVG as an element of an HTML page, which has the name `title`.
+
+    Its colors are the page's custom properties, such as `var(--ink)`; its width is at most that of
+    its place. Its ids begin with the file's name, so that several figures can be in one page.
+    """
+    text = svg.read_text(encoding="utf-8")
+    text = text[text.index("<svg") :]
+    box = _SIZE.match(text)
+    if box is None:
+        raise ValueError(f"{svg}: is not an SVG file of matplotlib")
+    width = float(box[1].split()[2])
+    start = (
+        f'<svg xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="{box[1]}" role="img" '
+        f'aria-label="{escape(title)}" style="max-width: {width * 4 / 3:.0f}px">'
+    )
+    text = start + _NOT_FOR_A_PAGE.sub("", text[box.end() :])
+    text = _ID.sub(rf"\g<1>{svg.stem}-", text)
+    for role, (color, _) in COLORS.items():
+        text = text.replace(color, f"var(--{role})")
+    return text

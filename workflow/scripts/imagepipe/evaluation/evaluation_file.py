@@ -1,0 +1,165 @@
+"""What the stages `evaluate` and `test_predictions` write for the report, as JSON files."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import pydantic
+
+from imagepipe.errors import UserError
+from imagepipe.files import write_text
+
+Content = TypeVar("Content")
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with its 95 % confidence interval. None: not defined, as the recall of no images."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class ClassResult:
+    """How well a class of the validation images is found.
+
+    images: those that have the class. predicted: those that it was predicted for. precision: the
+    fraction right of the predicted. recall: the fraction found of the images. f1: their harmonic
+    mean. accuracy: the fraction of all images, of this class or not, that are right about it.
+    """
+
+    name: str
+    images: int
+    predicted: int
+    precision: Estimate
+    recall: Estimate
+    f1: Estimate
+    accuracy: Estimate
+
+
+@dataclass(frozen=True)
+class ConfusedPair:
+    """`images` images of the class `true` were taken for `predicted`: `share` of that class."""
+
+    true: str
+    predicted: str
+    images: int
+    share: float
+
+
+@dataclass(frozen=True)
+class CalibrationBin:
+    """The predictions with a confidence from `low` to `high`: their mean confidence and accuracy.
+
+    Both are None in an empty bin.
+    """
+
+    low: float
+    high: float
+    predictions: int
+    confidence: float | None
+    accuracy: float | None
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How well confidences agree with accuracies; `ece` is the expected calibration error.
+
+    A prediction is an image's likeliest class or, if images may have several labels, each pair of
+    an image and a class.
+    """
+
+    ece: float | None
+    mean_confidence: float | None
+    accuracy: float | None
+    bins: Sequence[CalibrationBin]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The prediction for an image; `row` is its position in the packed array.
+
+    true: None for a test image. true, predicted: the class's name, of several labels all names,
+    separated by "|". probability: that of `predicted` (of several labels, the mean over the classes
+    of the probability of what was decided). true_probability: that of `true`, in the same way.
+    """
+
+    id: str
+    row: int
+    true: str | None
+    predicted: str
+    probability: float
+    true_probability: float | None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The results on the validation images.
+
+    metric: the competition's metric by its name in `config/metric_names.py`, and `metric_value`,
+    which is the accuracy's if that is the metric. interval_method: how its interval was computed,
+    in a few words. majority: the accuracy of always predicting the most frequent class of the
+    validation images. confused: the most confused pairs, most images first. mistakes: the surest
+    mistakes first. unsure_hits: right, the least sure first. Of both, at most 12.
+    """
+
+    images: int
+    classes: Sequence[str]
+    several_labels: bool
+    metric: str
+    metric_value: Estimate
+    interval_method: str
+    accuracy: Estimate
+    macro_f1: Estimate
+    majority: float | None
+    by_class: Sequence[ClassResult]
+    confused: Sequence[ConfusedPair]
+    calibration: Calibration
+    mistakes: Sequence[Prediction]
+    unsure_hits: Sequence[Prediction]
+
+
+@dataclass(frozen=True)
+class ClassShare:
+    """A class, how often it is predicted in the test set, and its share there and in training."""
+
+    name: str
+    predicted: int
+    share: float
+    labelled_share: float
+
+
+@dataclass(frozen=True)
+class TestPredictions:
+    """The predictions for the test images, averaged over the `members`.
+
+    agreement: the fraction of images for which all members predict the same; None for one member.
+    confidences: the number of images in each of 20 equal bins of the confidence, from 0 to 1.
+    least_sure, surest: of both, at most 12.
+    """
+
+    images: int
+    members: int
+    mean_confidence: float | None
+    agreement: float | None
+    by_class: Sequence[ClassShare]
+    confidences: Sequence[int]
+    least_sure: Sequence[Prediction]
+    surest: Sequence[Prediction]
+
+
+def write_results(path: Path, results: Evaluation | TestPredictions) -> None:
+    """Write results as JSON."""
+    content = pydantic.TypeAdapter(type(results)).dump_json(results, indent=1)
+    write_text(path, content.decode() + "\n")
+
+
+def read_results(path: Path, kind: type[Content]) -> Content:
+    """Read results of a kind. Raises `UserError` if another version wrote the file."""
+    try:
+        return pydantic.TypeAdapter(kind).validate_json(path.read_bytes())
+    except pydantic.ValidationError:
+        raise UserError(f"{path}: cannot be read; remove it, and call again") from None
