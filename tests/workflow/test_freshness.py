@@ -15,7 +15,7 @@ import yaml
 
 from imagepipe.config.options import Options, sections
 from imagepipe.config.schemas import SCHEMAS
-from project import QUICK, Project
+from project import QUICK, Project, check_snakemakes_report
 from recipe_keys import OTHER_RECIPE_KEYS, RECIPE_TABLE, changed_recipe
 from snapshots import snapshot
 
@@ -309,6 +309,7 @@ def test_results_of_another_setting_are_kept(finished: Finished) -> None:
         assert {row["epochs"] for row in rows} == {"1", "2"}
         assert all(row["valid_images"] == "10" for row in rows)
         assert all((results / row["run"] / "seed0/train/run.yaml").is_file() for row in rows)
+        check_snakemakes_report(project, config=other)
     finally:
         # Back to the first one: nothing is trained.
         assert project.stale(config=config).isdisjoint({"train", "retrain", "predict"})
