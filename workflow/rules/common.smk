@@ -74,7 +74,7 @@ def select(section, *keys):
 def figure(name, category, title, folder=FIGURES):
     """Return a figure's SVG file, which `snakemake --report` shows, and its PNG file, as outputs."""
     labels = {"figure": title} | ({"run": "{run}"} if "{run}" in folder else {})
-    caption = f"../report/{name}.rst"
+    caption = f"../scripts/imagepipe/evaluation/captions.{name}.rst"
     svg = report(
         f"{folder}/{name}.svg", category=category, caption=caption, labels=labels
     )

@@ -164,7 +164,7 @@ rule report:
         report=report(
             f"{RESULTS}/report.html",
             category="The run",
-            caption="../report/report.rst",
+            caption="../scripts/imagepipe/evaluation/captions.report.rst",
             labels={"figure": "The report, one page"},
         ),
     log:
