@@ -3,10 +3,15 @@
 The same arguments give the same bytes. Logits are drawn so that most predictions are right.
 """
 
+import contextlib
 import json
+import runpy
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import torch
