@@ -10,11 +10,11 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Locator, Page
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 
 from browser_pages import chromium, opened
 
+HERE = Path(__file__).parent
 COLORS = 128
 MOST_BYTES = 150_000
 
