@@ -4,6 +4,7 @@ import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
@@ -58,8 +59,8 @@ def draw_learning_curves(
         rate.set_xlabel("epoch (the learning rate is that of its last step)")
         rate.xaxis.set_major_locator(MaxNLocator(integer=True))
         if len(validated) == 1:
-            rate.set_xlim(0, 2)
-        title = fit(f"Learning curves: {run}", COLUMN_WIDTH - 0.2, 10.5)
+            rate.set_xticks([validated[0].epochs])
+        title = fit(f"Learning curves: {run}", COLUMN_WIDTH - 0.2, 11.2)
         figure.suptitle(title, x=0.01, ha="left", size=10, weight="bold")
         _legend(loss, validated, final)
         figure.align_ylabels(panels)
@@ -89,23 +90,23 @@ def _valid(axes: Axes, history: Sequence[EpochMetrics], values: Sequence[float |
 
 
 def _final(axes: Axes, history: Sequence[EpochMetrics], values: Sequence[float]) -> None:
-    style = {"color": light("series6"), "linewidth": 0.8, "alpha": 0.6, "zorder": 3}
-    _line(axes, history, values, **style)
+    _line(axes, history, values, color=light("series6"), linewidth=0.8, alpha=0.6)
 
 
 def _line(
-    axes: Axes, history: Sequence[EpochMetrics], values: Sequence[float], **style: object
+    axes: Axes, history: Sequence[EpochMetrics], values: Sequence[float], **style: Any
 ) -> None:
-    """Draw a line over the epochs. A single epoch is a dot, as a line of one point has no length."""
+    """Draw a line over the epochs. A single epoch is a dot: a line of one point has no length."""
     if len(history) == 1:
         style = {"marker": "o", "markersize": 4, **style}
     if len(history) > _MANY:
         style = {"linewidth": 1.0, **style}
     axes.plot([epoch.epochs for epoch in history], values, **style)
     if not any(map(math.isfinite, values)):
-        sentence, place = "not a finite number in any epoch", axes.transAxes
+        sentence = "not a finite number in any epoch"
         style = {"color": light("muted"), "ha": "center", "va": "center"}
-        axes.text(0.5, 0.5, sentence, transform=place, **style)
+        axes.text(0.5, 0.5, sentence, transform=axes.transAxes, **style)
+        axes.set_yticks([])
 
 
 def _from_zero(axes: Axes) -> None:
@@ -124,7 +125,7 @@ def _legend(
         handles.append(line)
     if final:
         line = Line2D([], [], color=light("series6"), linewidth=0.8, alpha=0.8)
-        line.set_label(f"train, final on all images, {_seeds(sorted(final))}")
+        line.set_label(f"final, {_seeds(sorted(final))}")
         handles.append(line)
     axes.legend(handles=handles, loc="lower left", bbox_to_anchor=(-0.02, 1), ncols=3)
 
