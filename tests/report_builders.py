@@ -95,7 +95,7 @@ class Workspace:
         return self.folder / "logs" / DATASET
 
     def run(self, number: int = 0) -> Path:
-        return self.results / ("small" if number == 0 else f"small@optimizer.lr=0.{number}")
+        return self.results / (f"small@optimizer.lr={number / 1000}" if number else "small")
 
     def seed(self, seed: int = 0, run: int = 0) -> Path:
         return self.run(run) / f"seed{seed}"
@@ -245,7 +245,7 @@ def _write_training(
     write_history(folder / "history.csv", epochs)
     write_metrics(folder / "metrics.json", epochs, valid)
     recipe = RECIPE.model_dump()
-    recipe["optimizer"]["lr"] = 0.1 * run or recipe["optimizer"]["lr"]
+    recipe["optimizer"]["lr"] = run / 1000 or recipe["optimizer"]["lr"]
     settings = {"run": folder.parents[1].name, "split": "38466edbe9fd", "recipe": recipe}
     settings |= {"seed": seed, "mean": [0.5] * 3, "std": [0.2] * 3, "several_labels": False}
     (folder / "run.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
@@ -261,7 +261,7 @@ def _write_validated(
         for name in (case.metric, "accuracy")
     )
     assert accuracy is not None
-    _write_training(folder, run, 0, case.valid, (case.metric, value), accuracy - 0.01 * run)
+    _write_training(folder, run, 0, case.valid, (case.metric, value), accuracy - 0.005 * run)
     if run == 0:
         _write_model(space, folder / "model.safetensors")
 

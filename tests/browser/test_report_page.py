@@ -20,7 +20,7 @@ HOSTILE = (
     "<script>alert(1)</script>",
     '"><img src=x onerror="alert(2)">',
     "x" * 300,
-    "many words " * 27,
+    "many words " * 26 + "many words",
     "חתול",
     "قطة سوداء",
     "🐈‍⬛ cat",
@@ -174,10 +174,10 @@ def test_tables_are_sorted_by_a_click_and_by_a_key(page: Page) -> None:
 
 def test_a_table_is_filtered_as_one_types(browser: Browser, report_of: ReportOf) -> None:
     with opened(browser, report_of("a hundred runs").page) as page:
-        holder = page.locator("[data-filter]").filter(has_text="optimizer.lr=0.17")
+        holder = page.locator("[data-filter]").filter(has_text="optimizer.lr=0.017")
         rows = holder.locator("tbody tr")
         assert rows.count() == 100
-        holder.get_by_role("searchbox").press_sequentially("LR=0.17")
+        holder.get_by_role("searchbox").press_sequentially("LR=0.017")
         expect(rows.filter(visible=True)).to_have_count(1)
         expect(holder.get_by_role("status")).to_contain_text("1 of 100")
         holder.get_by_role("searchbox").fill("no run has this")
