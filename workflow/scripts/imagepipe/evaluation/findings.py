@@ -5,11 +5,11 @@ validation image, no mistakes, a metric or an interval that is not defined.
 """
 
 from imagepipe.evaluation.evaluation_file import ClassResult
-from imagepipe.evaluation.results import Results, Table
+from imagepipe.evaluation.results import Results, Run, Table
 from imagepipe.evaluation.sentences import (
     Sentence,
+    amount,
     decimal,
-    images,
     is_percentage,
     listed,
     percent,
@@ -30,7 +30,7 @@ def how_good(results: Results) -> list[Sentence]:
     """Return what the validation says about the network's quality."""
     evaluation, found = results.evaluation, []
     accuracy, majority = evaluation.accuracy.value, evaluation.majority
-    total = images("images", evaluation.images, "validation image")
+    total = amount("images", evaluation.images, "validation image")
     if accuracy is None:
         found.append(say("The accuracy is not known, as there are no validation images."))
     elif evaluation.several_labels:
@@ -54,8 +54,8 @@ def how_good(results: Results) -> list[Sentence]:
     if accuracy is not None:
         found.append(
             say(
-                "In its last epoch it got {train} of the training images right, as the augmentation "
-                "showed them, and {valid} of the validation images: {gap} {direction}.",
+                "In its last epoch it got {train} of the training images right, as they came from "
+                "the augmentation, and {valid} of the validation images: {gap} {direction}.",
                 "learning",
                 train=percent("train_accuracy", results.metrics.train_accuracy),
                 valid=percent("accuracy.value", accuracy),
@@ -102,12 +102,11 @@ def against_majority(accuracy: float, majority: float, *, several: bool) -> Sent
 
 def among_runs(results: Results, runs: Table) -> list[Sentence]:
     """Return the run's rank among the validated runs, which `runs` lists, the best first."""
-    names = [(row.get("run"), row.get("seed")) for row in runs.rows]
-    own = (results.run.run, str(results.run.seeds[0]))
-    if own not in names:
+    position, number = position_of(results.run, runs), len(runs.rows)
+    if position is None:
         return []
-    rank, count = names.index(own) + 1, whole("runs", len(names))
-    if len(names) == 1:
+    rank, count, best = position + 1, whole("runs", number), runs.rows[0]
+    if number == 1:
         return [say("It is the only run of this dataset so far.", "runs")]
     if rank == 1:
         return [
@@ -124,10 +123,18 @@ def among_runs(results: Results, runs: Table) -> list[Sentence]:
             "runs",
             rank=whole("rank", rank),
             count=count,
-            best=names[0][0] or "",
-            seed=names[0][1] or "",
+            best=best["run"],
+            seed=best["seed"],
         )
     ]
+
+
+def position_of(run: Run, runs: Table) -> int | None:
+    """Return the position of a run's validated training in the table of runs, if it is there."""
+    own = (run.run, str(run.seeds[0]))
+    return next(
+        (i for i, row in enumerate(runs.rows) if (row.get("run"), row.get("seed")) == own), None
+    )
 
 
 def where_it_fails(results: Results) -> list[Sentence]:
@@ -136,7 +143,7 @@ def where_it_fails(results: Results) -> list[Sentence]:
     accuracy = evaluation.accuracy.value
     if accuracy is None:
         return [say("Nothing is known about its mistakes, as there are no validation images.")]
-    total = images("images", evaluation.images, "validation image")
+    total = amount("images", evaluation.images, "validation image")
     wrong = evaluation.images - round(accuracy * evaluation.images)
     if wrong:
         found.append(
@@ -174,7 +181,7 @@ def where_it_fails(results: Results) -> list[Sentence]:
                         "{true} for {predicted} ({images}, {share} of its class)",
                         true=pair.true,
                         predicted=pair.predicted,
-                        images=images(f"confused.{rank}.images", pair.images),
+                        images=amount(f"confused.{rank}.images", pair.images),
                         share=percent(f"confused.{rank}.share", pair.share),
                     )
                     for rank, pair in enumerate(evaluation.confused[:LISTED])
@@ -284,7 +291,7 @@ def validation_size(results: Results) -> list[Sentence]:
     """Return what the number of validation images means for the result."""
     evaluation = results.evaluation
     estimate, count = evaluation.metric_value, evaluation.images
-    total = images("images", count, "validation image")
+    total = amount("images", count, "validation image")
     if estimate.low is None or estimate.high is None:
         return [say("{total} give no interval; treat the result as a hint.", total=total)]
     width = estimate.high - estimate.low
@@ -295,7 +302,7 @@ def validation_size(results: Results) -> list[Sentence]:
     )
     return [
         say(
-            f"On {{total}}, the 95 % interval is {{width}} wide: a smaller difference between "
+            "On {total}, the 95 % interval is {width} wide: a smaller difference between "
             "two runs may be chance.",
             total=total,
             width=shown,
@@ -316,7 +323,7 @@ def overlaps(results: Results) -> list[Sentence]:
                 "{both} of the training and validation sets are the same, pixel for pixel: the "
                 "result is too good by what the network knew.",
                 "data",
-                both=images("duplicates.train_valid", both),
+                both=amount("duplicates.train_valid", both),
             )
         )
     else:
@@ -328,7 +335,7 @@ def overlaps(results: Results) -> list[Sentence]:
             say(
                 "{leaked} {are} in the test set, too, so that a test score is too good.",
                 "data",
-                leaked=images("duplicates.labelled_in_test", leaked, "labelled image"),
+                leaked=amount("duplicates.labelled_in_test", leaked, "labelled image"),
                 are="is" if leaked == 1 else "are",
             )
         )
@@ -346,7 +353,7 @@ def data_findings(results: Results) -> list[Sentence]:
         say(
             "The data check found {count} that {needs} attention.",
             "data",
-            count=images("attention", count, "thing"),
+            count=amount("attention", count, "thing"),
             needs="needs" if count == 1 else "need",
         )
     ]
@@ -418,9 +425,9 @@ def limits(results: Results) -> list[Sentence]:
             say(
                 "The classes are unequal: {largest} has {most}, {smallest} has {least}.",
                 largest=largest["class"],
-                most=images("largest_class", largest["images"]),
+                most=amount("largest_class", largest["images"]),
                 smallest=smallest["class"],
-                least=images("smallest_class", smallest["images"]),
+                least=amount("smallest_class", smallest["images"]),
             )
         )
     return [*found, *overlaps(results)]

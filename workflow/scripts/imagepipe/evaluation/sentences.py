@@ -1,7 +1,7 @@
 """Sentences with numbers, for HTML and for Markdown.
 
-A number keeps its name and its exact value beside the text that is shown, so that a test can compare
-each number of a page with one computed from the logits.
+A number keeps its name and its exact value beside the text that is shown, so that a test can
+compare each number of a page with one computed from the logits.
 """
 
 from collections.abc import Mapping, Sequence
@@ -107,9 +107,9 @@ def whole(name: str, value: int) -> Number:
     return Number(name, value, f"{value:,}")
 
 
-def images(name: str, value: int, what: str = "image") -> Number:
-    """Return a number of images, such as "1 image", or of another thing."""
-    return Number(name, value, f"{value:,}{SPACE}{what}{'' if value == 1 else 's'}")
+def amount(name: str, value: int, one: str = "image", several: str | None = None) -> Number:
+    """Return a number of things, such as "1 image" or "2,000 images"."""
+    return Number(name, value, f"{value:,}{SPACE}{one if value == 1 else several or f'{one}s'}")
 
 
 def percent(name: str, value: float) -> Number:
