@@ -3,7 +3,7 @@
 import unicodedata
 from functools import cache
 
-from matplotlib.font_manager import FontProperties, findfont, get_font
+from matplotlib.font_manager import FontProperties, findfont
 from matplotlib.ft2font import FT2Font
 
 from imagepipe.errors import one_line
@@ -57,6 +57,7 @@ _MEASURED_SIZE = 100
 
 @cache
 def _font() -> FT2Font:
-    font = get_font(findfont(FontProperties()))
+    # Not matplotlib's own object of this font, whose size changes whenever it draws.
+    font = FT2Font(findfont(FontProperties()))
     font.set_size(_MEASURED_SIZE, 72)
     return font
