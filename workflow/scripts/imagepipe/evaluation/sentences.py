@@ -12,6 +12,7 @@ from markupsafe import Markup, escape
 from imagepipe.config.metric_names import metric_words
 from imagepipe.config.summary import duration
 from imagepipe.display.escaping import escape_markdown, printable
+from imagepipe.display.text import shorten
 from imagepipe.evaluation.evaluation_file import Estimate
 
 LONGEST_NAME = 40
@@ -47,7 +48,7 @@ class Sentence:
     def __html__(self) -> str:
         return escape(self.template).format(
             **{
-                name: printable(value, LONGEST_NAME) if isinstance(value, str) else value
+                name: shorten(value, LONGEST_NAME) if isinstance(value, str) else value
                 for name, value in self.values.items()
             }
         )
@@ -64,7 +65,7 @@ def _markdown(value: Number | Sentence | str) -> str:
         return value.text
     if isinstance(value, Sentence):
         return value.markdown()
-    return escape_markdown(printable(value, LONGEST_NAME))
+    return escape_markdown(shorten(value, LONGEST_NAME))
 
 
 def say(
