@@ -9,12 +9,15 @@ import hashlib
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from imagepipe.display.colors import COLORS
-from imagepipe.display.escaping import counted, printable
+from imagepipe.display.escaping import as_text, counted, printable
+from imagepipe.display.text import shorten
 
 FOLDER = Path(__file__).parent
+# The most letters of a name in a table.
+LONGEST_LABEL = 60
 
 
 def page_environment(folder: Path) -> Environment:
@@ -34,8 +37,18 @@ def page_environment(folder: Path) -> Environment:
         # The policy lets only this script run, whatever comes from outside.
         "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     }
-    environment.filters |= {"counted": counted, "shown": printable}
+    environment.filters |= {"counted": counted, "label": label, "shown": printable}
     return environment
+
+
+def label(value: object) -> Markup:
+    """Return foreign text for a table; what is too long is shortened, and appears as a tooltip."""
+    text = as_text(value)
+    if len(text) <= LONGEST_LABEL:
+        return escape(printable(text))
+    return Markup('<span title="{}">{}</span>').format(
+        printable(text), shorten(text, LONGEST_LABEL)
+    )
 
 
 def custom_properties() -> str:

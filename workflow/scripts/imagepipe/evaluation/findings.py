@@ -4,12 +4,13 @@ Each function returns sentences in the order of their weight. They hold for the 
 validation image, no mistakes, a metric or an interval that is not defined.
 """
 
+from imagepipe.checks.data_report import Report
 from imagepipe.evaluation.evaluation_file import ClassResult
-from imagepipe.evaluation.results import Results, Table
+from imagepipe.evaluation.results import Results, Run, Table
 from imagepipe.evaluation.sentences import (
     Sentence,
+    amount,
     decimal,
-    images,
     is_percentage,
     listed,
     percent,
@@ -28,92 +29,83 @@ WEAK = 0.8
 
 def how_good(results: Results) -> list[Sentence]:
     """Return what the validation says about the network's quality."""
-    evaluation, found = results.evaluation, []
-    accuracy, majority = evaluation.accuracy.value, evaluation.majority
-    total = images("images", evaluation.images, "validation image")
-    if accuracy is None:
-        found.append(say("The accuracy is not known, as there are no validation images."))
-    elif evaluation.several_labels:
-        found.append(
-            say(
-                "For {accuracy} of {total}, every label is right.",
-                accuracy=percent("accuracy.value", accuracy),
-                total=total,
-            )
-        )
-    else:
-        found.append(
-            say(
-                "{right} of {total} are right." if accuracy != 1 else "All {total} are right.",
-                right=whole("right", round(accuracy * evaluation.images)),
-                total=total,
-            )
-        )
+    evaluation, found = results.evaluation, [right_images(results)]
+    accuracy, majority = evaluation.decision_accuracy.value, evaluation.majority
     if accuracy is not None and majority is not None:
         found.append(against_majority(accuracy, majority, several=evaluation.several_labels))
-    if accuracy is not None:
-        found.append(
-            say(
-                "In its last epoch it got {train} of the training images right, as the augmentation "
-                "showed them, and {valid} of the validation images: {gap} {direction}.",
-                "learning",
-                train=percent("train_accuracy", results.metrics.train_accuracy),
-                valid=percent("accuracy.value", accuracy),
-                gap=points("gap", abs(results.metrics.train_accuracy - accuracy)),
-                direction="fewer" if results.metrics.train_accuracy >= accuracy else "more",
-            )
-        )
-    if evaluation.macro_f1.value is not None:
-        found.append(
-            say(
-                "F1, averaged over the classes, is {f1}.",
-                "mistakes",
-                f1=with_interval(
-                    "macro_f1",
-                    decimal("macro_f1.value", evaluation.macro_f1.value),
-                    evaluation.macro_f1,
-                ),
-            )
-        )
-    if results.runs is not None:
-        found += among_runs(results, results.runs)
-    return found
+    if evaluation.accuracy.value is not None:
+        found.append(beside_training(results, evaluation.accuracy.value))
+    if evaluation.macro_f1.value is not None and evaluation.metric != "f1_macro":
+        value = decimal("macro_f1.value", evaluation.macro_f1.value)
+        f1_words = with_interval("macro_f1", value, evaluation.macro_f1)
+        found.append(say("The mean F1 of the classes is {f1}.", "mistakes", f1=f1_words))
+    return [*found, *among_runs(results)]
+
+
+def right_images(results: Results) -> Sentence:
+    """Return how many validation images are right."""
+    evaluation = results.evaluation
+    right = evaluation.images - evaluation.mistake_count
+    template = "{right} of {images} {are} right."
+    if evaluation.several_labels:
+        template = "{right} of {images} {are} right about every label."
+    return say(
+        template,
+        right=whole("right", right),
+        images=amount("images", evaluation.images, "validation image"),
+        are="is" if right == 1 else "are",
+    )
 
 
 def against_majority(accuracy: float, majority: float, *, several: bool) -> Sentence:
     """Return how the network compares with always predicting the same."""
-    always = "labels" if several else "class"
+    always = "the most frequent labels" if several else "the most frequent class"
     base = percent("majority", majority)
     if majority >= 1:
-        return say(f"All validation images have the same {always}; predicting it is no skill.")
+        return say(f"All validation images have the same; always predicting {always} is as good.")
     if accuracy <= majority:
         return say(
-            f"Always predicting the most frequent {always} would be right for {{base}}: the "
-            "network is no better than that.",
+            f"Always predicting {always} would be right for {{base}}: the network is no better.",
             base=base,
         )
     return say(
-        f"Always predicting the most frequent {always} would be right for {{base}}; the network "
-        "makes {fewer} fewer mistakes than that.",
+        f"Always predicting {always} would be right for {{base}}; the network makes {{fewer}} "
+        "fewer mistakes.",
         base=base,
         fewer=percent("error_reduction", (accuracy - majority) / (1 - majority)),
     )
 
 
-def among_runs(results: Results, runs: Table) -> list[Sentence]:
-    """Return the run's rank among the validated runs, which `runs` lists, the best first."""
-    names = [(row.get("run"), row.get("seed")) for row in runs.rows]
-    own = (results.run.run, str(results.run.seeds[0]))
-    if own not in names:
+def beside_training(results: Results, accuracy: float) -> Sentence:
+    """Return how the validation images compare with the training images."""
+    train = results.metrics.train_accuracy
+    return say(
+        "In the last epoch, {train} of the training images were right, as the augmentation showed "
+        "them; of the validation images, {valid}: {gap} {less}.",
+        "learning",
+        train=percent("train_accuracy", train),
+        valid=percent("accuracy.value", accuracy),
+        gap=points("gap", abs(train - accuracy)),
+        less="less" if train >= accuracy else "more",
+    )
+
+
+def among_runs(results: Results) -> list[Sentence]:
+    """Return the run's rank among the validated runs."""
+    runs = results.runs
+    if runs is None:
         return []
-    rank, count = names.index(own) + 1, whole("runs", len(names))
-    if len(names) == 1:
+    position, number = position_of(results.run, runs), len(runs.rows)
+    if position is None:
+        return []
+    rank, count, best = position + 1, whole("runs", number), runs.rows[0]
+    if number == 1:
         return [say("It is the only run of this dataset so far.", "runs")]
     if rank == 1:
         return [
             say(
-                "It is the best of {count} runs on these validation images; a result that was "
-                "picked as the best tends to be a little too good.",
+                "It is the best of {count} runs on these images; a result picked as the best "
+                "tends to be a little too good.",
                 "runs",
                 count=count,
             )
@@ -124,37 +116,42 @@ def among_runs(results: Results, runs: Table) -> list[Sentence]:
             "runs",
             rank=whole("rank", rank),
             count=count,
-            best=names[0][0] or "",
-            seed=names[0][1] or "",
+            best=best["run"],
+            seed=best["seed"],
         )
     ]
+
+
+def position_of(run: Run, runs: Table) -> int | None:
+    """Return the position of a run's validated training in the table of runs, if it is there."""
+    own = (run.run, str(run.seeds[0]))
+    return next(
+        (i for i, row in enumerate(runs.rows) if (row.get("run"), row.get("seed")) == own), None
+    )
 
 
 def where_it_fails(results: Results) -> list[Sentence]:
     """Return the weakest classes, the most confused pairs and the surest mistake."""
     evaluation, found = results.evaluation, []
-    accuracy = evaluation.accuracy.value
-    if accuracy is None:
-        return [say("Nothing is known about its mistakes, as there are no validation images.")]
-    total = images("images", evaluation.images, "validation image")
-    wrong = evaluation.images - round(accuracy * evaluation.images)
+    total = amount("images", evaluation.images, "validation image")
+    wrong = evaluation.mistake_count
     if wrong:
         found.append(
             say(
-                "{wrong} of {total} {is} wrong"
-                + (" about some label." if evaluation.several_labels else "."),
+                "{wrong} of {total} {are} wrong.",
                 wrong=whole("wrong", wrong),
                 total=total,
-                **{"is": "is" if wrong == 1 else "are"},
+                are="is" if wrong == 1 else "are",
             )
         )
     else:
         found.append(say("It makes no mistake on {total}.", total=total))
-        if evaluation.accuracy.low is not None:
+        if evaluation.decision_accuracy.low is not None:
             found.append(
                 say(
-                    "On many more images, up to {most} may be wrong, by the 95 % interval.",
-                    most=percent("most_wrong", 1 - evaluation.accuracy.low),
+                    "Of many more images, up to {most} may be wrong, by the 95\N{NO-BREAK SPACE}% "
+                    "interval.",
+                    most=percent("most_wrong", 1 - evaluation.decision_accuracy.low),
                 )
             )
     if weakest := weakest_classes(results):
@@ -174,7 +171,7 @@ def where_it_fails(results: Results) -> list[Sentence]:
                         "{true} for {predicted} ({images}, {share} of its class)",
                         true=pair.true,
                         predicted=pair.predicted,
-                        images=images(f"confused.{rank}.images", pair.images),
+                        images=amount(f"confused.{rank}.images", pair.images),
                         share=percent(f"confused.{rank}.share", pair.share),
                     )
                     for rank, pair in enumerate(evaluation.confused[:LISTED])
@@ -228,7 +225,6 @@ def can_you_trust_it(results: Results) -> list[Sentence]:
     return [
         *calibration(results),
         *validation_size(results),
-        *overlaps(results),
         *data_findings(results),
         *predicted_shares(results),
         *agreement(results),
@@ -237,41 +233,41 @@ def can_you_trust_it(results: Results) -> list[Sentence]:
 
 def calibration(results: Results) -> list[Sentence]:
     """Return whether the network's confidence fits its accuracy."""
-    measured = results.evaluation.calibration
-    confidence, accuracy, ece = measured.mean_confidence, measured.accuracy, measured.ece
-    if confidence is None or accuracy is None:
-        return [say("Nothing is known about its confidence, as there are no validation images.")]
-    difference = confidence - accuracy
-    too_sure = f"too {'sure' if difference > 0 else 'unsure'}"
-    if abs(difference) < CALIBRATED:
-        template = "Its confidence fits: on average it is {confidence} sure, and {accuracy} right."
+    evaluation = results.evaluation
+    measured, accuracy = evaluation.calibration, evaluation.accuracy
+    confidence, right, ece = measured.mean_confidence, measured.accuracy, measured.ece
+    if confidence is None or right is None or ece is None:
+        return [say("Nothing is known about its confidence.")]
+    difference = confidence - right
+    fits = abs(difference) < CALIBRATED
+    if accuracy.low is not None and accuracy.high is not None and not evaluation.several_labels:
+        # A difference that may be chance is none.
+        fits = fits or accuracy.low <= confidence <= accuracy.high
+    too = "too high" if difference > 0 else "too low"
+    template = (
+        "On average, its confidence fits." if fits else f"Its confidence is {{points}} {too}."
+    )
+    if evaluation.several_labels:
+        details = (
+            "It gives a class a probability of {confidence} on average, and {right} of the images "
+            "have it; a probability is off by {ece} on average"
+        )
     else:
-        template = (
-            f"It is {{points}} {too_sure}: on average {{confidence}} sure, and {{accuracy}} right."
+        details = (
+            "It is {confidence} sure on average, and {right} right; a confidence is off by {ece} "
+            "on average"
         )
-    found = [
+    smoothed = difference < 0 and not fits and label_smoothing(results)
+    return [
+        say(template, points=points("calibration.difference", abs(difference))),
         say(
-            template,
+            details + (", as label smoothing makes networks less sure." if smoothed else "."),
             "confidence",
-            points=points("calibration.difference", abs(difference)),
             confidence=percent("calibration.mean_confidence", confidence),
-            accuracy=percent("calibration.accuracy", accuracy),
-        )
+            right=percent("calibration.accuracy", right),
+            ece=points("calibration.ece", ece),
+        ),
     ]
-    if ece is not None:
-        found.append(
-            say(
-                "A stated confidence is off by {ece} on average (the expected calibration error)"
-                + (
-                    "; label smoothing in the training makes networks too unsure."
-                    if difference <= -CALIBRATED and label_smoothing(results)
-                    else "."
-                ),
-                "confidence",
-                ece=points("calibration.ece", ece),
-            )
-        )
-    return found
 
 
 def label_smoothing(results: Results) -> bool:
@@ -283,73 +279,70 @@ def label_smoothing(results: Results) -> bool:
 def validation_size(results: Results) -> list[Sentence]:
     """Return what the number of validation images means for the result."""
     evaluation = results.evaluation
-    estimate, count = evaluation.metric_value, evaluation.images
-    total = images("images", count, "validation image")
+    estimate, total = evaluation.metric_value, amount("images", evaluation.images, "image")
     if estimate.low is None or estimate.high is None:
-        return [say("{total} give no interval; treat the result as a hint.", total=total)]
+        return [say("With {total} to validate on, the result is only a hint.", total=total)]
     width = estimate.high - estimate.low
-    shown = (
-        points("interval_width", width)
-        if is_percentage(evaluation.metric)
-        else decimal("interval_width", width, 4)
-    )
+    is_points = is_percentage(evaluation.metric)
     return [
         say(
-            f"On {{total}}, the 95 % interval is {{width}} wide: a smaller difference between "
-            "two runs may be chance.",
+            "With {total} to validate on, the 95\N{NO-BREAK SPACE}% interval is {width} wide: a "
+            "smaller difference between two runs may be chance.",
             total=total,
-            width=shown,
+            width=points("interval_width", width)
+            if is_points
+            else decimal("interval_width", width, 4),
         )
     ]
 
 
-def overlaps(results: Results) -> list[Sentence]:
-    """Return whether the same images are in the training set and elsewhere."""
+def data_findings(results: Results) -> list[Sentence]:
+    """Return what the data check found, above all images that are in two sets."""
     if results.data_report is None:
-        return []
-    duplicates = results.data_report["duplicates"]
+        return [say("The data check’s report could not be read.")]
+    found, count = overlaps(results.data_report), len(results.data_report["attention"])
+    if not count:
+        return [
+            say(
+                "The data check found nothing that needs attention, and no image in both the "
+                "training and the validation set.",
+                "data",
+            )
+        ]
+    return [
+        *found,
+        say(
+            "The data check found {count} that {needs} attention.",
+            "data",
+            count=amount("attention", count, "thing"),
+            needs="needs" if count == 1 else "need",
+        ),
+    ]
+
+
+def overlaps(report: Report) -> list[Sentence]:
+    """Return whether the same images are in two of training, validation and test set."""
+    duplicates, found = report["duplicates"], []
     images_in = {tuple(pair["splits"]): pair["images"] for pair in duplicates["pairs"]}
-    found = []
     if both := images_in["train", "valid"]:
         found.append(
             say(
-                "{both} of the training and validation sets are the same, pixel for pixel: the "
-                "result is too good by what the network knew.",
+                "{both} of the training and the validation set are the same, pixel for pixel: the "
+                "result is too good.",
                 "data",
-                both=images("duplicates.train_valid", both),
+                both=amount("duplicates.train_valid", both),
             )
-        )
-    else:
-        found.append(
-            say("No image is in both the training and the validation set, pixel for pixel.", "data")
         )
     if leaked := duplicates["labelled_images_in_test"]:
         found.append(
             say(
-                "{leaked} {are} in the test set, too, so that a test score is too good.",
+                "{leaked} {are} in the test set, too: a test score is too good.",
                 "data",
-                leaked=images("duplicates.labelled_in_test", leaked, "labelled image"),
+                leaked=amount("duplicates.labelled_in_test", leaked, "labelled image"),
                 are="is" if leaked == 1 else "are",
             )
         )
     return found
-
-
-def data_findings(results: Results) -> list[Sentence]:
-    """Return how much the data check found."""
-    if results.data_report is None:
-        return [say("The data check's report could not be read.")]
-    count = len(results.data_report["attention"])
-    if not count:
-        return [say("The data check found nothing that needs attention.", "data")]
-    return [
-        say(
-            "The data check found {count} that {needs} attention.",
-            "data",
-            count=images("attention", count, "thing"),
-            needs="needs" if count == 1 else "need",
-        )
-    ]
 
 
 def predicted_shares(results: Results) -> list[Sentence]:
@@ -360,8 +353,8 @@ def predicted_shares(results: Results) -> list[Sentence]:
     farthest = max(predictions.by_class, key=lambda one: abs(one.share - one.labelled_share))
     return [
         say(
-            "{name} is predicted for {share} of the test images, where {labelled} of the labelled "
-            "images have it: no class differs more.",
+            "Of the test images, {share} are predicted as {name}, which is {labelled} of the "
+            "labelled images; no class differs more.",
             "test",
             name=farthest.name,
             share=percent("test.farthest.share", farthest.share),
@@ -418,12 +411,12 @@ def limits(results: Results) -> list[Sentence]:
             say(
                 "The classes are unequal: {largest} has {most}, {smallest} has {least}.",
                 largest=largest["class"],
-                most=images("largest_class", largest["images"]),
+                most=amount("largest_class", largest["images"]),
                 smallest=smallest["class"],
-                least=images("smallest_class", smallest["images"]),
+                least=amount("smallest_class", smallest["images"]),
             )
         )
-    return [*found, *overlaps(results)]
+    return [*found, *(overlaps(report) if report else [])]
 
 
 def f1(one: ClassResult) -> Sentence:

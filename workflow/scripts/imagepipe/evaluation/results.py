@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import pydantic
 import yaml
+from safetensors import SafetensorError
 
 from imagepipe.checks.data_report import Report
 from imagepipe.errors import UserError
@@ -20,7 +21,10 @@ logger = logging.getLogger(__name__)
 
 Content = TypeVar("Content")
 # Raised for a file that is missing, damaged, or of another version.
-UNREADABLE = (OSError, LookupError, TypeError, ValueError, UserError, csv.Error, yaml.YAMLError)
+UNREADABLE = (
+    *(OSError, LookupError, TypeError, ValueError, UserError),
+    *(csv.Error, SafetensorError, yaml.YAMLError),
+)
 HASH_DIGITS = 64  # of a SHA-256
 
 

@@ -1,7 +1,7 @@
 """Sentences with numbers, for HTML and for Markdown.
 
-A number keeps its name and its exact value beside the text that is shown, so that a test can compare
-each number of a page with one computed from the logits.
+A number keeps its name and its exact value beside the text that is shown, so that a test can
+compare each number of a page with one computed from the logits.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,6 +12,7 @@ from markupsafe import Markup, escape
 from imagepipe.config.metric_names import metric_words
 from imagepipe.config.summary import duration
 from imagepipe.display.escaping import escape_markdown, printable
+from imagepipe.display.text import shorten
 from imagepipe.evaluation.evaluation_file import Estimate
 
 LONGEST_NAME = 40
@@ -47,7 +48,7 @@ class Sentence:
     def __html__(self) -> str:
         return escape(self.template).format(
             **{
-                name: printable(value, LONGEST_NAME) if isinstance(value, str) else value
+                name: shorten(value, LONGEST_NAME) if isinstance(value, str) else value
                 for name, value in self.values.items()
             }
         )
@@ -64,7 +65,7 @@ def _markdown(value: Number | Sentence | str) -> str:
         return value.text
     if isinstance(value, Sentence):
         return value.markdown()
-    return escape_markdown(printable(value, LONGEST_NAME))
+    return escape_markdown(shorten(value, LONGEST_NAME))
 
 
 def say(
@@ -107,9 +108,9 @@ def whole(name: str, value: int) -> Number:
     return Number(name, value, f"{value:,}")
 
 
-def images(name: str, value: int, what: str = "image") -> Number:
-    """Return a number of images, such as "1 image", or of another thing."""
-    return Number(name, value, f"{value:,}{SPACE}{what}{'' if value == 1 else 's'}")
+def amount(name: str, value: int, one: str = "image", several: str | None = None) -> Number:
+    """Return a number of things, such as "1 image" or "2,000 images"."""
+    return Number(name, value, f"{value:,}{SPACE}{one if value == 1 else several or f'{one}s'}")
 
 
 def percent(name: str, value: float) -> Number:
