@@ -10,7 +10,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -308,11 +307,11 @@ def _write_submission(space: Workspace) -> None:
         (results / "score.json").write_text(json.dumps(score))
 
 
-class Named(SimpleNamespace):
+class Named(dict[str, Any]):
     """Files or options by their names, as in the object `snakemake`."""
 
-    def get(self, name: str, default: Any = None) -> Any:
-        return getattr(self, name, default)
+    def __getattr__(self, name: str) -> Any:
+        return self[name]
 
 
 def figures(folder: Path, *names: str) -> dict[str, Path]:
@@ -380,7 +379,7 @@ def _build_report(space: Workspace) -> dict[str, float]:
     of_data |= {"classes": classes, "unmatched": unmatched}
     evaluation = {"evaluation": run / "evaluation.json"}
     predictions = {"predictions": run / "test_predictions.json"}
-    metrics = {"metrics": [validated / "metrics.json"], "settings": [validated / "run.yaml"]}
+    metrics = {"metrics": validated / "metrics.json", "settings": validated / "run.yaml"}
     of_evaluation = ("confusion", "classes", "reliability", "mistakes", "unsure")
     of_test = ("test_predictions", "test_pictures")
     seconds: dict[str, float] = {}
@@ -438,8 +437,10 @@ def _build_report(space: Workspace) -> dict[str, float]:
     )
     score = results / "score.json"
     of_run = {
-        "evaluation": [run / "evaluation.json"],
+        **evaluation,
         **metrics,
+        "history": validated / "history.csv",
+        "final_metrics": [space.seed(seed) / "final/metrics.json" for seed in seeds],
         "models": [space.seed(seed) / "final/model.safetensors" for seed in seeds],
         "data_report": data / "report.json",
         "sums": data / "raw/SHA256SUMS",
@@ -451,11 +452,11 @@ def _build_report(space: Workspace) -> dict[str, float]:
         "report",
         settings | {"recipe": training["recipe"], "graph": graph, "logs": str(space.logs)},
         of_run
-        | {name: [pictures / f"{name}.svg"] for name in of_page}
+        | predictions
+        | {name: pictures / f"{name}.svg" for name in of_page}
         | {
             "class_balance": data / "figures/class_balance.svg",
             "comparison": results / "figures/comparison.svg",
-            "predictions": [run / "test_predictions.json"],
             "runs": results / "runs.csv",
             "submission": results / "submission.csv",
         },
