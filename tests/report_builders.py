@@ -364,7 +364,7 @@ def _build_report(space: Workspace) -> dict[str, float]:
     pictures, seeds = run / "figures", list(range(case.members))
     dataset = dataset_options("sample", title=case.title, mean=None, std=None)
     settings: dict[str, Any] = {"title": case.title, "dataset": DATASET, "run": run.name}
-    settings |= {"dataset_file": dataset.model_dump(), "seeds": seeds}
+    settings["seeds"] = seeds
     training = {"recipe": RECIPE.model_dump(exclude={"title", "members"})}
     training |= {"mean": None, "std": None, "several_labels": case.several_labels}
     labelled = {"labelled": packed / "labelled.npy", "labelled_table": packed / "labelled.csv"}
@@ -462,5 +462,6 @@ def _build_report(space: Workspace) -> dict[str, float]:
         },
         {"report": results / "report.html"} | figures(results / "figures", "times", "workflow"),
     )
-    do("model_card", settings, of_run, {"card": run / "model_card.md"})
+    of_card = settings | {"dataset_file": dataset.model_dump()}
+    do("model_card", of_card, of_run, {"card": run / "model_card.md"})
     return seconds

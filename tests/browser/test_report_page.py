@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from browser_pages import axe_violations, opened, scrolls_sideways
 from report_builders import Case, build_report, write_workspace
@@ -137,39 +137,47 @@ def test_every_picture_has_a_name_and_every_head_a_scope(page: Page) -> None:
     assert all(head.get_attribute("scope") in ("col", "row") for head in heads.all())
 
 
-def sorted_column(page: Page, table: str, column: int) -> list[str]:
-    cells = page.locator(f"{table} tbody tr > *:nth-child({column + 1})")
+def column(table: Locator, number: int) -> list[str]:
+    """Return the texts of a column, the first of which has the number 0."""
+    cells = table.locator(f"tbody tr > *:nth-child({number + 1})")
     return [text.strip() for text in cells.all_inner_texts()]
 
 
-def numbers(texts: list[str]) -> list[float]:
-    """Return the first number of each cell."""
-    found = (re.match(r"[-+]?[0-9.,]+", text) for text in texts)
-    return [float(one[0].replace(",", "")) for one in found if one]
+def values(texts: list[str]) -> list[float]:
+    """Return the number that each cell begins with."""
+    return [float(text.split()[0].replace(",", "")) for text in texts]
 
 
 def test_tables_are_sorted_by_a_click_and_by_a_key(page: Page) -> None:
-    table = "#classes table, table#classes"
-    heads = page.locator(f"{table} thead th")
-    names = [text.strip() for text in heads.all_inner_texts()]
-    recall = next(n for n, name in enumerate(names) if "recall" in name.lower())
-    before = sorted_column(page, table, recall)
-    assert numbers(before) != sorted(numbers(before))
+    table = page.get_by_role("region", name="Results for every class").locator("table")
+    heads = table.locator("thead th")
+    recall = next(n for n, text in enumerate(heads.all_inner_texts()) if "recall" in text)
+    before = values(column(table, recall))
+    assert before not in (sorted(before), sorted(before, reverse=True))
     button = heads.nth(recall).locator("button")
     button.click()
-    first = heads.nth(recall).get_attribute("aria-sort")
-    downwards = first == "descending"
-    shown = numbers(sorted_column(page, table, recall))
-    assert shown == sorted(numbers(before), reverse=downwards)
+    assert heads.nth(recall).get_attribute("aria-sort") == "descending"
+    assert values(column(table, recall)) == sorted(before, reverse=True)
     button.focus()
     page.keyboard.press("Enter")
-    assert heads.nth(recall).get_attribute("aria-sort") not in (first, None, "none")
-    shown = numbers(sorted_column(page, table, recall))
-    assert shown == sorted(numbers(before), reverse=not downwards)
+    assert heads.nth(recall).get_attribute("aria-sort") == "ascending"
+    assert values(column(table, recall)) == sorted(before)
     heads.nth(0).locator("button").focus()
     page.keyboard.press("Space")
-    assert heads.nth(recall).get_attribute("aria-sort") in (None, "none")
-    assert sorted_column(page, table, 0) == sorted(TEN)
+    assert heads.nth(recall).get_attribute("aria-sort") is None
+    assert column(table, 0) == sorted(TEN)
+
+
+def test_numbers_are_sorted_by_their_size(browser: Browser, report_of: ReportOf) -> None:
+    with opened(browser, report_of("a hundred runs").page) as page:
+        table = page.get_by_role("region", name="All validated runs").locator("table")
+        names = table.locator("thead th").all_inner_texts()
+        head = table.locator("thead th", has_text="optimizer.lr")
+        head.get_by_role("button").click()
+        rates = [text for text in column(table, names.index(head.inner_text())) if text]
+        # By their letters, 0.01 would come before 0.002.
+        assert len(rates) > 90
+        assert values(rates) == sorted(values(rates), reverse=True)
 
 
 def test_a_table_is_filtered_as_one_types(browser: Browser, report_of: ReportOf) -> None:
