@@ -75,9 +75,10 @@ def draw_learning_curves(
             _valid(panels[metric_words(metric)], validated, [epoch.metric for epoch in validated])
         rates = [epoch.learning_rate for epoch in validated]
         _line(panels[LR], validated, rates, color=light("series3"), linewidth=1.2)
-        for name in panels.keys() - {LR}:
-            panels[name].sharex(panels[LR])
-            panels[name].tick_params(labelbottom=False)
+        *above, rate = panels.values()
+        for axes in above:
+            axes.sharex(rate)
+            axes.tick_params(labelbottom=False)
         panels[ACCURACY].set_ylim(0, 1.03)
         for name in (LOSS, LR):
             _start_at_zero(panels[name])
