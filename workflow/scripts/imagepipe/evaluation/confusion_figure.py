@@ -107,7 +107,9 @@ def _write_numbers(
     """Write what has room in the cells, whose size is in inches; return what it is."""
     numbers = [[f"{one:,}" for one in row] for row in counts]
     parts = [[f"{one:.2f}" for one in row] for row in shares]
-    widest, widest_part = (max(map(text_width, sum(one, []))) + 0.04 for one in (numbers, parts))
+    widest, widest_part = (
+        max(text_width(text) for row in texts for text in row) + 0.04 for texts in (numbers, parts)
+    )
     if widest > width:
         # One digit or two. Beside a 100, which is wider, the cells are empty.
         texts = [[f"{100 * one:.0f}" if one >= 0.005 else "" for one in row] for row in shares]

@@ -16,7 +16,7 @@ def draw_mistakes(evaluation: Evaluation, images: np.ndarray) -> Figure:
     """Draw the surest mistakes of images uint8 [N, H, W, 3]. Call it inside `figures.styled`."""
     shown, number = evaluation.mistakes, evaluation.mistake_count
     if not shown:
-        words = f"The model makes no mistake on {_images(evaluation.images)}."
+        words = f"The model is right on {_images(evaluation.images)}: it makes no mistake."
         return draw_sentence(words, "The surest mistakes")
     captions = [
         "\n".join((caption_line(one.true or NO_LABEL), _predicted(one, "→ "), _id(one)))
@@ -30,7 +30,7 @@ def draw_unsure_hits(evaluation: Evaluation, images: np.ndarray) -> Figure:
     """Draw the least sure hits of images uint8 [N, H, W, 3]. Call it inside `figures.styled`."""
     shown, number = evaluation.unsure_hits, evaluation.images - evaluation.mistake_count
     if not shown:
-        words = f"The model is right on none of {_images(evaluation.images)}."
+        words = f"The model is wrong on {_images(evaluation.images)}."
         return draw_sentence(words, "The least sure hits")
     captions = [f"{_predicted(one)}\n{_id(one)}" for one in shown]
     title = f"The least sure {len(shown)} of {number:,} right predictions"
@@ -40,7 +40,7 @@ def draw_unsure_hits(evaluation: Evaluation, images: np.ndarray) -> Figure:
 
 
 def _images(number: int) -> str:
-    return f"the {number:,} validation images" if number > 1 else "the only validation image"
+    return f"all {number:,} validation images" if number > 1 else "the only validation image"
 
 
 def _predicted(prediction: Prediction, before: str = "") -> str:
