@@ -36,13 +36,17 @@ def draw_grid(
     title: str,
     columns: int = 4,
     row_titles: Sequence[str] | None = None,
+    column_titles: Sequence[str] = (),
+    notes: Sequence[str] = (),
 ) -> Figure:
     """Draw pictures row by row, each with its caption below it. Call it inside `figures.styled`.
 
-    pictures: uint8 [H, W, 3] each, of any sizes; their pixels are drawn as squares. captions: up to
-    three lines for each picture, of which the first stands out; a line that is wider than its
-    picture's place is shortened, and `caption_line` shortens a name only. row_titles: a line above
-    each row. Raises ValueError if pictures and captions, or rows and row titles, differ in number.
+    pictures: uint8 [H, W, 3], or [H, W, 4] with an opacity, of any sizes; their pixels are drawn as
+    squares. captions: up to three lines for each picture, of which the first stands out; a line
+    that is wider than its picture's place is shortened, and `caption_line` shortens a name only.
+    row_titles: a line above each row. column_titles: above the first row. notes: lines of small
+    print at the end. The last two have to fit. Raises ValueError if pictures and captions, or rows
+    and row titles, differ in number.
     """
     rows = range(-(-len(pictures) // columns))
     if len(captions) != len(pictures) or (row_titles and len(row_titles) != len(rows)):
@@ -58,9 +62,14 @@ def draw_grid(
     spaces = [  # of all else of each row
         row_title_height + CAPTION_GAP + max(map(len, lines[here])) * LINE + GAP for here in of_row
     ]
-    total = TITLE_HEIGHT + sum(heights) + sum(spaces)
-    figure = titled_figure(title, total)
-    top = TITLE_HEIGHT
+    head = TITLE_HEIGHT + (LINE + CAPTION_GAP if column_titles else 0.0)
+    end = head + sum(heights) + sum(spaces)
+    figure = titled_figure(title, end + len(notes) * LINE)
+    for column, column_title in enumerate(column_titles):
+        write(figure, MARGIN + column * (width + GAP), TITLE_HEIGHT, column_title, weight="bold")
+    for number, note in enumerate(notes):
+        write(figure, MARGIN, end - CAPTION_GAP + number * LINE, note, color=light("muted"))
+    top = head
     for row in rows:
         if row_titles:
             write(figure, MARGIN, top, fit(row_titles[row], WIDTH))
