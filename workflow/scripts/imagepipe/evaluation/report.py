@@ -23,16 +23,11 @@ from imagepipe.evaluation.findings import can_you_trust_it, how_good, position_o
 from imagepipe.evaluation.provenance import Provenance, command
 from imagepipe.evaluation.results import (
     FileHash,
-    Results,
     Run,
     Table,
     hash_of,
-    read_data_report,
-    read_evaluation,
-    read_metrics,
     read_or_none,
-    read_predictions,
-    read_score,
+    read_run,
     read_sums,
     read_table,
 )
@@ -110,7 +105,16 @@ def write_report(inputs: ReportInputs, run: Run, provenance: Provenance, target:
 
     Raises `UserError` if that is the evaluation, or a metrics.json.
     """
-    results = read_results_of(inputs, run)
+    results = read_run(
+        run,
+        inputs.evaluation,
+        inputs.metrics,
+        inputs.final_metrics,
+        inputs.data_report,
+        score=inputs.score,
+        predictions=inputs.predictions,
+        runs=inputs.runs,
+    )
     environment = page_environment(Path(__file__).parent)
     environment.filters["estimate"] = estimate_cell
     report, submission = results.data_report, read_or_none(hash_of, inputs.submission)
@@ -144,26 +148,13 @@ def write_report(inputs: ReportInputs, run: Run, provenance: Provenance, target:
         files=files(inputs, submission),
         command=command(run.settings),
         settings=as_yaml(run.settings),
+        dataset_file=as_yaml(run.dataset_file),
         training_settings=read_or_none(read_text, inputs.settings),
         decimal=decimal,
         percent=percent,
         whole=whole,
     )
     write_text(target, page.strip() + "\n")
-
-
-def read_results_of(inputs: ReportInputs, run: Run) -> Results:
-    """Read the results. Raises `UserError` if the evaluation or a metrics.json cannot be read."""
-    return Results(
-        run=run,
-        evaluation=read_evaluation(inputs.evaluation),
-        metrics=read_metrics(inputs.metrics),
-        finals=[read_metrics(path) for path in inputs.final_metrics],
-        predictions=read_or_none(read_predictions, inputs.predictions),
-        score=read_or_none(read_score, inputs.score),
-        runs=read_or_none(read_table, inputs.runs),
-        data_report=read_or_none(read_data_report, inputs.data_report),
-    )
 
 
 def read_figure(path: Path, name: str) -> Markup:
@@ -198,8 +189,12 @@ def epoch_cell(column: str, field: str, epoch: str) -> Number | str:
     name, value = f"epoch.{epoch}.{column}", float(field)
     if column == "epochs":
         return whole(name, int(field))
+    if column.endswith("accuracy"):
+        return percent(name, value)
     return (
-        percent(name, value) if column.endswith("accuracy") else Number(name, value, f"{value:.4g}")
+        percent(name, value)
+        if column.endswith("accuracy")
+        else Number(name, value, f"{value:#.4g}")
     )
 
 
