@@ -121,6 +121,7 @@ def write_report(inputs: ReportInputs, run: Run, provenance: Provenance, target:
     page = environment.get_template("report.html.j2").render(
         own_style=Markup(read_text(Path(__file__).with_suffix(".css"))),
         title=f"{run.title}: {run.run}",
+        heading=run.title[:1].upper() + run.title[1:],
         sections=SECTIONS,
         section_names=dict(SECTIONS),
         run=run,
