@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,6 +116,17 @@ class Project:
 
     def read(self, path: str) -> bytes:
         return (self.directory / path).read_bytes()
+
+
+def check_snakemakes_report(project: Project, *, config: tuple[str, ...] = ()) -> None:
+    """Build Snakemake's own report of a finished run: it shows all figures, tables and the page."""
+    report = project.run("--report", "r.zip", config=config, cores=None)
+    assert report.code == 0, report.output
+    with zipfile.ZipFile(project.directory / "r.zip") as file:
+        names = {Path(name).name for name in file.namelist()}
+    figures = {path.name for path in project.directory.glob("*/*/**/figures/*.svg")}
+    assert len(figures) == 14
+    assert figures | {"submission.csv", "runs.csv", "report.html"} <= names
 
 
 def kill_group(process: "subprocess.Popen[bytes]", number: signal.Signals) -> None:

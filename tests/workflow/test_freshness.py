@@ -15,32 +15,42 @@ import yaml
 
 from imagepipe.config.options import Options, sections
 from imagepipe.config.schemas import SCHEMAS
-from project import QUICK, Project
+from project import QUICK, Project, check_snakemakes_report
 from recipe_keys import OTHER_RECIPE_KEYS, RECIPE_TABLE, changed_recipe
 from snapshots import snapshot
 
 # For each rule, those that read what it writes.
 READERS = {
-    "fetch": ["extract", "tables", "true_labels"],
+    "fetch": ["extract", "tables", "true_labels", "report", "model_card"],
     "extract": ["labels", "form", "reorganise", "pack"],
     "tables": ["labels", "form"],
     "true_labels": ["score"],
     "labels": [
         *("form", "split", "reorganise", "pack", "check_data", "train", "retrain", "submission"),
+        "test_predictions",
     ],
-    "form": ["train", "submission", "score"],
-    "split": ["reorganise", "check_data", "train"],
+    "form": ["train", "submission", "score", "evaluate"],
+    "split": ["reorganise", "check_data", "train", "augmentation"],
     "reorganise": ["publish"],
-    "pack": ["compare", "check_data", "train", "retrain", "predict"],
+    "pack": [
+        *("compare", "check_data", "train", "retrain", "predict"),
+        *("augmentation", "evaluate", "saliency", "test_predictions"),
+    ],
     "compare": ["check_data", "train", "retrain"],
-    "check_data": ["publish"],
-    "train": ["runs", "plots"],
-    "runs": ["publish"],
-    "retrain": ["predict", "plots"],
-    "predict": ["submission"],
-    "submission": ["score", "publish"],
-    "score": ["publish"],
-    "plots": ["publish"],
+    "check_data": ["report", "model_card"],
+    "train": ["runs", "curves", "evaluate", "saliency", "report", "model_card"],
+    "runs": ["report"],
+    "retrain": ["predict", "curves", "report", "model_card"],
+    "predict": ["submission", "test_predictions"],
+    "submission": ["score", "report", "publish"],
+    "score": ["report", "model_card"],
+    "curves": ["report"],
+    "augmentation": ["report"],
+    "evaluate": ["saliency", "report", "model_card"],
+    "saliency": ["report"],
+    "test_predictions": ["report"],
+    "report": ["publish"],
+    "model_card": ["publish"],
     "publish": [],
 }
 EVERY_RULE = set(READERS)
@@ -55,9 +65,10 @@ def onward(*rules: str) -> set[str]:
 
 
 NOTHING: set[str] = set()
-TRAINING = onward("train", "retrain")
+TRAINING = onward("train", "retrain", "augmentation")
+DESCRIPTION = onward("report", "model_card")
 IMAGES_AND_TABLES = onward("extract", "tables", "true_labels")
-ANOTHER_MEMBER = {"retrain", "predict", "submission", "score", "publish"}
+ANOTHER_MEMBER = onward("retrain")
 
 # key of config.yaml: (another value, what reruns)
 CONFIG_TABLE: dict[str, tuple[str, set[str]]] = {
@@ -85,8 +96,8 @@ FIXED = {"name": "fixed", "file": "trainLabels.csv"}
 # key of a dataset file: (change of the file's content, what reruns)
 Change = Callable[[dict[str, Any]], Any]
 DATASET_TABLE: dict[str, tuple[Change, set[str]]] = {
-    "title": (lambda d: d.update(title="another"), NOTHING),
-    "homepage": (lambda d: d.update(homepage="another"), NOTHING),
+    "title": (lambda d: d.update(title="another"), DESCRIPTION),
+    "homepage": (lambda d: d.update(homepage="another"), DESCRIPTION),
     "source": (lambda d: d.update(source="url"), onward("fetch")),
     "competition": (lambda d: d.update(competition="cifar-10"), onward("fetch")),
     "files.name": (lambda d: d["files"].append({"name": "more.csv"}), onward("fetch")),
@@ -188,12 +199,12 @@ DATASET_TABLE: dict[str, tuple[Change, set[str]]] = {
 
 # Options with another value of which stages run again that read files as they were: which do, is
 # measured. A stage that runs because of its own option may write the same again, so that the last
-# ones, which copy a file and count right answers, run for nothing.
+# ones, which take seconds, run for nothing.
 REALLY_CHANGED = (
     *("valid_ratio", "split_seed", "members", "prediction_batch_size", "link_mode"),
     "mean",
 )
-LAST_ONES = {"score", "publish"}
+LAST_ONES = {"score", "test_predictions", "report", "model_card", "publish"}
 
 Finished = tuple[Project, tuple[str, ...]]
 
@@ -298,6 +309,7 @@ def test_results_of_another_setting_are_kept(finished: Finished) -> None:
         assert {row["epochs"] for row in rows} == {"1", "2"}
         assert all(row["valid_images"] == "10" for row in rows)
         assert all((results / row["run"] / "seed0/train/run.yaml").is_file() for row in rows)
+        check_snakemakes_report(project, config=other)
     finally:
         # Back to the first one: nothing is trained.
         assert project.stale(config=config).isdisjoint({"train", "retrain", "predict"})

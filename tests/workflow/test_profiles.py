@@ -44,7 +44,9 @@ def test_a_dry_run_with_a_profile_passes(profile: str, packed: Project) -> None:
     assert result.code == 0, result.output
     # Where the layout were another one, the data would be stale, too.
     assert result.rules == {
-        *("check_data", "train", "runs", "retrain", "predict", "submission", "plots", "publish")
+        *("check_data", "train", "runs", "retrain", "predict", "submission", "publish"),
+        *("augmentation", "curves", "evaluate", "saliency", "test_predictions"),
+        *("report", "model_card"),
     }
 
 

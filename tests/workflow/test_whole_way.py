@@ -11,7 +11,7 @@ from PIL import Image
 from torchvision.datasets import ImageFolder
 
 from builders import SCATTERED_IDS, make_competition, make_tiny_zip, make_toronto
-from project import QUICK, ROOT, Project, run_of
+from project import QUICK, ROOT, Project, check_snakemakes_report, run_of
 
 CLASSES = [
     *("airplane", "automobile", "bird", "cat", "deer"),
@@ -59,17 +59,7 @@ def test_the_default_makes_a_submission_that_is_good(project: Project) -> None:
 
     assert "Nothing to be done" in project.run("submission.csv", cores="all").output
 
-    report = project.run("--report", "report.html", cores=None)
-    assert report.code == 0, report.output
-    page = project.read("report.html").decode()
-    for name in (
-        "submission.csv",
-        "score.json",
-        "runs.csv",
-        "train/curves.svg",
-        "final/curves.svg",
-    ):
-        assert name in page
+    check_snakemakes_report(project)
 
 
 @pytest.mark.parametrize(
@@ -158,6 +148,7 @@ def test_a_users_own_dataset_and_recipe_files(project: Project) -> None:
     # The mean of two members is neither of them.
     (results,) = (project.directory / "results/yes-no").glob("mine-*")
     assert (results / "seed1/final/test_logits.npz").is_file()
+    check_snakemakes_report(project, config=config)
 
 
 def test_several_processes_train_for_the_whole_way(project: Project) -> None:

@@ -44,6 +44,7 @@ rule check_data:
         classes=rules.labels.output.classes,
         unmatched=rules.labels.output.unmatched,
     output:
+        **figure("class_balance", "Data", "Class balance", f"{DATA}/figures"),
         report_json=f"{DATA}/report.json",
         report_md=f"{DATA}/report.md",
         # `snakemake --report` shows this page; it would only offer the other two for download.

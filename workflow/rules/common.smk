@@ -38,6 +38,7 @@ PUBLISHED = {"dataset": CONFIGURATION.dataset_name, "run": RUN, "seeds": SEEDS}
 # refuses there with object storage.
 VALIDATED = f"{RESULTS}/{{run}}/seed{{seed}}/train"
 FINAL = f"{RESULTS}/{{run}}/seed{{seed}}/final"
+FIGURES = f"{RESULTS}/{{run}}/figures"
 
 # Defaults that a profile or the command line can change (--set-threads, --set-resources). On this
 # machine, a job takes every core: Snakemake reduces 1024 to --cores. A cluster would be asked for
@@ -47,6 +48,7 @@ THREADS = 1024 if IS_LOCAL else 8
 # `runtime` is in minutes, and meant for some 300,000 large photos.
 DATA_RESOURCES = {"mem_mb": 4000, "runtime": 120}
 TRAINING_RESOURCES = {"mem_mb": 8000, "runtime": 240}
+FIGURE_RESOURCES = {"mem_mb": 4000, "runtime": 30}
 GPU = 0 if config["device"] == "cpu" else 1
 
 
@@ -69,6 +71,16 @@ def select(section, *keys):
     return section.model_dump(include=set(keys))
 
 
+def figure(name, category, title, folder=FIGURES):
+    """Return a figure's SVG file, which `snakemake --report` shows, and its PNG file, as outputs."""
+    labels = {"figure": title} | ({"run": "{run}"} if "{run}" in folder else {})
+    caption = f"../scripts/imagepipe/evaluation/captions.{name}.rst"
+    svg = report(
+        f"{folder}/{name}.svg", category=category, caption=caption, labels=labels
+    )
+    return {name: svg, f"{name}_png": f"{folder}/{name}.png"}
+
+
 def code(script):
     """Return a hash of a script and the library modules that it imports, as a param."""
     return code_hash(SCRIPTS / script, SCRIPTS / "imagepipe")
@@ -87,3 +99,26 @@ def training_resources(rule):
         # jobs, the script itself starts the tasks by srun.
         resources |= {"mpi": "srun", "tasks": nodes, "tasks_per_gpu": 0}
     return resources
+
+
+def stages_before(rule):
+    """Return the names of a rule and of all before it, each with those whose outputs it reads."""
+    found = {}
+    waiting = [rule]
+    while waiting:
+        reader = waiting.pop()
+        if reader.name in found:
+            continue
+        files = [
+            str(file).replace("{run}", RUN).replace("{seed}", str(config["seed"]))
+            for file in reader.input
+            if not callable(file)
+        ]
+        writers = [
+            other
+            for other in workflow.rules
+            if any(other.is_producer(file) for file in files)
+        ]
+        found[reader.name] = sorted(writer.name for writer in writers)
+        waiting += writers
+    return found

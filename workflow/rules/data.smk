@@ -30,6 +30,8 @@ rule fetch:
         sums=f"{DATA}/raw/SHA256SUMS",
     log:
         f"{LOGS}/fetch.log",
+    benchmark:
+        f"{LOGS}/fetch.benchmark.tsv"
     localrule: True
     conda:
         "../../envs/data.yaml"
@@ -151,6 +153,8 @@ rule labels:
         unmatched=f"{DATA}/unmatched.csv",
     log:
         f"{LOGS}/labels.log",
+    benchmark:
+        f"{LOGS}/labels.benchmark.tsv"
     group:
         "data"
     conda:

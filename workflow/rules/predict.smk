@@ -35,6 +35,7 @@ rule predict:
         "../scripts/predict.py"
 
 
+THRESHOLDS = {}
 if DATASET.needs_thresholds:
 
     rule thresholds:
@@ -56,14 +57,12 @@ if DATASET.needs_thresholds:
         script:
             "../scripts/thresholds.py"
 
+    THRESHOLDS["thresholds"] = rules.thresholds.output.thresholds
+
 
 rule submission:
     input:
-        **(
-            {"thresholds": rules.thresholds.output.thresholds}
-            if DATASET.needs_thresholds
-            else {}
-        ),
+        **THRESHOLDS,
         logits=expand(f"{FINAL}/test_logits.npz", run=RUN, seed=SEEDS),
         form=rules.form.output.form,
         test=rules.labels.output.test,

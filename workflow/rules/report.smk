@@ -1,46 +1,225 @@
-# Figures for `snakemake --report report.html`, and the submission's final place.
+# What a person looks at: figures, the report, the model card, and the submission's final place.
+# `snakemake --report r.zip` shows the figures, too.
 
 
-rule plots:
+rule curves:
     input:
-        history=f"{RESULTS}/{{run}}/seed{{seed}}/{{training}}/history.csv",
+        validated=f"{RESULTS}/{{run}}/seed{config['seed']}/train/history.csv",
+        metrics=f"{RESULTS}/{{run}}/seed{config['seed']}/train/metrics.json",
+        final=expand(f"{FINAL}/history.csv", seed=SEEDS, allow_missing=True),
     output:
-        curves=report(
-            f"{RESULTS}/{{run}}/seed{{seed}}/{{training}}/curves.svg",
-            category="Training",
-            caption="../report/curves.rst",
-            labels={"run": "{run}", "seed": "{seed}", "training": "{training}"},
+        **figure("learning_curves", "Training", "Learning curves"),
+    log:
+        f"{LOGS}/{{run}}/curves.log",
+    localrule: True
+    conda:
+        "../../envs/data.yaml"
+    params:
+        options=lambda wildcards: options(run=wildcards.run, seeds=SEEDS),
+        code=code("curves.py"),
+    message:
+        "Draw the learning curves"
+    script:
+        "../scripts/curves.py"
+
+
+rule augmentation:
+    input:
+        **CHANNELS,
+        labelled=rules.pack.output.labelled,
+        labelled_table=rules.pack.output.labelled_table,
+        split=rules.split.output.split,
+    output:
+        **figure("augmentation", "Training", "What augmentation does"),
+    log:
+        f"{LOGS}/{{run}}/augmentation.log",
+    benchmark:
+        f"{LOGS}/{{run}}/augmentation.benchmark.tsv"
+    conda:
+        "../../envs/train.yaml"
+    resources:
+        **FIGURE_RESOURCES,
+    params:
+        options=options(seed=config["seed"], **TRAINING_OPTIONS),
+        code=code("augmentation.py"),
+    message:
+        "Show what augmentation does"
+    script:
+        "../scripts/augmentation.py"
+
+
+rule evaluate:
+    input:
+        **THRESHOLDS,
+        valid_logits=f"{RESULTS}/{{run}}/seed{config['seed']}/train/valid_logits.npz",
+        metric=rules.form.output.metric,
+        labelled=rules.pack.output.labelled,
+        labelled_table=rules.pack.output.labelled_table,
+    output:
+        **figure("confusion", "Validation", "Confusion matrix"),
+        **figure("classes", "Validation", "Precision, recall and F1 by class"),
+        **figure("reliability", "Validation", "Reliability diagram"),
+        **figure("mistakes", "Validation", "The surest mistakes"),
+        **figure("unsure", "Validation", "The least sure hits"),
+        evaluation=f"{RESULTS}/{{run}}/evaluation.json",
+    log:
+        f"{LOGS}/{{run}}/evaluate.log",
+    benchmark:
+        f"{LOGS}/{{run}}/evaluate.benchmark.tsv"
+    localrule: True
+    conda:
+        "../../envs/data.yaml"
+    params:
+        options=options(),
+        code=code("evaluate.py"),
+    message:
+        "Evaluate the predictions of the validation images"
+    script:
+        "../scripts/evaluate.py"
+
+
+rule saliency:
+    input:
+        model=f"{RESULTS}/{{run}}/seed{config['seed']}/train/model.safetensors",
+        evaluation=rules.evaluate.output.evaluation,
+        labelled=rules.pack.output.labelled,
+    output:
+        **figure("saliency", "Validation", "Where the network looks"),
+    log:
+        f"{LOGS}/{{run}}/saliency.log",
+    benchmark:
+        f"{LOGS}/{{run}}/saliency.benchmark.tsv"
+    conda:
+        "../../envs/train.yaml"
+    resources:
+        **FIGURE_RESOURCES,
+    params:
+        options=options(),
+        code=code("saliency.py"),
+    message:
+        "Show where the network looks in its worst mistakes"
+    script:
+        "../scripts/saliency.py"
+
+
+rule test_predictions:
+    input:
+        **THRESHOLDS,
+        logits=expand(f"{FINAL}/test_logits.npz", seed=SEEDS, allow_missing=True),
+        test=rules.pack.output.test,
+        test_table=rules.pack.output.test_table,
+        labels=rules.labels.output.labels,
+        classes=rules.labels.output.classes,
+    output:
+        **figure("test_predictions", "Test", "Predictions for the test images"),
+        **figure("test_pictures", "Test", "The least sure test images"),
+        predictions=f"{RESULTS}/{{run}}/test_predictions.json",
+    log:
+        f"{LOGS}/{{run}}/test_predictions.log",
+    benchmark:
+        f"{LOGS}/{{run}}/test_predictions.benchmark.tsv"
+    localrule: True
+    conda:
+        "../../envs/data.yaml"
+    params:
+        options=options(),
+        code=code("test_predictions.py"),
+    message:
+        "Summarize the predictions of the test images"
+    script:
+        "../scripts/test_predictions.py"
+
+
+# What the report and the model card say of a run.
+RESULTS_OF_RUN = {
+    "evaluation": expand(rules.evaluate.output.evaluation, run=RUN),
+    "metrics": expand(f"{VALIDATED}/metrics.json", run=RUN, seed=config["seed"]),
+    "settings": expand(f"{VALIDATED}/run.yaml", run=RUN, seed=config["seed"]),
+    "models": expand(f"{FINAL}/model.safetensors", run=RUN, seed=SEEDS),
+    "data_report": rules.check_data.output.report_json,
+    "sums": rules.fetch.output.sums,
+    **({"score": rules.score.output.score} if DATASET.true_labels else {}),
+}
+
+
+rule report:
+    input:
+        **RESULTS_OF_RUN,
+        **{
+            name: expand(f"{FIGURES}/{name}.svg", run=RUN)
+            for name in (
+                *("learning_curves", "augmentation", "confusion", "classes"),
+                *("reliability", "mistakes", "unsure", "saliency"),
+                *("test_predictions", "test_pictures"),
+            )
+        },
+        class_balance=rules.check_data.output.class_balance,
+        comparison=rules.runs.output.comparison,
+        predictions=expand(rules.test_predictions.output.predictions, run=RUN),
+        runs=rules.runs.output.table,
+        submission=rules.submission.output.submission,
+    output:
+        **figure("times", "The run", "Time by stage", f"{RESULTS}/figures"),
+        **figure("workflow", "The run", "Stages", f"{RESULTS}/figures"),
+        report=report(
+            f"{RESULTS}/report.html",
+            category="The run",
+            caption="../scripts/imagepipe/evaluation/captions.report.rst",
+            labels={"figure": "The report, one page"},
         ),
     log:
-        f"{LOGS}/{{run}}/seed{{seed}}/plots-{{training}}.log",
-    wildcard_constraints:
-        training="train|final",
+        f"{LOGS}/report.log",
     localrule: True
     conda:
         "../../envs/data.yaml"
     params:
         options=lambda wildcards: options(
-            title="{run}, seed {seed}, {training}".format(**wildcards)
+            title=DATASET.title,
+            dataset=CONFIGURATION.dataset_name,
+            dataset_file=DATASET.model_dump(),
+            recipe=TRAINING_OPTIONS["recipe"],
+            run=RUN,
+            seeds=SEEDS,
+            graph=stages_before(rules.report.rule),
+            logs=f"{PREFIX}{LOGS}",
         ),
-        code=code("plots.py"),
+        code=code("report.py"),
     message:
-        "Draw the curves ({wildcards.run}, seed {wildcards.seed}, {wildcards.training})"
+        "Write the report"
     script:
-        "../scripts/plots.py"
+        "../scripts/report.py"
 
 
-# The main call makes everything in the report, not only the submission.
+rule model_card:
+    input:
+        **RESULTS_OF_RUN,
+    output:
+        card=f"{RESULTS}/{RUN}/model_card.md",
+    log:
+        f"{LOGS}/{RUN}/model_card.log",
+    localrule: True
+    conda:
+        "../../envs/data.yaml"
+    params:
+        options=options(
+            title=DATASET.title,
+            dataset=CONFIGURATION.dataset_name,
+            dataset_file=DATASET.model_dump(),
+            run=RUN,
+            seeds=SEEDS,
+        ),
+        code=code("model_card.py"),
+    message:
+        "Write the model card"
+    script:
+        "../scripts/model_card.py"
+
+
+# The main call makes the report, too, not only the submission.
 rule publish:
     input:
-        rules.score.output.score if DATASET.true_labels else [],
-        expand(
-            f"{RESULTS}/{{run}}/seed{{seed}}/{{training}}/curves.svg",
-            run=RUN,
-            seed=config["seed"],
-            training=["train", "final"],
-        ),
-        rules.check_data.output,
-        rules.runs.output,
+        rules.report.output.report,
+        rules.model_card.output.card,
         # The book's folders are for people; no stage reads them.
         rules.reorganise.output.manifest if config["layout"] == "folders" else [],
         submission=rules.submission.output.submission,

@@ -53,6 +53,7 @@ rule runs:
         metrics=expand(f"{VALIDATED}/metrics.json", run=RUN, seed=config["seed"]),
         settings=expand(f"{VALIDATED}/run.yaml", run=RUN, seed=config["seed"]),
     output:
+        **figure("comparison", "Runs", "All runs", f"{RESULTS}/figures"),
         table=report(
             f"{RESULTS}/runs.csv",
             category="Runs",

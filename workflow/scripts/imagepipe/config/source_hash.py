@@ -32,7 +32,7 @@ WITHOUT_EFFECT_ON_RESULTS = frozenset(
 )
 
 # The endings of the files that count as a part of the module with the same stem.
-PARTS_OF_MODULES = (".css", ".j2", ".js", ".mplstyle")
+PARTS_OF_MODULES = (".css", ".j2", ".js", ".mplstyle", ".rst")
 
 
 def file_of(module: str, package_folder: Path) -> Path:
