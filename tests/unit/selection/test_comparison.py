@@ -235,7 +235,7 @@ def test_a_label_has_the_changes_the_seed_and_the_split(tmp_path: Path) -> None:
     results = drawn(folders, tmp_path / "runs.svg").axes[0]
     first, second = (label.get_text() for label in results.get_yticklabels())
     # Of two keys with the same end, both have their full name.
-    assert first == "fast, optimizer.lr=0.1\nx.lr=2, averaging=ema, seed 0"
+    assert first == "fast, optimizer.lr=0.1, x.lr=2\naveraging=ema, seed 0"
     assert second.startswith("a-recipe-with-")
     assert second.endswith("\n+3-0123abcd, seed 1 *")
     assert "* validated on other images than the first" in svg_texts(tmp_path / "runs.svg")
