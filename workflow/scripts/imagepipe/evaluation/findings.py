@@ -247,10 +247,11 @@ def few_images(results: Results) -> list[Sentence]:
     """Return that there are too few validation images, if there are."""
     evaluation = results.evaluation
     accuracy = evaluation.accuracy
-    if accuracy.low is not None and accuracy.high is not None:
-        if accuracy.high - accuracy.low < WIDE:
-            return []
+    width = (accuracy.high or 1) - (accuracy.low or 0)
+    if width < WIDE:
+        return []
     total = amount("images", evaluation.images, "validation image")
+    tell = "tells" if evaluation.images == 1 else "tell"
     return [
         say(
             "Hardly: {total} {tell} too little.",

@@ -18,6 +18,7 @@ from imagepipe.config.metric_names import metric_words
 from imagepipe.display.figures import inline_svg
 from imagepipe.display.page import page_environment
 from imagepipe.evaluation.answer import answer, facts
+from imagepipe.evaluation.captions import read_caption
 from imagepipe.evaluation.evaluation_file import Estimate
 from imagepipe.evaluation.findings import can_you_trust_it, how_good, position_of, where_it_fails
 from imagepipe.evaluation.provenance import Provenance, command
@@ -70,10 +71,11 @@ EPOCH_COLUMNS = {
     "train_accuracy": "training accuracy",
     "valid_accuracy": "validation accuracy",
     "learning_rate": "learning rate",
-    "examples_per_second": "images per second",
     "seconds": "seconds",
 }
-EPOCH_COLUMNS_LEFT_OUT = ("device", "precision")
+EPOCH_COLUMNS_LEFT_OUT = ("examples_per_second", "device", "precision")
+# Other columns have the digits of a loss or a metric.
+EPOCH_FORMATS = {"learning_rate": "#.3g", "seconds": ".1f"}
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,7 @@ def write_report(inputs: ReportInputs, run: Run, provenance: Provenance, target:
             ("Can you trust it", can_you_trust_it(results)),
         ],
         names=FIGURES,
+        captions={name: read_caption(name) for name in FIGURES},
         figures={
             name: read_or_none(partial(read_figure, name=name), inputs.figures.get(name))
             for name in FIGURES
@@ -192,11 +195,7 @@ def epoch_cell(column: str, field: str, epoch: str) -> Number | str:
         return whole(name, int(field))
     if column.endswith("accuracy"):
         return percent(name, value)
-    return (
-        percent(name, value)
-        if column.endswith("accuracy")
-        else Number(name, value, f"{value:#.4g}")
-    )
+    return Number(name, value, format(value, EPOCH_FORMATS.get(column, ".4f")))
 
 
 @dataclass(frozen=True)
