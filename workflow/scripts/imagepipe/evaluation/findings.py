@@ -251,7 +251,6 @@ def few_images(results: Results) -> list[Sentence]:
     if width < WIDE:
         return []
     total = amount("images", evaluation.images, "validation image")
-    tell = "tells" if evaluation.images == 1 else "tell"
     return [
         say(
             "Hardly: {total} {tell} too little.",
