@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+from imagepipe.evaluation.workflow_figures import draw_times, draw_workflow
+
 import job
 from imagepipe.evaluation.provenance import (
     Provenance,
@@ -12,7 +14,6 @@ from imagepipe.evaluation.provenance import (
 )
 from imagepipe.evaluation.report import FIGURES, ReportInputs, write_report
 from imagepipe.evaluation.results import Run
-from imagepipe.evaluation.workflow_figures import draw_times, draw_workflow
 
 
 def main(snakemake) -> None:
@@ -20,21 +21,24 @@ def main(snakemake) -> None:
     graph, logs = options.pop("graph"), Path(options.pop("logs"))
     run = Run(**options, settings=dict(snakemake.config))
     costs = read_costs(logs, run.run, run.seeds)
-    figures = {name: Path(snakemake.input[name]) for name in FIGURES if name in snakemake.input.keys()}
+    files = snakemake.input
+    figures = {name: Path(svg) for name in FIGURES if (svg := files.get(name))}
     figures |= {name: Path(snakemake.output[name]) for name in ("times", "workflow")}
     draw_times({one.stage: one.seconds for one in costs}, figures["times"])
     draw_workflow(graph, figures["workflow"])
     inputs = ReportInputs(
-        **{
-            name: Path(snakemake.input[name])
-            for name in (
-                *("evaluation", "predictions", "history", "metrics", "settings"),
-                *("runs", "data_report", "sums", "submission"),
-            )
-        },
-        final_metrics=[Path(path) for path in snakemake.input.final_metrics],
-        models=[Path(path) for path in snakemake.input.models],
-        score=Path(snakemake.input.score) if "score" in snakemake.input.keys() else None,
+        evaluation=Path(files.evaluation),
+        predictions=Path(files.predictions),
+        history=Path(files.history),
+        metrics=Path(files.metrics),
+        settings=Path(files.settings),
+        final_metrics=[Path(path) for path in files.final_metrics],
+        models=[Path(path) for path in files.models],
+        runs=Path(files.runs),
+        data_report=Path(files.data_report),
+        sums=Path(files.sums),
+        submission=Path(files.submission),
+        score=Path(score) if (score := files.get("score")) else None,
         figures=figures,
     )
     provenance = Provenance(costs, installed_versions(), code_commit(Path(__file__)))

@@ -18,21 +18,17 @@ from imagepipe.config.metric_names import metric_words
 from imagepipe.display.figures import inline_svg
 from imagepipe.display.page import page_environment
 from imagepipe.evaluation.answer import answer, facts
+from imagepipe.evaluation.captions import read_caption
 from imagepipe.evaluation.evaluation_file import Estimate
 from imagepipe.evaluation.findings import can_you_trust_it, how_good, position_of, where_it_fails
 from imagepipe.evaluation.provenance import Provenance, command
 from imagepipe.evaluation.results import (
     FileHash,
-    Results,
     Run,
     Table,
     hash_of,
-    read_data_report,
-    read_evaluation,
-    read_metrics,
     read_or_none,
-    read_predictions,
-    read_score,
+    read_run,
     read_sums,
     read_table,
 )
@@ -75,10 +71,11 @@ EPOCH_COLUMNS = {
     "train_accuracy": "training accuracy",
     "valid_accuracy": "validation accuracy",
     "learning_rate": "learning rate",
-    "examples_per_second": "images per second",
     "seconds": "seconds",
 }
-EPOCH_COLUMNS_LEFT_OUT = ("device", "precision")
+EPOCH_COLUMNS_LEFT_OUT = ("examples_per_second", "device", "precision")
+# Other columns have the digits of a loss or a metric.
+EPOCH_FORMATS = {"learning_rate": "#.3g", "seconds": ".1f"}
 
 
 @dataclass(frozen=True)
@@ -110,13 +107,23 @@ def write_report(inputs: ReportInputs, run: Run, provenance: Provenance, target:
 
     Raises `UserError` if that is the evaluation, or a metrics.json.
     """
-    results = read_results_of(inputs, run)
+    results = read_run(
+        run,
+        inputs.evaluation,
+        inputs.metrics,
+        inputs.final_metrics,
+        inputs.data_report,
+        score=inputs.score,
+        predictions=inputs.predictions,
+        runs=inputs.runs,
+    )
     environment = page_environment(Path(__file__).parent)
     environment.filters["estimate"] = estimate_cell
     report, submission = results.data_report, read_or_none(hash_of, inputs.submission)
     page = environment.get_template("report.html.j2").render(
         own_style=Markup(read_text(Path(__file__).with_suffix(".css"))),
         title=f"{run.title}: {run.run}",
+        heading=run.title[:1].upper() + run.title[1:],
         sections=SECTIONS,
         section_names=dict(SECTIONS),
         run=run,
@@ -131,6 +138,7 @@ def write_report(inputs: ReportInputs, run: Run, provenance: Provenance, target:
             ("Can you trust it", can_you_trust_it(results)),
         ],
         names=FIGURES,
+        captions={name: read_caption(name) for name in FIGURES},
         figures={
             name: read_or_none(partial(read_figure, name=name), inputs.figures.get(name))
             for name in FIGURES
@@ -144,26 +152,13 @@ def write_report(inputs: ReportInputs, run: Run, provenance: Provenance, target:
         files=files(inputs, submission),
         command=command(run.settings),
         settings=as_yaml(run.settings),
+        dataset_file=as_yaml(run.dataset_file),
         training_settings=read_or_none(read_text, inputs.settings),
         decimal=decimal,
         percent=percent,
         whole=whole,
     )
     write_text(target, page.strip() + "\n")
-
-
-def read_results_of(inputs: ReportInputs, run: Run) -> Results:
-    """Read the results. Raises `UserError` if the evaluation or a metrics.json cannot be read."""
-    return Results(
-        run=run,
-        evaluation=read_evaluation(inputs.evaluation),
-        metrics=read_metrics(inputs.metrics),
-        finals=[read_metrics(path) for path in inputs.final_metrics],
-        predictions=read_or_none(read_predictions, inputs.predictions),
-        score=read_or_none(read_score, inputs.score),
-        runs=read_or_none(read_table, inputs.runs),
-        data_report=read_or_none(read_data_report, inputs.data_report),
-    )
 
 
 def read_figure(path: Path, name: str) -> Markup:
@@ -198,9 +193,9 @@ def epoch_cell(column: str, field: str, epoch: str) -> Number | str:
     name, value = f"epoch.{epoch}.{column}", float(field)
     if column == "epochs":
         return whole(name, int(field))
-    return (
-        percent(name, value) if column.endswith("accuracy") else Number(name, value, f"{value:.4g}")
-    )
+    if column.endswith("accuracy"):
+        return percent(name, value)
+    return Number(name, value, format(value, EPOCH_FORMATS.get(column, ".4f")))
 
 
 @dataclass(frozen=True)

@@ -72,14 +72,15 @@ class Run:
     """What the workflow knows about a run.
 
     `title` and `dataset` are the dataset's title and name, and `run` is the run's name. `seeds` are
-    those of the final models; the first one was validated. `recipe` and `settings` are the recipe's
-    options, and the values of config.yaml.
+    those of the final models; the first one was validated. `dataset_file`, `recipe` and `settings`
+    are the options of these two, and the values of config.yaml.
     """
 
     title: str
     dataset: str
     run: str
     seeds: Sequence[int]
+    dataset_file: Mapping[str, object]
     recipe: Mapping[str, object]
     settings: Mapping[str, object]
 
@@ -101,6 +102,30 @@ class Results:
     def members(self) -> int:
         """The number of final models, whose probabilities the submission averages."""
         return len(self.run.seeds)
+
+
+def read_run(
+    run: Run,
+    evaluation: Path,
+    metrics: Path,
+    final_metrics: Sequence[Path],
+    data_report: Path,
+    *,
+    score: Path | None = None,
+    predictions: Path | None = None,
+    runs: Path | None = None,
+) -> Results:
+    """Read a run's results. Raises `UserError` if evaluation or a metrics.json cannot be read."""
+    return Results(
+        run=run,
+        evaluation=read_evaluation(evaluation),
+        metrics=read_metrics(metrics),
+        finals=[read_metrics(path) for path in final_metrics],
+        predictions=read_or_none(read_predictions, predictions),
+        score=read_or_none(read_score, score),
+        runs=read_or_none(read_table, runs),
+        data_report=read_or_none(read_data_report, data_report),
+    )
 
 
 def read_or_none(read: Callable[[Path], Content], path: Path | None) -> Content | None:

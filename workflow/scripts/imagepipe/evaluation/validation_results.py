@@ -1,7 +1,6 @@
 """What is known from the logits of the validation images."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -19,7 +18,6 @@ from imagepipe.evaluation.class_results import (
 from imagepipe.evaluation.evaluation_file import ClassResult, Estimate, Evaluation
 from imagepipe.evaluation.intervals import F1_WILSON, WILSON, estimate, f1_interval, wilson
 from imagepipe.evaluation.shown_predictions import least_sure_hits, surest_mistakes
-from imagepipe.files import read_rows
 from imagepipe.metrics.decisions import NO_THRESHOLDS, Thresholds, decide
 from imagepipe.metrics.metric import compute_metric
 from imagepipe.prediction.logits import Predictions
@@ -75,17 +73,17 @@ def evaluate(
     )
 
 
-def find_rows(ids: Sequence[str], table: Path) -> list[int]:
-    """Return the position of each image in the packed array, whose table names the ids in order.
+def find_rows(ids: Sequence[str], packed_ids: Sequence[str]) -> list[int]:
+    """Return the position of each image in the packed array, whose rows have the ids `packed_ids`.
 
-    Raises `UserError` if an image is not in the table.
+    Raises `UserError` if an image is not there.
     """
-    position = {image_id: row for row, (_, (image_id,)) in enumerate(read_rows(table, ("id",)))}
+    position = {image_id: row for row, image_id in enumerate(packed_ids)}
     try:
         return [position[image_id] for image_id in ids]
     except KeyError as missing:
         raise UserError(
-            f"{table}: has no row for the validation image {missing}; "
+            f"the validation image {missing} is not among the packed ones; "
             "run again with --forcerun pack"
         ) from None
 
