@@ -3,6 +3,8 @@
 import html
 import re
 
+from imagepipe.errors import JOINERS
+
 IDS_LISTED = 10
 LONGEST_TEXT = 300
 # An underscore inside a word means nothing in Markdown, and a colon only in an address.
@@ -37,7 +39,9 @@ def printable(value: object, longest: int = LONGEST_TEXT) -> str:
     text = as_text(value)
     if len(text) > longest:
         text = text[:longest] + "…"
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return "".join(
+        c if c.isprintable() or c in JOINERS else c.encode("unicode_escape").decode() for c in text
+    )
 
 
 def escape_markdown(value: object) -> str:
