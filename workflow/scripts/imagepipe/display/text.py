@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from matplotlib.font_manager import FontProperties, findfont, get_font
+from matplotlib.font_manager import FontProperties, findfont
 from matplotlib.ft2font import FT2Font
 
 from imagepipe.errors import one_line
@@ -55,6 +55,7 @@ _MEASURED_SIZE = 100
 
 @cache
 def _font() -> FT2Font:
-    font = get_font(findfont(FontProperties()))
+    # Not matplotlib's `get_font`: whatever draws with that font changes its size.
+    font = FT2Font(findfont(FontProperties()))
     font.set_size(_MEASURED_SIZE, 72)
     return font
