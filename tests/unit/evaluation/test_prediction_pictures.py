@@ -40,9 +40,9 @@ def test_pictures_labels_and_probabilities(several: bool, tmp_path: Path) -> Non
         assert len(figure.axes) == len(shown) == 12
         for axes, one in zip(figure.axes, shown, strict=True):
             assert (np.asarray(axes.images[0].get_array()) == images[one.row]).all()
-            assert f"id {one.id}" in texts
-            line = f"{one.predicted or '(no label)'} {100 * one.probability:.0f} %"
-            assert (f"→ {line}" if draw is draw_mistakes else line) in texts
+            assert f"{100 * one.probability:.0f} %, id {one.id}" in texts
+            predicted = one.predicted or "(no label)"
+            assert (f"→ {predicted}" if draw is draw_mistakes else predicted) in texts
             assert draw is draw_unsure_hits or (one.true or "(no label)") in texts
 
 
@@ -86,7 +86,7 @@ def test_strange_names_keep_their_probability(tmp_path: Path) -> None:
     names = ["$x^2$", "<b>&amp;</b>", "a\nb", "W" * 300, "قط", "😀", "\x1b[31m"]
     evaluation = drawn_evaluation(200, names, skill=0.5)
     texts = shown_texts(draw_mistakes(evaluation, packed(200)), tmp_path)
-    percentages = [text for text in texts if text.startswith("→")]
-    assert len(percentages) == 12
-    expected = [f" {100 * one.probability:.0f} %" for one in evaluation.mistakes]
-    assert all(text.endswith(one) for text, one in zip(percentages, expected, strict=True))
+    lines = [text for text in texts if " %, id " in text]
+    expected = [f"{100 * one.probability:.0f} %, id {one.id}" for one in evaluation.mistakes]
+    assert lines == expected
+    assert sum(text.startswith("→") for text in texts) == 12
