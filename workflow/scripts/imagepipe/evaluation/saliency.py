@@ -12,11 +12,18 @@ without a random one, and far more without that of occlusion.
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from imagepipe.augmentation.normalize import Normalize
+from imagepipe.augmentation.resizing import resize_images
+from imagepipe.dataset.packed import map_array
+from imagepipe.device.devices import chosen_device, set_arithmetic
+from imagepipe.models.model_files import load_model
 from imagepipe.prediction.predict import images_at_once
 
 # Of an image that is occluded.
@@ -50,6 +57,34 @@ def _scaled(maps: Sequence[Tensor]) -> Tensor:
     return heat / largest.where(largest > 0, 1)
 
 
+def explain(
+    model_file: Path,
+    labelled: Path,
+    rows: Sequence[int],
+    classes: Sequence[Sequence[str | None]],
+    *,
+    device: str,
+    gpus: int,
+) -> tuple[np.ndarray, np.ndarray, str]:
+    """Return images of a packed array as a trained model sees them, and where it looks.
+
+    rows: the images' positions. classes: the names of each image's classes, as many for each; those
+    that are None get some heat, too. The images are uint8 [B, H, W, 3]; for the heat and its method
+    see `class_heat`.
+    """
+    model, description = load_model(model_file)
+    stored = torch.from_numpy(map_array(labelled, "c")[list(rows)])
+    images = resize_images(stored, description.image_size)
+    numbers = [[description.classes.index(name) if name else 0 for name in one] for one in classes]
+    with chosen_device(device, gpus) as chosen:
+        set_arithmetic(chosen, tf32=False, deterministic=True)
+        model.to(chosen, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        normalize = Normalize.from_statistics(description.mean, description.std, chosen)
+        inputs = normalize(images.to(chosen).permute(0, 3, 1, 2))
+        heat, method = class_heat(model, inputs, torch.tensor(numbers, device=chosen))
+    return images.round().to(torch.uint8).numpy(), heat.numpy(), method
+
+
 @torch.inference_mode()
 def occlusion(model: nn.Module, image: Tensor, classes: Tensor) -> Tensor:
     """Return by how much the logits of classes [K] fall for each covered square.
@@ -65,7 +100,7 @@ def occlusion(model: nn.Module, image: Tensor, classes: Tensor) -> Tensor:
         model(torch.where(chunk, mean, image))[:, classes].float()
         for chunk in torch.split(covered, images_at_once(64, (height, width)))
     ]
-    falls = model(image[None])[:, classes].float() - torch.cat(logits)
+    falls: Tensor = model(image[None])[:, classes].float() - torch.cat(logits)
     return falls.T.reshape(-1, SQUARES, SQUARES)
 
 
