@@ -12,7 +12,6 @@ import atexit
 import contextlib
 import os
 import shutil
-import signal
 import sys
 import tempfile
 import threading
@@ -33,6 +32,8 @@ from imagepipe.config.summary import duration
 from imagepipe.terminal_messages import Count, Line
 
 SECONDS_BETWEEN_DRAWS = 0.2
+# A longer wait means that Ctrl-Z has stopped this process.
+SECONDS_OF_A_STOP = 1.5
 # A stage's lines are held back for so long, so that a short stage becomes one block.
 SECONDS_HELD = 2.0
 READ_SIZE = 1 << 16
@@ -146,7 +147,6 @@ class Screen:
         self.blocks = Blocks(
             max(map(len, rules), default=0), self.last_width, self.console.options.ascii_only
         )
-        self.cursor_has_moved = False
         self.problem: Exception | None = None
         self._open_pipe()
         # Held by all public methods: they are called by Snakemake's threads.
@@ -155,8 +155,6 @@ class Screen:
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
         atexit.register(self.close)
-        with contextlib.suppress(ValueError):  # not in the main thread
-            signal.signal(signal.SIGCONT, self._note_continuation)
 
     def _open_pipe(self) -> None:
         """Put a named pipe in the place of standard output and standard error."""
@@ -225,14 +223,19 @@ class Screen:
             raise self.problem
 
     def _run(self) -> None:
+        waiting_since = time.monotonic()
         while not self.ending.wait(SECONDS_BETWEEN_DRAWS):
             with self.lock:
-                self._read()
                 now = time.monotonic()
+                if now - waiting_since > SECONDS_OF_A_STOP:
+                    # Others have written below the rows.
+                    self.drawn = []
+                self._read()
                 for stage in self.running.values():
                     if stage.held and now - stage.held_since >= SECONDS_HELD:
                         self.blocks.release(stage)
                 self._draw(None)
+                waiting_since = time.monotonic()
 
     def _read(self) -> None:
         """Take what has arrived in the pipe."""
@@ -266,8 +269,11 @@ class Screen:
             else:
                 stage.counts[content.number] = content
 
-    def _note_continuation(self, *_: object) -> None:
-        self.cursor_has_moved = True
+    def _is_in_background(self) -> bool:
+        try:
+            return os.tcgetpgrp(self.terminal.fileno()) != os.getpgrp()
+        except OSError:  # not the controlling terminal
+            return False
 
     def _size(self) -> tuple[int, int]:
         width, height = os.get_terminal_size(self.terminal.fileno())
@@ -283,14 +289,14 @@ class Screen:
                 # A window is dragged: wait for its final width.
                 self.last_width = width
                 return
-            rows = self.rows(width, height) if rows is None else rows
-            if not self.blocks.ready and rows == self.drawn and not self.cursor_has_moved:
+            if rows is None:
+                rows = [] if self._is_in_background() else self.rows(width, height)
+            if not self.blocks.ready and rows == self.drawn:
                 return
             self.console.width = self.blocks.width = width
             with self.console.capture() as captured:
-                for line in self.blocks.ready:
+                for line in [*self.blocks.ready, *rows]:
                     self.console.print(line, soft_wrap=True)
-                self.console.print(Text("\n").join(rows), soft_wrap=True, end="")
             self.terminal.write(self._erase(width) + captured.get())
             self.terminal.flush()
             self.blocks.ready.clear()
@@ -299,19 +305,16 @@ class Screen:
             self.problem = problem
 
     def _erase(self, width: int) -> str:
-        """Return what erases the rows that are drawn, from the end of the last one."""
+        """Return what erases the rows that are drawn, from the line below them."""
         lines = len(self.drawn)
         if width < self.drawn_width and reflows(os.environ):
             lines = sum(max(1, -(-row.cell_len // width)) for row in self.drawn)
-        if self.cursor_has_moved:
-            # Someone else has written below them.
-            self.cursor_has_moved, lines = False, 1
-        return "\r" + (f"\x1b[{lines - 1}A" if lines > 1 else "") + "\x1b[J"
+        return "\r" + (f"\x1b[{lines}A" if lines else "") + "\x1b[J"
 
     def rows(self, width: int, height: int) -> list[Text]:
         """Return a row for each running stage, and one for all stages."""
         stages = list(self.running.values())
-        shown = stages[: max(height - 5, 1)]
+        shown = stages[: max(height - 6, 1)]
         names = row_names(shown)
         name_width = max([self.blocks.rule_width, *map(len, names)]) + 2
         rows = []
