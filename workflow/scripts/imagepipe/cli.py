@@ -174,6 +174,28 @@ def predict(
         sys.exit(1)
 
 
+@main.command()
+@click.argument(
+    "folder",
+    default=".",
+    metavar="[DIR]",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+)
+@click.option("--once", is_flag=True, help="Print one picture, and end.")
+def watch(folder: Path, once: bool) -> None:
+    """Show trainings while they run, with their curves; q or Ctrl-C ends it.
+
+    DIR is the working directory of `snakemake`, a results folder, or a folder of one run. The
+    trainings' files are only read.
+    """
+    from imagepipe.watch import terminal
+
+    if once:
+        terminal.print_once(folder)
+    else:
+        terminal.watch(folder)
+
+
 def is_terminal() -> bool:
     """Say whether the output goes to a terminal."""
     return sys.stdout.isatty()

@@ -1,0 +1,275 @@
+"""Trainings in the terminal: a picture that is drawn again every second, or a single one."""
+
+import os
+import select
+import signal
+import sys
+import termios
+import time
+import tty
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from imagepipe.watch.braille import LOWEST, NARROWEST, Curve, plot
+from imagepipe.watch.status import State, TrainingStatus, Watcher
+from imagepipe.watch.texts import activity, cells, columns, details, name, note, shorten, tally
+
+SECONDS_BETWEEN_LOOKS = 1.0
+# Looking takes at most this fraction of the time, where a file system is slow.
+MAX_LOOKING_FRACTION = 0.1
+# Where the output is no terminal, so that the table has all its columns.
+PLAIN_WIDTH = 180
+LONGEST_NAME = 40
+WIDEST_PLOT, HIGHEST_PLOT = 70, 14
+MOST_PLOTTED = 4
+STYLES = {
+    State.RUNNING: "bold cyan",
+    State.WAITING: "dim",
+    State.FAILED: "bold red",
+    State.STOPPED: "yellow",
+    State.STALE: "bold yellow",
+    State.FINISHED: "green",
+}
+TRAIN_STYLE, VALID_STYLE = "magenta", "green"
+# The columns that a narrow terminal does without, the first ones first.
+LEAST_NEEDED = ("device", "lr", "images/s", "train acc", "dataset", "time", "train loss", "seed")
+LEFT_COLUMNS = ("dataset", "run", "training", "state", "device")
+
+
+def print_once(folder: Path) -> None:
+    """Print the trainings below a folder; plain text if the output is no terminal."""
+    console = _console()
+    found = Watcher(folder).look()
+    if _is_terminal():
+        console.print(_picture(console.width, folder, found))
+        return
+    with console.capture() as capture:
+        console.print(_picture(console.width, folder, found))
+    print(*(line.rstrip() for line in capture.get().splitlines()), sep="\n")
+
+
+def watch(folder: Path) -> None:
+    """Show the trainings below a folder until a key or SIGINT ends it; leave the last table.
+
+    Without a terminal, print one picture.
+    """
+    if not _is_terminal():
+        print_once(folder)
+        return
+    console, watcher = _console(), Watcher(folder)
+    found: list[TrainingStatus] = []
+    try:
+        with (
+            _sigterm_as_exit(),
+            _keys() as is_ended,
+            Live(console=console, screen=True, auto_refresh=False) as live,
+        ):
+            seconds = 0.0
+            while not is_ended(seconds):
+                start = time.monotonic()
+                found = watcher.look()
+                looking = time.monotonic() - start
+                seconds = max(SECONDS_BETWEEN_LOOKS, looking / MAX_LOOKING_FRACTION)
+                picture = _picture(console.width, folder, found, console.height)
+                live.update(picture, refresh=True)
+    except KeyboardInterrupt:
+        pass
+    console.print(_picture(console.width, folder, found, with_plots=False))
+
+
+def _picture(
+    width: int,
+    folder: Path,
+    found: Sequence[TrainingStatus],
+    height: int | None = None,
+    *,
+    with_plots: bool = True,
+) -> Group:
+    """Return the table of trainings, and the curves of those that run, or of the last one.
+
+    Without a `height`, all trainings are in the table.
+    """
+    now = time.time()
+    head = Text(no_wrap=True, overflow="ellipsis")
+    head.append(f"imagepipe watch {shorten(str(folder), width // 2)}", "bold")
+    head.append(f"   {time.strftime('%H:%M:%S', time.localtime(now))}   {tally(found)}")
+    if height is not None:
+        head.append("   q ends", "dim")
+    if not found:
+        return Group(head, Text("no trainings yet: they appear when `snakemake` starts them"))
+    shown = found if height is None else found[: max(3, height // 2 - 3)]
+    parts: list[Text | Table] = [head, _table(shown, width)]
+    if len(shown) < len(found):
+        parts.append(Text(f"and {len(found) - len(shown)} more, which --once shows", "dim"))
+    notes = [
+        Text.assemble((f"{shorten(name(one), LONGEST_NAME)}: ", "bold"), text)
+        for one in shown
+        if (text := note(one, now))
+    ]
+    if height is None:
+        parts += notes
+    else:
+        lines = [line for text in notes for line in text.wrap(Console(width=width), width)]
+        parts += lines[: height // 4]
+    if not with_plots:
+        return Group(*parts)
+    plotted = [one for one in found if one.state == State.RUNNING] or [
+        one for one in found if one.epochs
+    ][:1]
+    plotted = plotted[:MOST_PLOTTED]
+    high = HIGHEST_PLOT
+    if height is not None and plotted:
+        # The table has a line of names.
+        room = height - 1 - len(parts) - len(shown)
+        plotted = plotted[: max(1, room // (LOWEST + 4))]
+        high = min(HIGHEST_PLOT, room // len(plotted) - 3)
+    for one in plotted:
+        parts += _curves(one, width, high)
+    return Group(*parts)
+
+
+def _table(found: Sequence[TrainingStatus], width: int) -> Table:
+    """Return the table of trainings, without its least needed columns if it is too wide."""
+    rows = [cells(one) for one in found]
+    for row in rows:
+        for column in ("dataset", "run"):
+            row[column] = shorten(row[column], LONGEST_NAME)
+    kept = columns(rows)
+    widths = {
+        column: max(len(column), *(len(row.get(column, "")) for row in rows)) for column in kept
+    }
+    for column in LEAST_NEEDED:
+        if sum(widths[one] + 2 for one in kept) <= width:
+            break
+        kept.remove(column)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for column in kept:
+        table.add_column(
+            column,
+            justify="left" if column in LEFT_COLUMNS else "right",
+            no_wrap=True,
+            overflow="ellipsis",
+        )
+    for one, row in zip(found, rows, strict=True):
+        table.add_row(
+            *(
+                Text(row.get(column, ""), STYLES[one.state] if column == "state" else "")
+                for column in kept
+            )
+        )
+    return table
+
+
+def _curves(one: TrainingStatus, width: int, height: int) -> list[Text]:
+    """Return the curves of a training, below its name and what it does; `height` is a plot's."""
+    title = Text("\n", no_wrap=True, overflow="ellipsis")
+    title.append(name(one), "bold")
+    what = activity(one) if one.state == State.RUNNING else str(one.state)
+    title.append(f": {', '.join(filter(None, (what, details(one))))}")
+    if height < LOWEST:
+        return [title]
+    if not one.epochs:
+        return [title, Text("its curves begin after the first epoch", "dim")]
+    columns_of = {
+        "loss": [("train", "train_loss", TRAIN_STYLE, False)],
+        "accuracy": [
+            ("train", "train_accuracy", TRAIN_STYLE, True),
+            ("valid", "valid_accuracy", VALID_STYLE, False),
+        ],
+    }
+    if one.metric:
+        columns_of[one.metric] = [("valid", "metric", VALID_STYLE, False)]
+    side = max(1, min(len(columns_of), width // NARROWEST))
+    last = one.num_epochs or one.epochs_done
+    each = min(WIDEST_PLOT, width // side)
+    plots = []
+    for heading, curves in list(columns_of.items())[-side:]:
+        drawn = [
+            Curve(label, _points(one, key), style, dashed) for label, key, style, dashed in curves
+        ]
+        plots.append(plot(heading, drawn, last, each, height))
+    lines = zip(*plots, strict=True)
+    return [
+        title,
+        *(
+            Text.assemble(*(piece for part in line for piece in part), no_wrap=True)
+            for line in lines
+        ),
+    ]
+
+
+def _points(one: TrainingStatus, key: str) -> list[tuple[float, float]]:
+    values = ((epoch.number, getattr(epoch, key)) for epoch in one.epochs)
+    return [(number, value) for number, value in values if value is not None]
+
+
+def _is_terminal() -> bool:
+    """Say whether the output is a terminal that can be drawn on."""
+    return sys.stdout.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown")
+
+
+def _console() -> Console:
+    # A terminal without UTF-8 shows "?" for what it lacks.
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")
+    if _is_terminal():
+        return Console(highlight=False)
+    return Console(width=PLAIN_WIDTH, highlight=False, color_system=None, force_terminal=False)
+
+
+@contextmanager
+def _sigterm_as_exit() -> Iterator[None]:
+    """Leave the block by SystemExit on SIGTERM and SIGHUP, so that the terminal is restored."""
+
+    def leave(number: int, _: FrameType | None) -> NoReturn:
+        sys.exit(128 + number)
+
+    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _keys() -> Iterator[Callable[[float], bool]]:
+    """Yield a function that waits for some seconds and says whether q was pressed.
+
+    Keys are not shown within the block, and Ctrl-Z, which would leave a picture behind, is off.
+    """
+    if not sys.stdin.isatty():
+
+        def sleep(seconds: float) -> bool:
+            time.sleep(seconds)
+            return False
+
+        yield sleep
+        return
+    keyboard = sys.stdin.fileno()
+    before = termios.tcgetattr(keyboard)
+
+    def wait(seconds: float) -> bool:
+        end = time.monotonic() + seconds
+        while select.select([keyboard], [], [], max(0.0, end - time.monotonic()))[0]:
+            # Nothing is read where the terminal has gone.
+            if os.read(keyboard, 1) in (b"q", b"Q", b""):
+                return True
+        return False
+
+    try:
+        tty.setcbreak(keyboard)
+        settings = termios.tcgetattr(keyboard)
+        settings[6][termios.VSUSP] = b"\0"
+        termios.tcsetattr(keyboard, termios.TCSANOW, settings)
+        yield wait
+    finally:
+        termios.tcsetattr(keyboard, termios.TCSADRAIN, before)
