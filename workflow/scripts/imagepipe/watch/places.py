@@ -24,21 +24,32 @@ class Place:
 
 
 def find_places(folder: Path) -> list[Place]:
-    """Return the places of all trainings below a folder, in the order of their paths.
+    """Return the places of all trainings below a folder, in the order of their names.
 
-    folder: a working directory, its results folder, or a folder below that. A folder that cannot
-    be read has none.
+    folder: a working directory, its results folder, or a folder below that. A training has a
+    folder of results or, if Snakemake has removed it because the job failed, a log. A folder that
+    cannot be read has none.
     """
     top, inside = working_directory(folder)
+    names = {path.parts[-4:] for path in _found(top / RESULTS, "*/*/seed*/*")}
+    training_of = {log: training for training, log in LOGS.items()}
+    for path in _found(top / "logs", "*/*/seed*/*.log"):
+        *above, log = path.parts[-4:]
+        names.add((*above, training_of.get(log, "")))
     found = []
-    for results in _folders(top / RESULTS, "*/*/seed*/*"):
-        *_, dataset, run, seed_folder, training = results.parts
+    for dataset, run, seed_folder, training in sorted(names):
         seed = _SEED.fullmatch(seed_folder)
         is_inside = (dataset, run, seed_folder, training)[: len(inside)] == inside
         if seed and training in LOGS and is_inside:
-            log = top / "logs" / dataset / run / seed_folder / LOGS[training]
-            checkpoint = results.parent / ".checkpoint" / training / "checkpoint.pt"
-            found.append(Place(dataset, run, int(seed[1]), training, results, log, checkpoint))
+            seed_results = top / RESULTS / dataset / run / seed_folder
+            found.append(
+                Place(
+                    *(dataset, run, int(seed[1]), training),
+                    results=seed_results / training,
+                    log=top / "logs" / dataset / run / seed_folder / LOGS[training],
+                    checkpoint=seed_results / ".checkpoint" / training / "checkpoint.pt",
+                )
+            )
     return found
 
 
@@ -52,8 +63,8 @@ def working_directory(folder: Path) -> tuple[Path, tuple[str, ...]]:
     return folder, ()
 
 
-def _folders(top: Path, pattern: str) -> list[Path]:
+def _found(top: Path, pattern: str) -> list[Path]:
     try:
-        return sorted(path for path in top.glob(pattern) if path.is_dir())
+        return list(top.glob(pattern))
     except OSError:
         return []

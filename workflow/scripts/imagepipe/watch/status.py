@@ -3,8 +3,8 @@
 Snakemake removes the outputs and the log of a job when it starts, so what is there belongs to the
 last attempt. A running training has a log and, after its first epoch, history.csv; a finished one
 also has metrics.json. A job that fails or is stopped ends its log with a closing line, and
-Snakemake removes its outputs; the log still has its epochs. A killed job leaves no closing line:
-its files just stop changing.
+Snakemake removes its outputs, and their folder if nothing else is in it; the log still has the
+epochs. A killed job leaves no closing line: its files just stop changing.
 """
 
 import math
@@ -28,7 +28,7 @@ SILENCE = 180.0
 SLOWER_EPOCH = 3
 # The time left is told from the last epochs: with progressive resizing, the first ones are faster.
 EPOCHS_OF_THE_PACE = 3
-KILLED = "it ended without a word, as when the memory is full"
+KILLED = "it ended without a closing line, as when it is killed because the memory is full"
 
 
 class State(StrEnum):
@@ -92,8 +92,25 @@ class Watcher:
         places = find_places(self.folder)
         files = self._reader.read_all(places)
         moment = time.time() if now is None else now
-        found = [status(*one, moment) for one in zip(places, files, strict=True)]
+        found = [
+            status(*one, moment)
+            for one in zip(places, files, strict=True)
+            if not results_were_removed(one[1], moment)
+        ]
         return sorted(found, key=lambda one: (one.state not in ACTIVE, -(one.changed or math.inf)))
+
+
+def results_were_removed(files: TrainingFiles, now: float) -> bool:
+    """Return whether a training has finished, but somebody has removed its results since.
+
+    Only its log is left, which has all epochs and no closing line.
+    """
+    log = files.log
+    has_results = files.has_metrics or files.history_changed is not None
+    if log is None or log.ended is not None or has_results or not log.epochs:
+        return False
+    is_silent = now - (files.log_changed or now) > SILENCE
+    return is_silent and log.epochs[-1].number == log.num_epochs
 
 
 def status(place: Place, files: TrainingFiles, now: float) -> TrainingStatus:
@@ -150,8 +167,8 @@ def _state(
         longest = max(longest, SLOWER_EPOCH * (epochs[-1].seconds or 0))
     if now - files.changed <= longest:
         return State.RUNNING, None
-    # Snakemake has removed the outputs that were there, so it has seen the job's end.
-    if log.epochs and files.history_changed is None:
+    # Snakemake has removed the outputs, so it has seen the job's end.
+    if not files.has_folder or (log.epochs and files.history_changed is None):
         return State.FAILED, KILLED
     return State.STALE, None
 

@@ -25,7 +25,8 @@ LARGEST_HISTORY = 1 << 24
 class TrainingFiles:
     """What the files of a training say.
 
-    log: None if there is none. history: empty if there is none, or it is damaged. Times are Unix
+    log: None if there is none. history: empty if there is none, or it is damaged. has_metrics,
+    has_folder: whether there is metrics.json, and the folder of results. Times are Unix
     times of the last change of a file, None if it is missing; `changed` is that of all files.
     """
 
@@ -34,6 +35,7 @@ class TrainingFiles:
     log_changed: float | None = None
     history_changed: float | None = None
     has_metrics: bool = False
+    has_folder: bool = True
     changed: float | None = None
 
 
@@ -73,6 +75,7 @@ class FileReader:
             log.st_mtime if log else None,
             history.st_mtime if history else None,
             metrics is not None,
+            place.results.is_dir(),
             max((found.st_mtime for found in files if found), default=None),
         )
 
