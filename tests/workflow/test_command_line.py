@@ -110,7 +110,7 @@ def test_a_program_that_fetch_lacks_is_named_before_any_job(project: Project) ->
 def test_a_missing_tensorboard_is_named_before_any_job(project: Project) -> None:
     module = project.folder / "workflow/scripts/imagepipe/config/tensorboard_package.py"
     module.write_text(module.read_text().replace('spec("tensorboard")', 'spec("no_such_package")'))
-    result = project.run("train", config=("tensorboard=true",))
+    result = project.run("runs", config=("tensorboard=true",))
     assert result.code == 1
     (error,) = result.errors
     assert error.startswith("error: tensorboard is not installed; run `pip install tensorboard`")
