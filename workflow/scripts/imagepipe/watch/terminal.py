@@ -1,5 +1,6 @@
 """Trainings in the terminal: a picture that is drawn again every second, or a single one."""
 
+import itertools
 import os
 import select
 import signal
@@ -18,7 +19,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from imagepipe.watch.braille import LOWEST, NARROWEST, Curve, plot
+from imagepipe.watch.braille import LOWEST, NARROWEST, draw
+from imagepipe.watch.curves import plots_of, to_plot
 from imagepipe.watch.status import State, TrainingStatus, Watcher
 from imagepipe.watch.texts import activity, cells, columns, details, name, note, shorten, tally
 
@@ -38,7 +40,7 @@ STYLES = {
     State.STALE: "bold yellow",
     State.FINISHED: "green",
 }
-TRAIN_STYLE, VALID_STYLE = "magenta", "green"
+CURVE_STYLES = {"train": "magenta", "valid": "green"}
 # The columns that a narrow terminal does without, the first ones first.
 LEAST_NEEDED = ("device", "lr", "images/s", "train acc", "dataset", "time", "train loss", "seed")
 LEFT_COLUMNS = ("dataset", "run", "training", "state", "device")
@@ -121,10 +123,7 @@ def _picture(
         parts += lines[: height // 4]
     if not with_plots:
         return Group(*parts)
-    plotted = [one for one in found if one.state == State.RUNNING] or [
-        one for one in found if one.epochs
-    ][:1]
-    plotted = plotted[:MOST_PLOTTED]
+    plotted = to_plot(found, MOST_PLOTTED)
     high = HIGHEST_PLOT
     if height is not None and plotted:
         # The table has a line of names.
@@ -178,37 +177,12 @@ def _curves(one: TrainingStatus, width: int, height: int) -> list[Text]:
         return [title]
     if not one.epochs:
         return [title, Text("its curves begin after the first epoch", "dim")]
-    columns_of = {
-        "loss": [("train", "train_loss", TRAIN_STYLE, False)],
-        "accuracy": [
-            ("train", "train_accuracy", TRAIN_STYLE, True),
-            ("valid", "valid_accuracy", VALID_STYLE, False),
-        ],
-    }
-    if one.metric:
-        columns_of[one.metric] = [("valid", "metric", VALID_STYLE, False)]
-    side = max(1, min(len(columns_of), width // NARROWEST))
-    last = one.num_epochs or one.epochs_done
+    plots = plots_of(one)
+    side = max(1, min(len(plots), width // NARROWEST))
     each = min(WIDEST_PLOT, width // side)
-    plots = []
-    for heading, curves in list(columns_of.items())[-side:]:
-        drawn = [
-            Curve(label, _points(one, key), style, dashed) for label, key, style, dashed in curves
-        ]
-        plots.append(plot(heading, drawn, last, each, height))
-    lines = zip(*plots, strict=True)
-    return [
-        title,
-        *(
-            Text.assemble(*(piece for part in line for piece in part), no_wrap=True)
-            for line in lines
-        ),
-    ]
-
-
-def _points(one: TrainingStatus, key: str) -> list[tuple[float, float]]:
-    values = ((epoch.number, getattr(epoch, key)) for epoch in one.epochs)
-    return [(number, value) for number, value in values if value is not None]
+    drawn = [draw(plot, CURVE_STYLES, each, height) for plot in plots[-side:]]
+    lines = zip(*drawn, strict=True)
+    return [title, *(Text.assemble(*itertools.chain(*line), no_wrap=True) for line in lines)]
 
 
 def _is_terminal() -> bool:
