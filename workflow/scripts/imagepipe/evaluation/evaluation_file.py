@@ -26,14 +26,16 @@ class Estimate:
 class ClassResult:
     """How well a class of the validation images is found.
 
-    images: those that have the class. predicted: those that it was predicted for. precision: the
-    fraction right of the predicted. recall: the fraction found of the images. f1: their harmonic
-    mean. accuracy: the fraction of all images, of this class or not, that are right about it.
+    images: those that have the class. predicted: those that it was predicted for. hits: those that
+    are both. precision: the fraction right of the predicted. recall: the fraction found of the
+    images. f1: their harmonic mean. accuracy: the fraction of all images, of this class or not,
+    that are right about it.
     """
 
     name: str
     images: int
     predicted: int
+    hits: int
     precision: Estimate
     recall: Estimate
     f1: Estimate
@@ -42,7 +44,10 @@ class ClassResult:
 
 @dataclass(frozen=True)
 class ConfusedPair:
-    """`images` images of the class `true` were taken for `predicted`: `share` of that class."""
+    """`images` images of the class `true` were taken for `predicted`: `share` of that class.
+
+    If images may have several labels: `true` was missed, and `predicted` is wrong.
+    """
 
     true: str
     predicted: str
@@ -68,8 +73,10 @@ class CalibrationBin:
 class Calibration:
     """How well confidences agree with accuracies; `ece` is the expected calibration error.
 
-    A prediction is an image's likeliest class or, if images may have several labels, each pair of
-    an image and a class.
+    A prediction is an image's likeliest class, its confidence the class's probability, and its
+    accuracy the fraction that are right. If images may have several labels, it is each pair of an
+    image and a class, and its accuracy the fraction of the images that have the class. Thresholds
+    change nothing here.
     """
 
     ece: float | None
@@ -100,10 +107,18 @@ class Evaluation:
     """The results on the validation images.
 
     metric: the competition's metric by its name in `config/metric_names.py`, and `metric_value`,
-    which is the accuracy's if that is the metric. interval_method: how its interval was computed,
-    in a few words. majority: the accuracy of always predicting the most frequent class of the
-    validation images. confused: the most confused pairs, most images first. mistakes: the surest
-    mistakes first. unsure_hits: right, the least sure first. Of both, at most 12.
+    which is the accuracy's if that is the metric. interval_method, macro_f1_method: how the
+    intervals of the metric and of the macro F1 were computed, in a few words; those of proportions
+    are Wilson's. accuracy: as in metrics.json, that of the likeliest class or, of several labels,
+    the fraction of images with all labels right at a probability of 0.5. majority: the accuracy of
+    always predicting the most frequent class (or set of labels) of the validation images.
+
+    The other fields are about the decisions of the submission, which `decision` explains in a few
+    words. They have their own `decision_accuracy`, the same as `accuracy` without thresholds.
+    mistake_count: the images with a wrong decision. confusion: the number of images of each class
+    (row) for each prediction (column), None with several labels or many classes. confused: the most
+    confused pairs, most images first. mistakes: the surest mistakes first. unsure_hits: right, the
+    least sure first. Of both, at most 12.
     """
 
     images: int
@@ -113,9 +128,14 @@ class Evaluation:
     metric_value: Estimate
     interval_method: str
     accuracy: Estimate
-    macro_f1: Estimate
     majority: float | None
+    decision: str
+    decision_accuracy: Estimate
+    mistake_count: int
+    macro_f1: Estimate
+    macro_f1_method: str
     by_class: Sequence[ClassResult]
+    confusion: Sequence[Sequence[int]] | None
     confused: Sequence[ConfusedPair]
     calibration: Calibration
     mistakes: Sequence[Prediction]
