@@ -11,7 +11,7 @@ _DOTS_WIDE, _DOTS_HIGH = 2, 4
 # Of a dashed curve, in dots along the longer direction.
 _DASH, _GAP = 4, 3
 _NUMBER_WIDTH = 6
-NARROWEST, LOWEST = 30, 5
+NARROWEST, LOWEST = 30, 8
 
 # Pieces of a line: text with a style of rich.
 Line = list[tuple[str, str]]

@@ -4,10 +4,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from imagepipe.display.escaping import shorten
 from imagepipe.watch.status import State, TrainingStatus
-from imagepipe.watch.texts import number_text, shorten
+from imagepipe.watch.texts import number_text
 
 LONGEST_TITLE = 30
+# A validated and a final training.
+IF_NONE_RUNS = 2
+MOST_TICKS = 7
 
 
 @dataclass(frozen=True)
@@ -30,13 +34,25 @@ class Curve:
 
 @dataclass(frozen=True)
 class Plot:
-    """Curves with the same axes: the epochs 1…last_epoch, and the values low…high."""
+    """Curves with the same axes: the epochs 1…last_epoch, and the values low…high.
+
+    `ticks` has low, high and the round numbers between them.
+    """
 
     title: str
     curves: Sequence[Curve]
     last_epoch: int
-    low: float
-    high: float
+    ticks: Sequence[float]
+
+    @property
+    def low(self) -> float:
+        """The lowest value of the axis."""
+        return self.ticks[0]
+
+    @property
+    def high(self) -> float:
+        """The highest value of the axis."""
+        return self.ticks[-1]
 
 
 def plots_of(status: TrainingStatus) -> list[Plot]:
@@ -58,21 +74,25 @@ def plots_of(status: TrainingStatus) -> list[Plot]:
         kept = [curve for curve in curves if curve.points]
         if kept:
             values = [value for curve in kept for _, value in curve.points]
-            plots.append(Plot(title, kept, last_epoch, *limits(min(values), max(values))))
+            plots.append(Plot(title, kept, last_epoch, ticks(min(values), max(values))))
     return plots
 
 
 def to_plot(found: Sequence[TrainingStatus], most: int) -> list[TrainingStatus]:
-    """Return the trainings to show the curves of: those that run, or else the first with curves."""
+    """Return the trainings to show the curves of: those that run, or else the first ones."""
     running = [one for one in found if one.state == State.RUNNING]
-    return running[:most] or [one for one in found if one.epochs][:1]
+    return (running or [one for one in found if one.epochs][:IF_NONE_RUNS])[:most]
 
 
-def limits(low: float, high: float) -> tuple[float, float]:
-    """Return round numbers around a range of values."""
+def ticks(low: float, high: float) -> list[float]:
+    """Return round numbers at equal distances, at most `MOST_TICKS`, around a range of values."""
     span = max(high - low, 1e-9 * abs(high), 1e-9)
-    step = 10.0 ** math.floor(math.log10(span)) / 5
-    return math.floor(low / step) * step, (math.floor(high / step) + 1) * step
+    power = 10.0 ** math.floor(math.log10(span / MOST_TICKS))
+    for step in (power * factor for factor in (1, 2, 5, 10, 20, 50)):
+        lowest, highest = math.floor(low / step), math.ceil(high / step)
+        if highest - lowest < MOST_TICKS:
+            break
+    return [number * step for number in range(lowest, max(highest, lowest + 1) + 1)]
 
 
 def _curve(status: TrainingStatus, name: str, key: str, *, dashed: bool = False) -> Curve:

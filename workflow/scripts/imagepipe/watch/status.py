@@ -7,7 +7,6 @@ Snakemake removes its outputs, and their folder if nothing else is in it; the lo
 epochs. A killed job leaves no closing line: its files just stop changing.
 """
 
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -40,9 +39,6 @@ class State(StrEnum):
     STOPPED = "stopped"
     STALE = "stale"
     FINISHED = "finished"
-
-
-ACTIVE = (State.RUNNING, State.WAITING)
 
 
 @dataclass(frozen=True)
@@ -97,7 +93,7 @@ class Watcher:
             for one in zip(places, files, strict=True)
             if not results_were_removed(one[1], moment)
         ]
-        return sorted(found, key=lambda one: (one.state not in ACTIVE, -(one.changed or math.inf)))
+        return sorted(found, key=_order)
 
 
 def results_were_removed(files: TrainingFiles, now: float) -> bool:
@@ -150,6 +146,11 @@ def status(place: Place, files: TrainingFiles, now: float) -> TrainingStatus:
         seconds_left=seconds_left,
         changed=files.changed,
     )
+
+
+def _order(one: TrainingStatus) -> tuple[int, float]:
+    first = {State.RUNNING: 0, State.WAITING: 1}
+    return first.get(one.state, len(first)), -(one.changed or 0.0)
 
 
 def _state(

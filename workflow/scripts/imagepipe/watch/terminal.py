@@ -19,17 +19,18 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from imagepipe.display.escaping import shorten
 from imagepipe.watch.braille import LOWEST, NARROWEST, draw
 from imagepipe.watch.curves import plots_of, to_plot
 from imagepipe.watch.status import State, TrainingStatus, Watcher
-from imagepipe.watch.texts import activity, cells, columns, details, name, note, shorten, tally
+from imagepipe.watch.texts import METRIC, TEXT_COLUMNS, cells, columns, doing, name, note, tally
 
 SECONDS_BETWEEN_LOOKS = 1.0
 # Looking takes at most this fraction of the time, where a file system is slow.
 MAX_LOOKING_FRACTION = 0.1
 # Where the output is no terminal, so that the table has all its columns.
 PLAIN_WIDTH = 180
-LONGEST_NAME = 40
+LONGEST_NAME = 50
 WIDEST_PLOT, HIGHEST_PLOT = 70, 14
 MOST_PLOTTED = 4
 STYLES = {
@@ -42,8 +43,7 @@ STYLES = {
 }
 CURVE_STYLES = {"train": "magenta", "valid": "green"}
 # The columns that a narrow terminal does without, the first ones first.
-LEAST_NEEDED = ("device", "lr", "images/s", "train acc", "dataset", "time", "train loss", "seed")
-LEFT_COLUMNS = ("dataset", "run", "training", "state", "device")
+LEAST_NEEDED = ("device", "lr", "images/s", "train acc", "time", "train loss", METRIC, "dataset")
 
 
 def print_once(folder: Path) -> None:
@@ -100,39 +100,52 @@ def _picture(
     Without a `height`, all trainings are in the table.
     """
     now = time.time()
-    head = Text(no_wrap=True, overflow="ellipsis")
-    head.append(f"imagepipe watch {shorten(str(folder), width // 2)}", "bold")
-    head.append(f"   {time.strftime('%H:%M:%S', time.localtime(now))}   {tally(found)}")
-    if height is not None:
-        head.append("   q ends", "dim")
+    rest = f"   {time.strftime('%H:%M:%S', time.localtime(now))}   {tally(found)}"
+    rest += "" if height is None else "   q ends"
+    head = Text("imagepipe watch ", no_wrap=True, overflow="ellipsis")
+    head.append(shorten(str(folder), max(20, width - len(head) - len(rest))), "bold")
+    head.append(rest)
     if not found:
         return Group(head, Text("no trainings yet: they appear when `snakemake` starts them"))
-    shown = found if height is None else found[: max(3, height // 2 - 3)]
+    shown = found if height is None else found[: max(3, height // 3 - 1)]
     parts: list[Text | Table] = [head, _table(shown, width)]
     if len(shown) < len(found):
         parts.append(Text(f"and {len(found) - len(shown)} more, which --once shows", "dim"))
-    notes = [
-        Text.assemble((f"{shorten(name(one), LONGEST_NAME)}: ", "bold"), text)
-        for one in shown
-        if (text := note(one, now))
-    ]
-    if height is None:
-        parts += notes
-    else:
-        lines = [line for text in notes for line in text.wrap(Console(width=width), width)]
-        parts += lines[: height // 4]
+    parts += _notes(shown, width, now, None if height is None else height // 6)
     if not with_plots:
         return Group(*parts)
     plotted = to_plot(found, MOST_PLOTTED)
-    high = HIGHEST_PLOT
+    highest = HIGHEST_PLOT
     if height is not None and plotted:
-        # The table has a line of names.
-        room = height - 1 - len(parts) - len(shown)
-        plotted = plotted[: max(1, room // (LOWEST + 4))]
-        high = min(HIGHEST_PLOT, room // len(plotted) - 3)
+        # The table has a line of names. A plot has an empty line and its title above it.
+        room = height - len(parts) - len(shown)
+        plotted = plotted[: room // (LOWEST + 2)]
+        highest = min(HIGHEST_PLOT, room // max(1, len(plotted)) - 2)
     for one in plotted:
-        parts += _curves(one, width, high)
+        parts += _curves(one, width, highest)
     return Group(*parts)
+
+
+def _notes(
+    shown: Sequence[TrainingStatus], width: int, now: float, most_lines: int | None
+) -> list[Text]:
+    """Return the notes of trainings: each on one line or, if lines are limited, wrapped."""
+    notes = [
+        Text.assemble(
+            (f"{shorten(name(one), LONGEST_NAME)}: ", "bold"), text, no_wrap=True, overflow="ignore"
+        )
+        for one in sorted(shown, key=lambda one: one.state == State.WAITING)
+        if (text := note(one, now))
+    ]
+    if most_lines is None:
+        return notes
+    lines: list[Text] = []
+    for one_note in notes:
+        wrapped = one_note.wrap(Console(width=width), width, no_wrap=False, overflow="fold")
+        if lines and len(lines) + len(wrapped) > most_lines:
+            break
+        lines += wrapped[:most_lines]
+    return lines
 
 
 def _table(found: Sequence[TrainingStatus], width: int) -> Table:
@@ -140,7 +153,7 @@ def _table(found: Sequence[TrainingStatus], width: int) -> Table:
     rows = [cells(one) for one in found]
     for row in rows:
         for column in ("dataset", "run"):
-            row[column] = shorten(row[column], LONGEST_NAME)
+            row[column] = shorten(row[column], min(LONGEST_NAME, width // 3))
     kept = columns(rows)
     widths = {
         column: max(len(column), *(len(row.get(column, "")) for row in rows)) for column in kept
@@ -153,7 +166,7 @@ def _table(found: Sequence[TrainingStatus], width: int) -> Table:
     for column in kept:
         table.add_column(
             column,
-            justify="left" if column in LEFT_COLUMNS else "right",
+            justify="left" if column in TEXT_COLUMNS else "right",
             no_wrap=True,
             overflow="ellipsis",
         )
@@ -170,11 +183,8 @@ def _table(found: Sequence[TrainingStatus], width: int) -> Table:
 def _curves(one: TrainingStatus, width: int, height: int) -> list[Text]:
     """Return the curves of a training, below its name and what it does; `height` is a plot's."""
     title = Text("\n", no_wrap=True, overflow="ellipsis")
-    title.append(name(one), "bold")
-    what = activity(one) if one.state == State.RUNNING else str(one.state)
-    title.append(f": {', '.join(filter(None, (what, details(one))))}")
-    if height < LOWEST:
-        return [title]
+    title.append(shorten(name(one), width // 2), "bold")
+    title.append(f": {doing(one)}")
     if not one.epochs:
         return [title, Text("its curves begin after the first epoch", "dim")]
     plots = plots_of(one)

@@ -4,10 +4,12 @@ import time
 from collections.abc import Sequence
 
 from imagepipe.config.summary import duration
+from imagepipe.display.escaping import shorten
 from imagepipe.errors import one_line
 from imagepipe.watch.status import State, TrainingStatus
 
 METRIC = "metric"
+LONGEST_METRIC = 24
 # Each state's mark, so that no state is told by its color alone.
 MARKS = {
     State.RUNNING: "▶",
@@ -18,18 +20,8 @@ MARKS = {
     State.FINISHED: "✓",
 }
 NOTHING = "–"
-
-
-def shorten(text: str, limit: int) -> str:
-    """Return foreign text on one line, printable, with at most `limit` characters.
-
-    What is left out is in the middle, as the names of runs differ mostly at their end.
-    """
-    text = one_line(text)
-    if len(text) <= limit:
-        return text
-    end = (limit - 1) // 2
-    return f"{text[: limit - 1 - end]}…{text[len(text) - end :]}"
+# The columns that are no numbers.
+TEXT_COLUMNS = ("dataset", "run", "training", "state", METRIC, "device")
 
 
 def number_text(number: float | None) -> str:
@@ -56,28 +48,26 @@ def note(status: TrainingStatus, now: float) -> str | None:
     return status.message
 
 
-def activity(status: TrainingStatus) -> str:
-    """Return what a running training does, such as "epoch 6 of 8, 40 % done"."""
-    epoch, num_epochs = status.epochs_done + 1, status.num_epochs
+def doing(status: TrainingStatus) -> str:
+    """Return what a training does, such as "epoch 6 of 8, 40 % done, loss 1.093, 9.1 s left"."""
+    if status.state != State.RUNNING:
+        return str(status.state)
+    epoch, num_epochs, now = status.epochs_done + 1, status.num_epochs, status.current
     if num_epochs is None:
-        return "starts" if status.epochs_done == 0 else f"epoch {epoch}"
+        return f"epoch {epoch}" if status.epochs else "starts"
     if epoch > num_epochs:
         return "writes its results"
-    text = f"epoch {epoch} of {num_epochs}"
+    parts = [f"epoch {epoch} of {num_epochs}"]
     if status.validated is not None:
-        return f"{text}, validates, {status.validated:.0%} done"
-    return text if status.fraction is None else f"{text}, {status.fraction:.0%} done"
-
-
-def details(status: TrainingStatus) -> str:
-    """Return how a training goes at this moment, such as "loss 1.093, acc 0.980, 9.1 s left"."""
-    now, left = status.current, status.seconds_left
-    parts = []
+        parts.append(f"{100 * status.validated:.0f} % validated")
+    elif status.fraction is not None:
+        parts.append(f"{100 * status.fraction:.0f} % done")
     if now and now.train_loss is not None:
         parts.append(f"loss {number_text(now.train_loss)}")
+    if now and now.train_accuracy is not None:
         parts.append(f"acc {number_text(now.train_accuracy)}")
-    if left is not None:
-        parts.append(f"{duration(left)} left")
+    if status.seconds_left is not None:
+        parts.append(f"{duration(status.seconds_left)} left")
     return ", ".join(parts)
 
 
@@ -92,28 +82,28 @@ def cells(status: TrainingStatus) -> dict[str, str]:
     place = status.place
     last = status.epochs[-1] if status.epochs else status.current
     done = f"{status.epochs_done + (status.fraction or 0):.{0 if status.fraction is None else 1}f}"
+    newest = status.current or last
+    lr, speed = (newest.lr, newest.images_per_second) if newest else (None, None)
     values = {
+        "state": f"{MARKS[status.state]} {status.state}",
         "dataset": one_line(place.dataset),
         "run": one_line(place.run),
         "seed": str(place.seed),
         "training": place.training,
-        "state": f"{MARKS[status.state]} {status.state}",
         "epochs": done if status.num_epochs is None else f"{done}/{status.num_epochs}",
+        "left": NOTHING if status.seconds_left is None else duration(status.seconds_left),
+        "time": NOTHING if status.seconds is None else duration(status.seconds),
         "train loss": number_text(last.train_loss if last else None),
         "train acc": number_text(last.train_accuracy if last else None),
         "valid acc": number_text(last.valid_accuracy if last else None),
     }
     if status.metric:
-        values[METRIC] = f"{status.metric} {number_text(last.metric if last else None)}"
-    newest = status.current or last
-    lr, speed = (newest.lr, newest.images_per_second) if newest else (None, None)
-    device = " ".join(filter(None, (status.device, status.precision)))
+        value = number_text(last.metric if last else None)
+        values[METRIC] = f"{value} {shorten(status.metric, LONGEST_METRIC)}"
     return values | {
         "lr": NOTHING if lr is None else f"{lr:.2g}",
         "images/s": NOTHING if speed is None else f"{speed:,.0f}",
-        "time": NOTHING if status.seconds is None else duration(status.seconds),
-        "left": NOTHING if status.seconds_left is None else duration(status.seconds_left),
-        "device": device or NOTHING,
+        "device": " ".join(filter(None, (status.device, status.precision))) or NOTHING,
     }
 
 
