@@ -82,12 +82,15 @@ def earlier_submission():
 
 def print_summary():
     seconds = (datetime.now() - workflow.start_time).total_seconds()
-    print(*summary_lines(seconds), sep="\n", file=sys.stderr)
+    if TERMINAL:
+        TERMINAL.show_last(summary_lines(seconds))
+    else:
+        print(*summary_lines(seconds), sep="\n", file=sys.stderr)
 
 
 def print_closing_lines():
     # Otherwise workflow_terminal.py prints them, after all of Snakemake's messages.
-    if not LINES_ARE_OURS:
+    if not TERMINAL:
         logs = Path(f"{PREFIX}{LOGS}").rglob("*.log")
         since = START_FILE.stat().st_mtime if START_FILE.is_file() else 0
         for line in [*earlier_submission(), *closing_lines(logs, since)]:
