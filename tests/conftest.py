@@ -1,11 +1,13 @@
 """Which tests are skipped where, and why."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 
+from browser_pages import CHROMIUM
 from local_slurm import reason_for_none
 
 
@@ -17,6 +19,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     reasons = {
         "slow": None if config.getoption("--slow") else "slow: give --slow to run it",
         "slurm": reason_for_none(),
+        "browser": None if any(map(shutil.which, CHROMIUM)) else "needs Chromium",
         "gpu": None if torch.cuda.is_available() else "needs a CUDA GPU",
         "realdata": None
         if os.environ.get("IMAGEPIPE_REAL_DATA")

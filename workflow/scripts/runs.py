@@ -1,17 +1,20 @@
-"""Rule `runs`: writes the table of all the dataset's runs on the disk."""
+"""Rule `runs`: writes the table and the figure of all the dataset's runs on the disk."""
 
 import json
 from pathlib import Path
 
 import job
+from imagepipe.selection.comparison import draw_comparison
+from imagepipe.selection.run_results import read_runs
 from imagepipe.selection.run_table import write_run_table
 
 
 def main(snakemake) -> None:
     table = Path(snakemake.output.table)
     names = json.loads(snakemake.params.options)["runs"]
-    folders = [table.parent / name / f"seed{seed}" / "train" for name, seed in names]
-    write_run_table(folders, table)
+    runs = read_runs([table.parent / name / f"seed{seed}" / "train" for name, seed in names])
+    write_run_table(runs, table)
+    draw_comparison(runs, Path(snakemake.output.comparison))
 
 
 if __name__ == "__main__":

@@ -4,38 +4,17 @@ import csv
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
+from imagepipe.selection.run_results import read_runs
 from imagepipe.selection.run_table import write_run_table
-
-METRICS = {
-    "valid_accuracy": 0.9,
-    "valid_images": 100,
-    "train_accuracy": 0.98765,
-    "train_loss": 1.23456,
-    "epochs": 8,
-    "seconds": 12.345,
-    "examples_per_second": 580.4,
-    "device": "cpu",
-    "precision": "fp32",
-}
-
-
-def write_run(folder: Path, name: str, seed: int, lr: float, **metrics: Any) -> Path:
-    folder = folder / name / f"seed{seed}" / "train"
-    folder.mkdir(parents=True)
-    recipe = {"epochs": 8, "optimizer": {"name": "sgd", "lr": lr}, "freeze": [{"after": 0.1}]}
-    settings = {"run": name, "seed": seed, "split": "0123456789ab", "recipe": recipe}
-    (folder / "run.yaml").write_text(yaml.safe_dump(settings))
-    (folder / "metrics.json").write_text(json.dumps(METRICS | metrics))
-    return folder
+from run_builders import METRICS, write_run
 
 
 def rows_of(folders: list[Path], table: Path) -> list[dict[str, str]]:
-    write_run_table(folders, table)
+    write_run_table(read_runs(folders), table)
     with table.open(newline="") as file:
         return list(csv.DictReader(file))
 
@@ -149,7 +128,7 @@ def test_a_setting_that_is_called_as_a_figure_has_a_column_of_its_own(tmp_path: 
     settings = yaml.safe_load((folders[1] / "run.yaml").read_text())
     settings["recipe"]["epochs"] = 9
     (folders[1] / "run.yaml").write_text(yaml.safe_dump(settings))
-    write_run_table(folders, tmp_path / "runs.csv")
+    write_run_table(read_runs(folders), tmp_path / "runs.csv")
     header = (tmp_path / "runs.csv").read_text().splitlines()[0].split(",")
     assert header[:3] == ["run", "seed", "recipe.epochs"]
     assert len(set(header)) == len(header)

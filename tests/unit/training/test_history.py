@@ -3,11 +3,14 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from imagepipe.training.history import epoch_line, write_history, write_metrics
-from training_builders import SOME_METRICS, read_history
+from builders import refused
+from imagepipe.training.history import epoch_line, read_history, write_history, write_metrics
+from training_builders import SOME_METRICS
+from training_builders import read_history as read_rows
 
 
 def test_history_has_a_row_of_the_fixed_columns_for_each_epoch(tmp_path: Path) -> None:
@@ -19,7 +22,7 @@ def test_history_has_a_row_of_the_fixed_columns_for_each_epoch(tmp_path: Path) -
         "1,0.5,0.8,0.7,0.1,100.0,2.0,cpu,fp32",
         "2,0.5,0.8,,0.1,100.0,2.0,cpu,fp32",
     ]
-    assert [row["epochs"] for row in read_history(tmp_path)] == ["1", "2"]
+    assert [row["epochs"] for row in read_rows(tmp_path)] == ["1", "2"]
 
 
 def test_metrics_are_those_of_the_last_epoch_with_the_speed_of_all(tmp_path: Path) -> None:
@@ -71,3 +74,40 @@ def test_another_metric_has_a_column_and_a_key_of_its_name(tmp_path: Path) -> No
     )
     assert "valid acc 0.700, valid log loss 0.250, 100 examples/sec" in epoch_line(second, 2)
     assert "log loss" not in epoch_line(first, 2)
+
+
+@pytest.mark.parametrize("own", [{}, {"metric_name": "log_loss", "metric": 0.1 + 0.2}])
+def test_a_history_is_read_as_it_was_written(tmp_path: Path, own: dict[str, Any]) -> None:
+    first = replace(SOME_METRICS, train_loss=1 / 3, **own)
+    none = replace(first, epochs=2, valid_accuracy=None, metric=None)
+    write_history(tmp_path / "history.csv", [first, none])
+    assert read_history(tmp_path / "history.csv") == [first, none]
+
+
+WRITTEN = (
+    "epochs,train_loss,train_accuracy,valid_accuracy,learning_rate,examples_per_second,seconds,"
+    "device,precision\n1,0.5,0.8,0.7,0.1,100.0,2.0,cpu,fp32\n"
+)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        WRITTEN.splitlines()[0],
+        WRITTEN.replace("learning_rate,", ""),
+        WRITTEN.replace("0.8", "much"),
+        WRITTEN.replace(",cpu,fp32", ""),
+        WRITTEN.replace(",2.0,cpu,fp32", ""),
+        WRITTEN.replace("0.5", "\0"),
+        WRITTEN.replace("0.5", '"0.5'),
+        WRITTEN.replace("0.5", "\udcff"),
+    ],
+)
+def test_a_damaged_history_is_refused(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "history.csv"
+    path.write_bytes(content.encode(errors="surrogateescape"))
+    with refused(str(path), "is not the history"):
+        read_history(path)
+    with refused("does not exist"):
+        read_history(tmp_path / "gone.csv")

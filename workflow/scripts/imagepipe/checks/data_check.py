@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 
 from imagepipe.checks.channels import measure_channels
-from imagepipe.checks.data_report import ALL_SPLITS, Report, attention, printable, render
+from imagepipe.checks.data_report import ALL_SPLITS, Report, attention, render
 from imagepipe.checks.duplicates import Duplicates, read_duplicates
 from imagepipe.dataset.channels import read_channels
 from imagepipe.dataset.manifests import CLASS_SEPARATOR
 from imagepipe.dataset.packed import PackedFile, PackedImages, read_classes, read_packed, read_split
+from imagepipe.display.escaping import printable
 from imagepipe.files import read_rows, text_of_field, write_text
 
 logger = logging.getLogger(__name__)

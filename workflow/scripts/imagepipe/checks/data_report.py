@@ -1,20 +1,23 @@
 """The report about the data: the findings that need attention, and its text for people."""
 
-import html
 import re
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from imagepipe.display.escaping import as_text, counted, escape_markdown
+from imagepipe.display.figures import inline_svg
+from imagepipe.display.page import page_environment
 
 # As in report.json.
 Report = dict[str, Any]
 
+FOLDER = Path(__file__).parent
+TITLE = "The data before training"
+SECTIONS = ("Images", "Labels", "Files", "Channels", "Duplicates")
 ALL_SPLITS = ("train", "valid", "test")
-IDS_LISTED = 10
-LONGEST_TEXT = 300
-# An underscore inside a word means nothing in Markdown, and a colon only in an address.
-MARKDOWN_SIGNS = re.compile(r"[\\`*\[\]{}|~#$!@]|:(?=//)|(?<![^\W_])_|_(?![^\W_])")
 
 
 def attention(report: Report) -> dict[str, str]:
@@ -93,41 +96,61 @@ def attention(report: Report) -> dict[str, str]:
     return found
 
 
-def render(report: Report, ending: str, json_name: str) -> str:
+def render(report: Report, ending: str, json_name: str, class_balance: Path | None = None) -> str:
     """Return the report as Markdown (`ending` "md") or as an HTML page ("html").
 
     Every text is escaped, as it may come from outside. The text refers to the file `json_name`
-    where it leaves something out.
+    where it leaves something out. `class_balance` is the figure's SVG file; Markdown links to the
+    PNG file beside it, in a folder beside the text.
     """
-    is_page = ending == "html"
+    if ending == "html":
+        environment = page_environment(FOLDER)
+        return environment.get_template("data_report.html.j2").render(
+            title=TITLE,
+            sections=[(f"data-{name.lower()}", name) for name in SECTIONS],
+            content=render_section(report, json_name, 0, class_balance),
+            json_name=json_name,
+        )
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=is_page,
+        loader=FileSystemLoader(FOLDER),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters |= {"counted": counted, "shown": escape_markdown}
+    png = class_balance and f"{class_balance.parent.name}/{class_balance.stem}.png"
+    text = _fill(environment, "md", report, json_name, class_balance=png)
+    return re.sub(r"\n{2,}", "\n\n", text).strip() + "\n"
+
+
+def render_section(
+    report: Report, json_name: str, shift: int, class_balance: Path | None = None
+) -> Markup:
+    """Return the report as HTML for a page; its first headings have the level 2 + `shift`."""
+    svg = class_balance and Markup(inline_svg(class_balance, "Images of each class in the splits"))
+    environment = page_environment(FOLDER)
+    text = _fill(environment, "section", report, json_name, class_balance=svg, shift=shift)
+    return Markup(re.sub(r"\n{2,}", "\n", text).strip())
+
+
+def _fill(
+    environment: Environment, name: str, report: Report, json_name: str, **values: object
+) -> str:
+    """Return the text of a template of the report, which needs the macros' own `values`."""
     environment.filters |= {
-        "counted": counted,
         "quoted": quoted,
         "most": most_frequent,
-        "shown": printable if is_page else escape_markdown,
         "value_in": lambda key, mapping: mapping[key],
     }
     groups = report["duplicates"]["all"]
-    text = environment.get_template(f"data_report.{ending}.j2").render(
+    return environment.get_template(f"data_report.{name}.j2").render(
         report,
         json_name=json_name,
         groups_in_test=[g for g in groups if g["test"] and (g["train"] or g["valid"])],
         groups_in_both=[g for g in groups if g["train"] and g["valid"]],
         groups_by_label=[{"labels and ids": g} for g in report["duplicates"]["different_labels"]],
+        **values,
     )
-    return re.sub(r"\n{2,}", "\n" if is_page else "\n\n", text).strip() + "\n"
-
-
-def counted(number: int, one: str, several: str) -> str:
-    """Return "1 image", or "2,000 images"."""
-    return f"{number:,} {one if number == 1 else several}"
 
 
 def most_frequent(formats: dict[str, dict[str, int]]) -> list[tuple[str, int, int]]:
@@ -140,34 +163,3 @@ def most_frequent(formats: dict[str, dict[str, int]]) -> list[tuple[str, int, in
 def quoted(names: list[str]) -> str:
     """Return "'cat' and 'Cat'"."""
     return " and ".join(map(repr, names))
-
-
-def as_text(value: object) -> str:
-    """Return the text of a value of the report, of a list of ids, or of ids by label."""
-    match value:
-        case int():
-            return f"{value:,}"
-        case float():
-            return f"{value:.4f}"
-        case list():
-            more = len(value) - IDS_LISTED
-            return ", ".join(value[:IDS_LISTED]) + (f" and {more:,} more" if more > 0 else "")
-        case dict():
-            return "; ".join(f"{label}: {as_text(ids)}" for label, ids in value.items())
-    return str(value)
-
-
-def printable(value: object) -> str:
-    """Return a value as one line of at most `LONGEST_TEXT`, with escapes for what does not print.
-
-    Line ends do not print, nor do signs that change the direction of writing.
-    """
-    text = as_text(value)
-    if len(text) > LONGEST_TEXT:
-        text = text[:LONGEST_TEXT] + "…"
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
-def escape_markdown(value: object) -> str:
-    """Return Markdown, of one line, that shows a value as it is."""
-    return MARKDOWN_SIGNS.sub(r"\\\g<0>", html.escape(printable(value), quote=False))

@@ -1,11 +1,13 @@
 """What a training writes about its epochs: history.csv, metrics.json, and lines in the log."""
 
+import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from imagepipe.config.metric_names import metric_words
+from imagepipe.errors import UserError
 from imagepipe.files import write_rows, write_text
 
 
@@ -43,6 +45,45 @@ def write_history(path: Path, history: Sequence[EpochMetrics]) -> None:
         columns.insert(columns.index("valid_accuracy") + 1, str(history[0].metric_name))
     rows = (as_row(epoch) for epoch in history)
     write_rows(path, columns, ([row[column] for column in columns] for row in rows))
+
+
+def read_history(path: Path) -> list[EpochMetrics]:
+    """Read history.csv; `metric_name` is None if the metric is accuracy.
+
+    Raises `UserError` if the file is missing, damaged, or has no epoch.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            header, *rows = csv.reader(file, strict=True)
+        own = next((name for name in header if name not in HISTORY_COLUMNS), None)
+        history = [_epoch(dict(zip(header, row, strict=True)), own) for row in rows]
+    except FileNotFoundError:
+        raise UserError(f"{path}: the file does not exist; train again") from None
+    except (csv.Error, KeyError, TypeError, ValueError):
+        history = []
+    if not history:
+        raise UserError(f"{path}: is not the history of a training; remove it, and call again")
+    return history
+
+
+def _epoch(row: Mapping[str, str], metric_name: str | None) -> EpochMetrics:
+    return EpochMetrics(
+        epochs=int(row["epochs"]),
+        train_loss=float(row["train_loss"]),
+        train_accuracy=float(row["train_accuracy"]),
+        valid_accuracy=_known(row["valid_accuracy"]),
+        learning_rate=float(row["learning_rate"]),
+        examples_per_second=float(row["examples_per_second"]),
+        seconds=float(row["seconds"]),
+        device=row["device"],
+        precision=row["precision"],
+        metric_name=metric_name,
+        metric=None if metric_name is None else _known(row[metric_name]),
+    )
+
+
+def _known(field: str) -> float | None:
+    return float(field) if field else None
 
 
 def has_own_metric(metrics: EpochMetrics) -> bool:

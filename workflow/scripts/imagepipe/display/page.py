@@ -1,0 +1,64 @@
+"""The frame of HTML pages: self-contained documents that make no request.
+
+A template extends `page.html.j2`, and imports its parts from `page.parts.j2`. A page is read
+without JavaScript, too; with it, tables are sorted and filtered, and light or dark can be chosen.
+"""
+
+import base64
+import hashlib
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from imagepipe.display.colors import COLORS
+from imagepipe.display.escaping import as_text, counted, printable
+from imagepipe.display.text import shorten
+
+FOLDER = Path(__file__).parent
+# The most letters of a name in a table.
+LONGEST_LABEL = 60
+
+
+def page_environment(folder: Path) -> Environment:
+    """Return an environment for the templates of a folder and the frame, which escapes all text."""
+    environment = Environment(
+        loader=FileSystemLoader([folder, FOLDER]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    script = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
+    style = Path(__file__).with_suffix(".css").read_text(encoding="utf-8")
+    environment.globals |= {
+        "style": Markup(custom_properties() + style),
+        "script": Markup(script),
+        # The policy lets only this script run, whatever comes from outside.
+        "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    }
+    environment.filters |= {"counted": counted, "label": label, "shown": printable}
+    return environment
+
+
+def label(value: object) -> Markup:
+    """Return foreign text for a table; what is too long is shortened, and appears as a tooltip."""
+    text = as_text(value)
+    if len(text) <= LONGEST_LABEL:
+        return escape(printable(text))
+    return Markup('<span title="{}">{}</span>').format(
+        printable(text), shorten(text, LONGEST_LABEL)
+    )
+
+
+def custom_properties() -> str:
+    """Return the colors as CSS: light, dark as the system or the reader chooses, and in print."""
+    light, dark = (
+        " ".join(f"--{role}: {pair[shade]};" for role, pair in COLORS.items()) for shade in (0, 1)
+    )
+    return (
+        f":root {{ color-scheme: light; {light} }}\n"
+        "@media screen and (prefers-color-scheme: dark) {\n"
+        f":root:not([data-theme=light]) {{ color-scheme: dark; {dark} }}\n}}\n"
+        f"@media screen {{\n:root[data-theme=dark] {{ color-scheme: dark; {dark} }}\n}}\n"
+    )

@@ -1,0 +1,223 @@
+"""The top of the report: the result with its interval, and what was run on what."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import safe_open
+
+from imagepipe.config.metric_names import higher_is_better
+from imagepipe.evaluation.evaluation_file import Estimate
+from imagepipe.evaluation.provenance import StageCost
+from imagepipe.evaluation.results import Results, read_or_none
+from imagepipe.evaluation.sentences import (
+    Number,
+    Sentence,
+    amount,
+    decimal,
+    is_percentage,
+    like,
+    metric_name,
+    metric_number,
+    percent,
+    say,
+    time,
+    whole,
+    with_interval,
+)
+
+# Values in a model file that training does not learn.
+NOT_LEARNED = (".running_mean", ".running_var", ".num_batches_tracked")
+# Metrics in 0…1 besides percentages, by the start of their names.
+IN_UNIT_INTERVAL = ("f1", "f2", "map_at", "mean_column_roc_auc", "roc_auc")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The competition's metric on the validation images, and the submission's score.
+
+    name: the metric's. value: None if it is not defined. notes: what more there is to say about it.
+    has_scale: whether the metric is in 0…1, so that a scale can show it, with `ends`. base: the
+    accuracy of always predicting the most frequent class. test: the score; None if the test images'
+    labels are not known.
+    """
+
+    name: str
+    value: Number | None
+    low: Number | None
+    high: Number | None
+    images: Number
+    notes: Sequence[Sentence]
+    has_scale: bool
+    ends: tuple[str, str]
+    base: float | None
+    test_name: str
+    test: Number | None
+    test_notes: Sequence[Sentence]
+
+
+def answer(results: Results) -> Answer:
+    """Return the first numbers of the page."""
+    evaluation = results.evaluation
+    metric, estimate = evaluation.metric, evaluation.metric_value
+    value = low = high = None
+    if estimate.value is not None:
+        value = metric_number("metric.value", metric, estimate.value)
+        if estimate.low is not None and estimate.high is not None:
+            low = like(value, "metric.low", estimate.low)
+            high = like(value, "metric.high", estimate.high)
+    test, test_notes = test_score(results)
+    return Answer(
+        name=metric_name(metric),
+        value=value,
+        low=low,
+        high=high,
+        images=amount("images", evaluation.images, "validation image"),
+        notes=notes(results, value),
+        has_scale=is_percentage(metric) or metric.startswith(IN_UNIT_INTERVAL),
+        ends=("0 %", "100 %") if is_percentage(metric) else ("0", "1"),
+        base=evaluation.majority if metric == "accuracy" else None,
+        test_name="Test score"
+        if results.score is None
+        else f"{metric_name(results.score.metric)} on the test images",
+        test=test,
+        test_notes=test_notes,
+    )
+
+
+def notes(results: Results, value: Number | None) -> list[Sentence]:
+    """Return what to know about the validation's result."""
+    evaluation, found = results.evaluation, []
+    if value is None:
+        found.append(
+            say("The metric is not defined on these images: they may all be of one class.")
+            if evaluation.images
+            else say("There are no validation images.")
+        )
+    if evaluation.metric != "accuracy":
+        better = "Higher" if higher_is_better(evaluation.metric) else "Lower"
+        found.append(say(f"{better} is better."))
+        if evaluation.accuracy.value is not None:
+            shown = percent("accuracy.value", evaluation.accuracy.value)
+            accuracy = with_interval("accuracy", shown, evaluation.accuracy)
+            found.append(say("The accuracy is {accuracy}.", accuracy=accuracy))
+    if results.members > 1:
+        found.append(
+            say(
+                "This is the result of one member; the submission averages {members}.",
+                members=whole("members", results.members),
+            )
+        )
+    return found
+
+
+def test_score(results: Results) -> tuple[Number | None, list[Sentence]]:
+    """Return the submission's score, and what to know about it."""
+    score, estimate = results.score, results.evaluation.metric_value
+    if score is None:
+        return None, [say("The labels of the test images are not known here.")]
+    images = amount("score.n", score.images, "test image")
+    if score.value is None:
+        return None, [say("The metric is not defined on the {images}.", images=images)]
+    found = [say("on {images}, whose labels are known here", images=images)]
+    if score.metric != "accuracy" and score.accuracy is not None:
+        accuracy = percent("score.accuracy", score.accuracy)
+        found.append(say("The accuracy is {accuracy}.", accuracy=accuracy))
+    if score.metric == results.evaluation.metric:
+        found += beside_interval(score.value, estimate)
+    return metric_number("score.value", score.metric, score.value), found
+
+
+def beside_interval(value: float, estimate: Estimate) -> list[Sentence]:
+    """Return where a score lies relative to the validation's interval."""
+    if estimate.low is None or estimate.high is None:
+        return []
+    if estimate.low <= value <= estimate.high:
+        return [say("That is inside the validation’s interval.")]
+    side = "above" if value > estimate.high else "below"
+    return [
+        say(
+            f"That is {side} the validation’s interval; the submission comes from training on "
+            "all labelled images."
+        )
+    ]
+
+
+def facts(
+    results: Results, models: Sequence[Path], costs: Sequence[StageCost]
+) -> list[tuple[str, Sentence]]:
+    """Return what was run on what, and how long it took, as terms and their words."""
+    run, metrics, data = results.run, results.metrics, results.data_report
+    title = run.recipe.get("title")
+    found = [
+        ("Recipe", say("{run}: {title}" if title else "{run}", run=run.run, title=str(title))),
+        ("Network", network(run.recipe.get("model"), models)),
+        (
+            "Training",
+            say(
+                "{epochs} on {device} in {precision}: {seconds}, at {speed} images a second",
+                epochs=amount("epochs", metrics.epochs, "epoch"),
+                device=metrics.device,
+                precision=metrics.precision,
+                seconds=time("train_seconds", metrics.seconds),
+                speed=decimal("images_per_second", metrics.examples_per_second, 0),
+            ),
+        ),
+        ("Final model", final_models(results)),
+    ]
+    if data is not None:
+        found.append(
+            (
+                "Images",
+                say(
+                    "{train} to train on, {valid} to validate, {test} to predict, in {classes}",
+                    train=whole("train_images", data["images"]["train"]),
+                    valid=whole("valid_images", data["images"]["valid"]),
+                    test=whole("test_images", data["images"]["test"]),
+                    classes=amount("classes", len(results.evaluation.classes), "class", "classes"),
+                ),
+            )
+        )
+    if costs:
+        found.append(
+            (
+                "All stages",
+                say("{time}", time=time("all_seconds", sum(one.seconds for one in costs))),
+            )
+        )
+    return found
+
+
+def network(model: object, models: Sequence[Path]) -> Sentence:
+    """Return the network's name, and how many parameters it has."""
+    options = model if isinstance(model, dict) else {}
+    name = " ".join(str(options[key]) for key in ("name", "architecture") if key in options)
+    count = read_or_none(count_parameters, models[0] if models else None)
+    if count is None:
+        return say("{name}", name=name)
+    return say("{name}, {count}", name=name, count=amount("parameters", count, "parameter"))
+
+
+def count_parameters(path: Path) -> int:
+    """Return the number of learned values in a model file."""
+    count = 0
+    with safe_open(path, framework="numpy") as file:
+        for name in file.keys():  # noqa: SIM118
+            if not name.endswith(NOT_LEARNED):
+                size = 1
+                for length in file.get_slice(name).get_shape():
+                    size *= length
+                count += size
+    return count
+
+
+def final_models(results: Results) -> Sentence:
+    """Return which models the submission comes from."""
+    seconds = time("final_seconds", sum(one.seconds for one in results.finals))
+    if results.members == 1:
+        return say("trained anew on all labelled images: {seconds}", seconds=seconds)
+    return say(
+        "{members}, trained anew on all labelled images: {seconds}",
+        members=amount("members", results.members, "member"),
+        seconds=seconds,
+    )

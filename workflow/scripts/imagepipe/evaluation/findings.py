@@ -1,0 +1,453 @@
+"""What the numbers of a run mean, in sentences: how good it is, where it fails, whom to trust.
+
+Each function returns sentences in the order of their weight. They hold for the extremes, too: one
+validation image, no mistakes, a metric or an interval that is not defined.
+"""
+
+from imagepipe.checks.data_report import Report
+from imagepipe.dataset.manifests import CLASS_SEPARATOR
+from imagepipe.evaluation.evaluation_file import ClassResult
+from imagepipe.evaluation.results import Results, Run, Table
+from imagepipe.evaluation.sentences import (
+    Sentence,
+    amount,
+    decimal,
+    is_percentage,
+    listed,
+    percent,
+    points,
+    say,
+    whole,
+    with_interval,
+)
+
+LISTED = 3
+# A difference of mean confidence and accuracy that is worth a word.
+CALIBRATED = 0.02
+# A class is weak below this F1.
+WEAK = 0.8
+# An accuracy is hardly known if its interval is as wide as this.
+WIDE = 0.25
+
+
+def how_good(results: Results) -> list[Sentence]:
+    """Return what the validation says about the network's quality."""
+    evaluation, found = results.evaluation, [right_images(results)]
+    accuracy, majority = evaluation.decision_accuracy.value, evaluation.majority
+    if accuracy is not None and majority is not None:
+        found.append(against_majority(accuracy, majority, several=evaluation.several_labels))
+    if evaluation.accuracy.value is not None:
+        found.append(beside_training(results, evaluation.accuracy.value))
+    if evaluation.macro_f1.value is not None and evaluation.metric != "f1_macro":
+        value = decimal("macro_f1.value", evaluation.macro_f1.value)
+        f1_words = with_interval("macro_f1", value, evaluation.macro_f1)
+        found.append(say("The mean F1 of the classes is {f1}.", "mistakes", f1=f1_words))
+    return [*found, *among_runs(results)]
+
+
+def right_images(results: Results) -> Sentence:
+    """Return how many validation images are right."""
+    evaluation = results.evaluation
+    right = evaluation.images - evaluation.mistake_count
+    template = "{right} of {images} {are} right."
+    if evaluation.several_labels:
+        template = "{right} of {images} {are} right about every label."
+    return say(
+        template,
+        right=whole("right", right),
+        images=amount("images", evaluation.images, "validation image"),
+        are="is" if right == 1 else "are",
+    )
+
+
+def against_majority(accuracy: float, majority: float, *, several: bool) -> Sentence:
+    """Return how the network compares with always predicting the same."""
+    always = "the most frequent labels" if several else "the most frequent class"
+    base = percent("majority", majority)
+    if majority >= 1:
+        same = "labels" if several else "class"
+        return say(f"All validation images have the same {same}, which it is easy to be right for.")
+    if accuracy <= majority:
+        return say(
+            f"Always predicting {always} would be right for {{base}}: the network is no better.",
+            base=base,
+        )
+    if accuracy == 1:
+        return say(f"Always predicting {always} would be right for {{base}}.", base=base)
+    return say(
+        f"Always predicting {always} would be right for {{base}}; the network makes {{fewer}} "
+        "fewer mistakes.",
+        base=base,
+        fewer=percent("error_reduction", (accuracy - majority) / (1 - majority)),
+    )
+
+
+def beside_training(results: Results, accuracy: float) -> Sentence:
+    """Return how the validation images compare with the training images."""
+    train = results.metrics.train_accuracy
+    return say(
+        "In the last epoch, {train} of the training images were right, as the augmentation showed "
+        "them; of the validation images, {valid}: {gap} {less}.",
+        "learning",
+        train=percent("train_accuracy", train),
+        valid=percent("accuracy.value", accuracy),
+        gap=points("gap", abs(train - accuracy)),
+        less="less" if train >= accuracy else "more",
+    )
+
+
+def among_runs(results: Results) -> list[Sentence]:
+    """Return the run's rank among the validated runs."""
+    runs = results.runs
+    if runs is None:
+        return []
+    position, number = position_of(results.run, runs), len(runs.rows)
+    if position is None:
+        return []
+    rank, count, best = position + 1, whole("runs", number), runs.rows[0]
+    if number == 1:
+        return [say("It is the only run of this dataset so far.", "runs")]
+    if rank == 1:
+        return [
+            say(
+                "It is the best of {count} runs on these images; a result picked as the best "
+                "tends to be a little too good.",
+                "runs",
+                count=count,
+            )
+        ]
+    return [
+        say(
+            "It is number {rank} of {count} runs; the best is {best}, seed {seed}.",
+            "runs",
+            rank=whole("rank", rank),
+            count=count,
+            best=best["run"],
+            seed=best["seed"],
+        )
+    ]
+
+
+def position_of(run: Run, runs: Table) -> int | None:
+    """Return the position of a run's validated training in the table of runs, if it is there."""
+    own = (run.run, str(run.seeds[0]))
+    return next(
+        (i for i, row in enumerate(runs.rows) if (row.get("run"), row.get("seed")) == own), None
+    )
+
+
+def where_it_fails(results: Results) -> list[Sentence]:
+    """Return the weakest classes, the most confused pairs and the surest mistake."""
+    evaluation, found = results.evaluation, []
+    total = amount("images", evaluation.images, "validation image")
+    wrong = evaluation.mistake_count
+    if wrong:
+        found.append(
+            say(
+                "{wrong} of {total} {are} wrong.",
+                wrong=whole("wrong", wrong),
+                total=total,
+                are="is" if wrong == 1 else "are",
+            )
+        )
+    else:
+        found.append(say("It makes no mistake on {total}.", total=total))
+        if evaluation.decision_accuracy.low is not None:
+            found.append(
+                say(
+                    "Of many more images, up to {most} may be wrong, by the 95\N{NO-BREAK SPACE}% "
+                    "interval.",
+                    most=percent("most_wrong", 1 - evaluation.decision_accuracy.low),
+                )
+            )
+    if weakest := weakest_classes(results):
+        found.append(
+            listed(
+                "The weakest class by F1 is " if len(weakest) == 1 else "The weakest by F1 are ",
+                [say("{name} {f1}", name=one.name, f1=f1(one)) for one in weakest],
+                "mistakes",
+            )
+        )
+    if evaluation.confused:
+        found.append(
+            listed(
+                "Most often taken for one another: ",
+                [
+                    say(
+                        "{true} for {predicted} ({images}, {share} of its class)",
+                        true=pair.true,
+                        predicted=pair.predicted,
+                        images=amount(f"confused.{rank}.images", pair.images),
+                        share=percent(f"confused.{rank}.share", pair.share),
+                    )
+                    for rank, pair in enumerate(evaluation.confused[:LISTED])
+                ],
+                "mistakes",
+            )
+        )
+    if evaluation.mistakes:
+        first = evaluation.mistakes[0]
+        found.append(
+            say(
+                "Its surest mistake: image {id} is {true}, and it said {predicted} with "
+                "{probability}.",
+                "mistakes",
+                id=first.id,
+                true=label_words(first.true, several=evaluation.several_labels),
+                predicted=label_words(first.predicted, several=evaluation.several_labels),
+                probability=percent("mistakes.0.probability", first.probability),
+            )
+        )
+    found += unseen_classes(results)
+    return found
+
+
+def label_words(label: str | None, *, several: bool) -> str:
+    """Return an image's class, or all that it has."""
+    return (label or "nothing").replace(CLASS_SEPARATOR, " + ") if several else label or "nothing"
+
+
+def weakest_classes(results: Results) -> list[ClassResult]:
+    """Return the classes with the lowest F1, without those that have no mistake."""
+    known = [(one.f1.value, one) for one in results.evaluation.by_class if one.f1.value is not None]
+    weak = sorted((pair for pair in known if pair[0] < 1), key=lambda pair: pair[0])
+    return [one for _, one in weak[:LISTED]]
+
+
+def unseen_classes(results: Results) -> list[Sentence]:
+    """Return how many classes have no validation image, if there are any."""
+    unseen = sum(one.images == 0 for one in results.evaluation.by_class)
+    if not unseen:
+        return []
+    return [
+        say(
+            "{unseen} of {classes} classes {have} no validation image: nothing is known there.",
+            "mistakes",
+            unseen=whole("unseen_classes", unseen),
+            classes=whole("classes", len(results.evaluation.classes)),
+            have="has" if unseen == 1 else "have",
+        )
+    ]
+
+
+def can_you_trust_it(results: Results) -> list[Sentence]:
+    """Return what speaks for and against the numbers, and the network's own confidence."""
+    return [
+        *few_images(results),
+        *(overlaps(results.data_report) if results.data_report else ()),
+        *calibration(results),
+        *validation_size(results),
+        *data_findings(results),
+        *predicted_shares(results),
+        *agreement(results),
+    ]
+
+
+def few_images(results: Results) -> list[Sentence]:
+    """Return that there are too few validation images, if there are."""
+    evaluation = results.evaluation
+    accuracy = evaluation.accuracy
+    width = (accuracy.high or 1) - (accuracy.low or 0)
+    if width < WIDE:
+        return []
+    total = amount("images", evaluation.images, "validation image")
+    return [
+        say(
+            "Hardly: {total} {tell} too little.",
+            total=total,
+            tell="tells" if evaluation.images == 1 else "tell",
+        )
+    ]
+
+
+def calibration(results: Results) -> list[Sentence]:
+    """Return whether the network's confidence fits its accuracy."""
+    evaluation = results.evaluation
+    measured, accuracy = evaluation.calibration, evaluation.accuracy
+    confidence, right, ece = measured.mean_confidence, measured.accuracy, measured.ece
+    if confidence is None or right is None or ece is None:
+        return [say("Nothing is known about its confidence.")]
+    difference = confidence - right
+    fits = abs(difference) < CALIBRATED
+    if accuracy.low is not None and accuracy.high is not None and not evaluation.several_labels:
+        # A difference that may be chance is none.
+        fits = fits or accuracy.low <= confidence <= accuracy.high
+    too = "too high" if difference > 0 else "too low"
+    template = (
+        "On average, its confidence fits." if fits else f"Its confidence is {{points}} {too}."
+    )
+    if evaluation.several_labels:
+        details = (
+            "It gives a class a probability of {confidence} on average, and {right} of the images "
+            "have it; a probability is off by {ece} on average"
+        )
+    else:
+        details = (
+            "It is {confidence} sure on average, and {right} right; a confidence is off by {ece} "
+            "on average"
+        )
+    smoothed = difference < 0 and not fits and label_smoothing(results)
+    return [
+        say(template, points=points("calibration.difference", abs(difference))),
+        say(
+            details + (", as label smoothing makes networks less sure." if smoothed else "."),
+            "confidence",
+            confidence=percent("calibration.mean_confidence", confidence),
+            right=percent("calibration.accuracy", right),
+            ece=points("calibration.ece", ece),
+        ),
+    ]
+
+
+def label_smoothing(results: Results) -> bool:
+    """Return whether the recipe smooths labels."""
+    loss = results.run.recipe.get("loss")
+    return isinstance(loss, dict) and bool(loss.get("label_smoothing"))
+
+
+def validation_size(results: Results) -> list[Sentence]:
+    """Return what the number of validation images means for the result."""
+    evaluation = results.evaluation
+    estimate, total = evaluation.metric_value, amount("images", evaluation.images, "image")
+    if estimate.low is None or estimate.high is None:
+        return [say("With {total} to validate on, the result is only a hint.", total=total)]
+    width = estimate.high - estimate.low
+    is_points = is_percentage(evaluation.metric)
+    return [
+        say(
+            "With {total} to validate on, the 95\N{NO-BREAK SPACE}% interval is {width} wide: a "
+            "smaller difference between two runs may be chance.",
+            total=total,
+            width=points("interval_width", width)
+            if is_points
+            else decimal("interval_width", width, 4),
+        )
+    ]
+
+
+def data_findings(results: Results) -> list[Sentence]:
+    """Return how much the data check found."""
+    if results.data_report is None:
+        return [say("The data check’s report could not be read.")]
+    count = len(results.data_report["attention"])
+    if not count:
+        return [
+            say(
+                "The data check found nothing that needs attention, and no image in both the "
+                "training and the validation set.",
+                "data",
+            )
+        ]
+    return [
+        say(
+            "The data check found {count} that {needs} attention.",
+            "data",
+            count=amount("attention", count, "thing"),
+            needs="needs" if count == 1 else "need",
+        ),
+    ]
+
+
+def overlaps(report: Report) -> list[Sentence]:
+    """Return whether the same images are in two of training, validation and test set."""
+    duplicates, found = report["duplicates"], []
+    images_in = {tuple(pair["splits"]): pair["images"] for pair in duplicates["pairs"]}
+    if both := images_in["train", "valid"]:
+        found.append(
+            say(
+                "{both} of the training and the validation set are the same, pixel for pixel: the "
+                "result is too good.",
+                "data",
+                both=amount("duplicates.train_valid", both),
+            )
+        )
+    if leaked := duplicates["labelled_images_in_test"]:
+        found.append(
+            say(
+                "{leaked} {are} in the test set, too: a test score is too good.",
+                "data",
+                leaked=amount("duplicates.labelled_in_test", leaked, "labelled image"),
+                are="is" if leaked == 1 else "are",
+            )
+        )
+    return found
+
+
+def predicted_shares(results: Results) -> list[Sentence]:
+    """Return how the predicted classes' shares differ from those of the labelled images."""
+    predictions = results.predictions
+    if predictions is None or not predictions.images or not predictions.by_class:
+        return []
+    farthest = max(predictions.by_class, key=lambda one: abs(one.share - one.labelled_share))
+    return [
+        say(
+            "Of the test images, {share} are predicted as {name}, which is {labelled} of the "
+            "labelled images; no class differs more.",
+            "test",
+            name=farthest.name,
+            share=percent("test.farthest.share", farthest.share),
+            labelled=percent("test.farthest.labelled_share", farthest.labelled_share),
+        )
+    ]
+
+
+def agreement(results: Results) -> list[Sentence]:
+    """Return for how many test images all members predict the same."""
+    predictions = results.predictions
+    if predictions is None or predictions.agreement is None:
+        return []
+    return [
+        say(
+            "All {members} members agree on {agreement} of the test images.",
+            "test",
+            members=whole("members", predictions.members),
+            agreement=percent("test.agreement", predictions.agreement),
+        )
+    ]
+
+
+def limits(results: Results) -> list[Sentence]:
+    """Return what the final model cannot do, or what is not known about it."""
+    evaluation, report = results.evaluation, results.data_report
+    found = [
+        say(
+            "It knows images like those that it was trained on, and gives any other image one of "
+            "its {classes} classes, too, often with high confidence.",
+            classes=whole("classes", len(evaluation.classes)),
+        ),
+        *validation_size(results),
+    ]
+    weak = [one for one in weakest_classes(results) if (one.f1.value or 0) < WEAK]
+    if weak:
+        found.append(
+            listed(
+                "It is weak at ",
+                [
+                    say(
+                        "{name} (F1 {f1})",
+                        name=one.name,
+                        f1=decimal(f"class.{one.name}.f1.value", one.f1.value or 0),
+                    )
+                    for one in weak
+                ],
+            )
+        )
+    found += unseen_classes(results)
+    if report and (unequal := report["unequal_classes"]):
+        largest, smallest = unequal["largest"], unequal["smallest"]
+        found.append(
+            say(
+                "The classes are unequal: {largest} has {most}, {smallest} has {least}.",
+                largest=largest["class"],
+                most=amount("largest_class", largest["images"]),
+                smallest=smallest["class"],
+                least=amount("smallest_class", smallest["images"]),
+            )
+        )
+    return [*found, *(overlaps(report) if report else [])]
+
+
+def f1(one: ClassResult) -> Sentence:
+    """Return a class's F1 with its interval."""
+    name = f"class.{one.name}.f1"
+    return with_interval(name, decimal(f"{name}.value", one.f1.value or 0), one.f1)

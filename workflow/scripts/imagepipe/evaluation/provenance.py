@@ -1,0 +1,131 @@
+"""How a result came about: the time of the stages, the code, the versions, the command."""
+
+import csv
+import importlib.metadata
+import platform
+import shlex
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from imagepipe.config.settings import Settings
+
+ENDING = ".benchmark.tsv"
+PACKAGES = (
+    "imagepipe",
+    "matplotlib",
+    "numpy",
+    "pandas",
+    "pillow",
+    "safetensors",
+    "scikit-learn",
+    "scipy",
+    "snakemake",
+    "timm",
+    "torch",
+    "torchvision",
+)
+# Settings without effect on results, or that only say where the user's files are.
+NOT_IN_COMMAND = ("device", "checkpoint_minutes", "prediction_batch_size", "link_mode")
+
+
+@dataclass(frozen=True)
+class StageCost:
+    """A stage's time, and its most memory at once, which is None if it was not measured."""
+
+    stage: str
+    seconds: float
+    megabytes: float | None
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where results come from. `commit` is None outside a git repository."""
+
+    costs: Sequence[StageCost]
+    versions: Mapping[str, str]
+    commit: str | None
+
+
+def read_costs(logs: Path, run: str, seeds: Sequence[int]) -> list[StageCost]:
+    """Return the costs of a run's stages, in the order in which they ended.
+
+    `logs` is the dataset's folder of logs. Stages of other runs are left out, and so is a file
+    that cannot be read. With several seeds, a stage of one is named after it, too.
+    """
+    files = [(path, "") for path in logs.glob(f"*{ENDING}")]
+    files += [(path, "") for path in (logs / run).glob(f"*{ENDING}")]
+    for seed in seeds:
+        suffix = f", seed {seed}" if len(seeds) > 1 else ""
+        files += [(path, suffix) for path in (logs / run / f"seed{seed}").glob(f"*{ENDING}")]
+    files.sort(key=lambda file: (file[0].stat().st_mtime_ns, file[0].name))
+    costs = []
+    for path, suffix in files:
+        with path.open(encoding="utf-8", newline="") as file:
+            row = next(csv.DictReader(file, delimiter="\t"), {})
+        seconds = _number(row.get("s"))
+        if seconds is not None:
+            stage = path.name.removesuffix(ENDING) + suffix
+            # A job that was too short to measure has a memory of 0.
+            costs.append(StageCost(stage, seconds, _number(row.get("max_rss")) or None))
+    return costs
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return float(text or "")
+    except ValueError:
+        return None
+
+
+def installed_versions() -> dict[str, str]:
+    """Return the versions of Python and of `PACKAGES`, without those that are not installed."""
+    versions = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def code_commit(file: Path) -> str | None:
+    """Return the commit of the repository that tracks a file; " with changes" if it has some.
+
+    Returns None if git is missing, or tracks no such file, as in an unpacked copy.
+    """
+    try:
+        _git(file.parent, "ls-files", "--error-unmatch", file.name)
+        commit = _git(file.parent, "rev-parse", "HEAD").strip()
+        changed = _git(file.parent, "status", "--porcelain", "--untracked-files=no").strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return f"{commit}{', with changes' if changed else ''}"
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout
+
+
+def command(settings: Mapping[str, object]) -> str:
+    """Return the command that repeats a call with these values of config.yaml.
+
+    The path of the user's files is left out: it is nobody else's business.
+    """
+    parts = ["snakemake --cores all submission.csv --config"]
+    for key, field in Settings.model_fields.items():
+        value = settings.get(key, field.default)
+        if key == "raw_dir" and value is not None:
+            parts.append("raw_dir=FOLDER")
+        elif key in ("dataset", "recipe") or (value != field.default and key not in NOT_IN_COMMAND):
+            flow = yaml.safe_dump(
+                value, default_flow_style=True, width=10**6, allow_unicode=True, sort_keys=False
+            )
+            # YAML ends a bare value by a line "...".
+            text = flow.removesuffix("...\n").strip()
+            parts.append(shlex.quote(f"{key}={text}"))
+    return " ".join(parts)
