@@ -364,8 +364,9 @@ def _build_report(space: Workspace) -> dict[str, float]:
     pictures, seeds = run / "figures", list(range(case.members))
     dataset = dataset_options("sample", title=case.title, mean=None, std=None)
     settings: dict[str, Any] = {"title": case.title, "dataset": DATASET, "run": run.name}
-    settings["seeds"] = seeds
+    settings |= {"dataset_file": dataset.model_dump(), "seeds": seeds}
     training = {"recipe": RECIPE.model_dump(exclude={"title", "members"})}
+    settings["recipe"] = training["recipe"]
     training |= {"mean": None, "std": None, "several_labels": case.several_labels}
     labelled = {"labelled": packed / "labelled.npy", "labelled_table": packed / "labelled.csv"}
     test = {"test": packed / "test.npy", "test_table": packed / "test.csv"}
@@ -450,7 +451,7 @@ def _build_report(space: Workspace) -> dict[str, float]:
     graph = {"train": ["pack"], "pack": [], "evaluate": ["train"], "report": ["evaluate", "train"]}
     do(
         "report",
-        settings | {"recipe": training["recipe"], "graph": graph, "logs": str(space.logs)},
+        settings | {"graph": graph, "logs": str(space.logs)},
         of_run
         | predictions
         | {name: pictures / f"{name}.svg" for name in of_page}
@@ -462,6 +463,5 @@ def _build_report(space: Workspace) -> dict[str, float]:
         },
         {"report": results / "report.html"} | figures(results / "figures", "times", "workflow"),
     )
-    of_card = settings | {"dataset_file": dataset.model_dump()}
-    do("model_card", of_card, of_run, {"card": run / "model_card.md"})
+    do("model_card", settings, of_run, {"card": run / "model_card.md"})
     return seconds
