@@ -133,6 +133,7 @@ def train_in(
     device: torch.device = CPU,
     fingerprint: str = "fingerprint",
     seconds_between: float = math.inf,
+    events: Path | None = None,
 ) -> TrainingResult:
     """Train, with history.csv and the checkpoint in `folder`."""
     data = data or training_data()
@@ -143,6 +144,7 @@ def train_in(
         precision,
         folder / "history.csv",
         Checkpoints(folder / "checkpoint", fingerprint, seconds_between),
+        events=events,
     )
 
 

@@ -107,6 +107,18 @@ def test_a_program_that_fetch_lacks_is_named_before_any_job(project: Project) ->
     assert project.run("fetch", "-n", config=("dataset=cifar10",)).code == 0
 
 
+def test_a_missing_tensorboard_is_named_before_any_job(project: Project) -> None:
+    module = project.folder / "workflow/scripts/imagepipe/config/tensorboard_package.py"
+    module.write_text(module.read_text().replace('spec("tensorboard")', 'spec("no_such_package")'))
+    result = project.run("runs", config=("tensorboard=true",))
+    assert result.code == 1
+    (error,) = result.errors
+    assert error.startswith("error: tensorboard is not installed; run `pip install tensorboard`")
+    assert not (project.directory / "logs").exists()
+    # Nothing else needs it.
+    assert project.run("fetch", config=("tensorboard=true",)).code == 0
+
+
 def test_jobs_are_told_how_their_threads_are_to_wait(project: Project) -> None:
     script = project.folder / "workflow/scripts/fetch.py"
     tell = "import os\n\nprint('SPINS', os.environ.get('GOMP_SPINCOUNT'))\n"

@@ -82,6 +82,7 @@ CONFIG_TABLE: dict[str, tuple[str, set[str]]] = {
     "members": ("members=2", ANOTHER_MEMBER),
     "device": ("device=cpu", NOTHING),
     "checkpoint_minutes": ("checkpoint_minutes=1", NOTHING),
+    "tensorboard": ("tensorboard=true", NOTHING),
     "prediction_batch_size": ("prediction_batch_size=7", onward("predict")),
     "allow_test_images_in_training": ("allow_test_images_in_training=true", NOTHING),
     "layout": ("layout=packed", onward("extract") - {"reorganise"}),

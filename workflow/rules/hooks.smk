@@ -8,6 +8,7 @@ from imagepipe.config.dataset_files import refuse_own_folder
 from imagepipe.config.download_tool import missing_download_tool
 from imagepipe.config.published import describe_earlier, is_made_from
 from imagepipe.config.summary import summary
+from imagepipe.config.tensorboard_package import missing_tensorboard
 
 # The rules have imported everything they need (see library.smk).
 sys.path.remove(str(SCRIPTS))
@@ -38,16 +39,21 @@ def forget_forced_checkpoints():
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def refuse_without_download_tool():
-    """End the call, before any job runs, if `fetch` would fail for lack of a package."""
+def refuse_without_packages():
+    """End the call, before any job runs, if a job would fail for lack of a package."""
     if workflow.deployment_settings.deployment_method:
         return  # the jobs have their own environment
-    if any(
-        job.rule.name == rules.fetch.rule.name for job in workflow.dag.needrun_jobs()
-    ):
+    needed = {job.rule.name for job in workflow.dag.needrun_jobs()}
+    problem = None
+    if rules.fetch.rule.name in needed:
         problem = missing_download_tool(DATASET, RAW_DIR)
-        if problem:
-            sys.exit(f"error: {problem}")
+    if config["tensorboard"] and needed & {
+        rules.train.rule.name,
+        rules.retrain.rule.name,
+    }:
+        problem = problem or missing_tensorboard()
+    if problem:
+        sys.exit(f"error: {problem}")
 
 
 def summary_lines(seconds=None):
@@ -76,12 +82,15 @@ def earlier_submission():
 
 def print_summary():
     seconds = (datetime.now() - workflow.start_time).total_seconds()
-    print(*summary_lines(seconds), sep="\n", file=sys.stderr)
+    if TERMINAL:
+        TERMINAL.show_last(summary_lines(seconds))
+    else:
+        print(*summary_lines(seconds), sep="\n", file=sys.stderr)
 
 
 def print_closing_lines():
     # Otherwise workflow_terminal.py prints them, after all of Snakemake's messages.
-    if not LINES_ARE_OURS:
+    if not TERMINAL:
         logs = Path(f"{PREFIX}{LOGS}").rglob("*.log")
         since = START_FILE.stat().st_mtime if START_FILE.is_file() else 0
         for line in [*earlier_submission(), *closing_lines(logs, since)]:

@@ -50,7 +50,12 @@ SCRIPTS = ROOT / "workflow" / "scripts"
 # Use this library, not an installed one or another module's, which may have another version.
 # hooks.smk removes the path again. In jobs, job.py sets it.
 for name in list(sys.modules):
-    if name.partition(".")[0] in ("imagepipe", "rerun_reasons", "workflow_terminal"):
+    if name.partition(".")[0] in (
+        "imagepipe",
+        "rerun_reasons",
+        "terminal_screen",
+        "workflow_terminal",
+    ):
         del sys.modules[name]
 sys.path.insert(0, str(SCRIPTS))
 
@@ -58,7 +63,11 @@ import workflow_terminal
 
 # As a module, leave the terminal to the other workflow.
 IS_MODULE = not workflow.modifier.is_main_snakefile()
-# Lambdas, because hooks.smk defines the two functions later.
-LINES_ARE_OURS = not IS_MODULE and workflow_terminal.install(
-    workflow, lambda: summary_lines(), lambda: earlier_submission()
+# None if the terminal is Snakemake's. Lambdas, because hooks.smk defines the two functions later.
+TERMINAL = (
+    None
+    if IS_MODULE
+    else workflow_terminal.install(
+        workflow, lambda: summary_lines(), lambda: earlier_submission()
+    )
 )

@@ -15,6 +15,7 @@ from tqdm import tqdm
 # The library beside this file, not an installed one, which may have another version.
 sys.path.insert(0, str(Path(__file__).parent))
 
+from imagepipe import progress, terminal_messages
 from imagepipe.config.closing_lines import LEFT_TO_PARENT, closing_line
 from imagepipe.errors import Stopped, UserError
 
@@ -28,7 +29,7 @@ if (
 
 
 class TerminalHandler(logging.Handler):
-    """Writes log lines to standard error without breaking a progress bar there."""
+    """Shows log lines on the terminal, or where standard error goes."""
 
     def __init__(self, rule: str) -> None:
         super().__init__()
@@ -36,11 +37,25 @@ class TerminalHandler(logging.Handler):
         self.setFormatter(logging.Formatter("%(message)s"))
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.show(self.format(record))
+        if not shows_bar(record):
+            self.show(self.format(record), is_warning=record.levelno >= logging.WARNING)
 
-    def show(self, text: str) -> None:
-        tqdm.write(f"[{self.rule}] {text}", file=sys.stderr)
-        sys.stderr.flush()
+    def show(self, text: str, is_warning: bool = False) -> None:
+        """Leave the lines to the process that draws the terminal, or write them."""
+        lines = [terminal_messages.Line(line, is_warning) for line in text.splitlines()]
+        if not all(terminal_messages.send(line, wait=True) for line in lines):
+            # Without breaking a progress bar there.
+            tqdm.write(f"[{self.rule}] {text}", file=sys.stderr)
+            sys.stderr.flush()
+
+
+def shows_bar(record: logging.LogRecord) -> bool:
+    """Return whether a bar on the terminal shows what this record says."""
+    if not progress.is_progress_line(record.getMessage()):
+        return False
+    # The processes of a training draw no bars. They can only send messages.
+    is_own = record.name == progress.__name__
+    return terminal_messages.is_open() or (is_own and progress.draws_bars())
 
 
 def run(main: Callable[[Any], None], snakemake: Any) -> None:
@@ -56,6 +71,7 @@ def run(main: Callable[[Any], None], snakemake: Any) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     log = Path(snakemake.log[0])
     log.parent.mkdir(parents=True, exist_ok=True)
+    os.environ[terminal_messages.JOB] = str(log)
     terminal = TerminalHandler(snakemake.rule)
     to_file = logging.FileHandler(log, mode="w", encoding="utf-8", errors="backslashreplace")
     to_file.setFormatter(logging.Formatter("%(message)s"))

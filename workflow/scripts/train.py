@@ -1,6 +1,7 @@
 """Rules `train` (without the validation images) and `retrain` (on all labelled images)."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import job
@@ -32,12 +33,15 @@ def main(snakemake) -> None:
     if options["mean"] is None:
         options |= read_channels(Path(snakemake.input.channels))
     inputs = ("images", "table", "classes", "split", "metric")
-    outputs = ("model", "history", "metrics", "settings", "valid_logits")
+    names = ("model", "history", "metrics", "settings", "valid_logits")
+    outputs = TrainingOutputs(**paths(snakemake.output, *names))
+    if snakemake.config["tensorboard"]:
+        outputs = replace(outputs, events=outputs.history.with_name("tensorboard"))
     run_training(
         Run(
             snakemake.wildcards.run,
             TrainingInputs(**paths(snakemake.input, *inputs)),
-            TrainingOutputs(**paths(snakemake.output, *outputs)),
+            outputs,
             TrainingSpec(**options),
             snakemake.params.code,
             Path(snakemake.params.checkpoint),

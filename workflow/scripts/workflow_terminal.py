@@ -1,4 +1,4 @@
-"""The terminal output of a run: a line for each stage as it starts, and any errors last.
+"""The output of a run: a block for each stage on a terminal, a line elsewhere; any errors last.
 
 Snakemake's lines about its own workings go only to its log file, which has all lines.
 """
@@ -11,16 +11,22 @@ import shutil
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from snakemake.settings.enums import Quietness
 from snakemake_interface_logger_plugins.common import LogEvent
 
+from imagepipe import terminal_messages
 from imagepipe.config.closing_lines import LEFT_TO_PARENT, closing_lines
-from imagepipe.config.summary import openable
+from imagepipe.config.summary import duration, openable
 from rerun_reasons import reason_in_short
+
+if TYPE_CHECKING:
+    from terminal_screen import Screen
 
 # Prefixes of lines about Snakemake's own workings.
 SCAFFOLDING = (
@@ -51,18 +57,21 @@ ASKED_TO_STOP = {
 # A shell's exit code is this plus the signal's number if a signal ended the command.
 ENDED_BY_SIGNAL = 128
 CARRIES_ON = "the same command carries on from there"
+# Without a terminal, the end of a stage has its own line if the stage took so long.
+LONG_STAGE_SECONDS = 10.0
 
 
 def install(
     workflow: Any, summary: Callable[[], list[str]], before_closing_lines: Callable[[], list[str]]
-) -> bool:
-    """Replace Snakemake's terminal output unless the user wants it; return whether this was done.
+) -> "Lines | None":
+    """Replace Snakemake's terminal output unless the user wants it; return what replaces it.
 
     `summary` returns the lines to show if there is nothing to do, `before_closing_lines` those to
     show before a failed run's closing lines.
     """
-    # A job on another machine may have inherited this variable, but must print its closing line.
+    # A job on another machine may have inherited these variables, but must print its own lines.
     os.environ.pop(LEFT_TO_PARENT, None)
+    os.environ.pop(terminal_messages.PIPE, None)
     manager = workflow.logger_manager
     settings = manager.settings
     named = (handler for handler in manager.logger.handlers if handler.name == HANDLER)
@@ -77,13 +86,14 @@ def install(
         or settings.show_failed_logs
         or Quietness.ALL in (settings.quiet or ())
     ):
-        return False
+        return None
+    lines = Lines(workflow, own, summary, before_closing_lines)
     manager.logger.removeHandler(own)
-    manager.logger.addHandler(Lines(workflow, own, summary, before_closing_lines))
+    manager.logger.addHandler(lines)
     # With object storage, this process may lack the logs.
     if not workflow.storage_settings.default_storage_prefix:
         os.environ[LEFT_TO_PARENT] = "1"
-    return True
+    return lines
 
 
 def called_from(workflow: Any) -> Path:
@@ -108,9 +118,21 @@ class Lines(logging.StreamHandler[TextIO]):
         self.summary = summary
         self.before_closing_lines = before_closing_lines
         self.quiet = workflow.logger_manager.settings.quiet or ()
-        # The number of stages, once Snakemake has counted them, and by job, its own number.
-        self.stages = 0
-        self.begun: dict[int, int] = {}
+        self.screen: Screen | None = None
+        self.new_screen: type[Screen] | None = None
+        if (
+            own.stream.isatty()
+            and os.environ.get("TERM") != "dumb"
+            and not {Quietness.RULES, Quietness.PROGRESS}.intersection(self.quiet)
+            and not workflow.dryrun
+        ):
+            # Now, because the scripts' folder is in `sys.path` only while rule files are read.
+            self.new_screen = import_module("terminal_screen").Screen
+        # The number of stages by rule, once Snakemake has counted them.
+        self.stages: dict[str, int] = {}
+        # By job: its own number, its rule, and when it began.
+        self.numbers: dict[int, int] = {}
+        self.begun: dict[int, tuple[str, float]] = {}
         self.tables = 0
         # By thread: how a job's command ended, until the thread names the job.
         self.ends: dict[int, str] = {}
@@ -120,19 +142,50 @@ class Lines(logging.StreamHandler[TextIO]):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            lines = list(self.lines(record))
+            self.show([line for text in self.lines(record) for line in text.split("\n")])
+        except Exception:
+            self.handleError(record)
+
+    def show(self, lines: list[str]) -> None:
+        """Show lines that belong to no stage."""
+        if self.screen is not None:
+            self.screen.show(lines)
+        else:
             # A job may have drawn a progress bar on the cursor's line.
             start = "\r\x1b[K" if lines and self.stream.isatty() else ""
             self.stream.write(start + "".join(f"{line}\n" for line in lines))
             self.flush()
-        except Exception:
-            self.handleError(record)
+
+    def show_last(self, lines: list[str]) -> None:
+        """Show lines after those of all stages."""
+        self.show([""] * (self.screen is not None))
+        self.close_screen()
+        self.show(lines)
+
+    def open_screen(self) -> "Screen | None":
+        """Return the screen on which a terminal shows stages, if the user wants to see them."""
+        # A debugger needs the terminal for itself.
+        has_terminal = not self.workflow.execution_settings.debug
+        if self.screen is None and self.new_screen is not None and has_terminal:
+            self.screen = self.new_screen(self.stream, sum(self.stages.values()), self.stages)
+        return self.screen
+
+    def close_screen(self) -> None:
+        if self.screen is not None:
+            screen, self.screen, self.new_screen = self.screen, None, None
+            screen.close()
+
+    def close(self) -> None:
+        self.close_screen()
+        super().close()
 
     def lines(self, record: logging.LogRecord) -> Iterator[str]:
         """Yield the lines to show for a log record of Snakemake."""
         event = getattr(record, "event", None)
         if event == LogEvent.JOB_INFO:
             yield from self.stage(record.__dict__)
+        elif event == LogEvent.JOB_FINISHED:
+            yield from self.end_of_stage(record.__dict__["job_id"])
         elif event == LogEvent.RUN_INFO:
             yield from self.table(record)
         elif event == LogEvent.ERROR:
@@ -148,25 +201,39 @@ class Lines(logging.StreamHandler[TextIO]):
 
     def stage(self, job: dict[str, Any]) -> Iterator[str]:
         """Announce the start of a stage or, in a dry run, the reason for it."""
-        self.failures.pop(job["jobid"], None)
+        number, rule, text = job["jobid"], job["rule_name"], job["rule_msg"]
+        self.failures.pop(number, None)
         # The rule `all` has no message.
-        if not job["rule_msg"]:
+        if not text:
             return
-        number = self.begun.setdefault(job["jobid"], len(self.begun) + 1)
-        line = f"[{job['rule_name']}] {job['rule_msg']}"
+        place = self.numbers.setdefault(number, len(self.numbers) + 1)
+        self.begun[number] = (rule, time.monotonic())
+        line = f"[{rule}] {text}"
         if Quietness.RULES in self.quiet:
             return
-        if not self.workflow.dryrun:
-            yield f"{line} ({number} of {self.stages})"
+        if screen := self.open_screen():
+            log = next(iter(map(str, self.logs(number))), "")
+            screen.begin(number, rule, text, job["wildcards"], log)
+        elif not self.workflow.dryrun:
+            yield f"{line} ({place} of {sum(self.stages.values())})"
         elif Quietness.REASON in self.quiet:
             yield line
         else:
-            yield f"{line}: {reason_in_short(self.workflow.dag, self.job(job['jobid']))}"
+            yield f"{line}: {reason_in_short(self.workflow.dag, self.job(number))}"
+
+    def end_of_stage(self, number: int) -> Iterator[str]:
+        """Show that a stage is done."""
+        rule, begun = self.begun.pop(number, ("", time.monotonic()))
+        seconds = time.monotonic() - begun
+        if self.screen is not None:
+            self.screen.end(number, "done")
+        elif seconds >= LONG_STAGE_SECONDS and not self.workflow.dryrun:
+            yield f"[{rule}] done in {duration(seconds)}"
 
     def table(self, record: logging.LogRecord) -> Iterator[str]:
         """Count the stages. In a dry run, where Snakemake logs the table twice, show the second."""
         counts = record.__dict__["stats"]
-        self.stages = counts["total"] - counts.get("all", 0)
+        self.stages = {rule: n for rule, n in counts.items() if rule not in ("all", "total")}
         self.tables += 1
         if self.workflow.dryrun and self.tables == 2 and Quietness.PROGRESS not in self.quiet:
             yield record.getMessage().strip("\n")
@@ -187,6 +254,7 @@ class Lines(logging.StreamHandler[TextIO]):
         if "CalledProcessError" in text and (end := end_of_command(text)):
             self.ends[threading.get_ident()] = end
         elif "At least one job did not complete successfully" in text:
+            self.close_screen()
             yield from self.before_closing_lines()
             yield from self.closing_lines() or [text]
         elif record.__dict__.get("exception") == "LockException":
@@ -201,22 +269,25 @@ class Lines(logging.StreamHandler[TextIO]):
         """Note the closing lines of a failed job, or a failed group, for the end of the run."""
         number = jobs[0]["jobid"]
         end = self.ends.pop(threading.get_ident(), None)
-        words = [
-            (job["rule_name"], line)
-            for job in jobs
-            for line in closing_lines(self.logs(job["jobid"]))
-        ]
-        if words:
-            self.failures[number] = [line for _, line in words]
-            if not self.is_last(number):
-                yield from (f"[{rule}] {line}" for rule, line in words)
-            return
-        if end is None:
-            # No command on this machine failed: Snakemake's own message may help.
-            yield self.own.format(record)
-        rules = ", ".join(sorted({job["rule_name"] for job in jobs}))
-        (log, *_) = [log for job in jobs for log in job["log"]] or [""]
-        self.failures[number] = [self.without_closing_line(rules, end or "failed", log)]
+        words = {job["jobid"]: closing_lines(self.logs(job["jobid"])) for job in jobs}
+        lines = [line for of_job in words.values() for line in of_job]
+        if not lines:
+            if end is None:
+                # No command on this machine failed: Snakemake's own message may help.
+                yield self.own.format(record)
+            rules = ", ".join(sorted({job["rule_name"] for job in jobs}))
+            (log, *_) = [log for job in jobs for log in job["log"]] or [""]
+            lines = [self.without_closing_line(rules, end or "failed", log)]
+            words = {}
+        self.failures[number] = lines
+        is_last = self.is_last(number)
+        how = "stopped" if all(line.startswith("stopped by ") for line in lines) else "failed"
+        for job in jobs:
+            shown = [] if is_last else words.get(job["jobid"], [])
+            if self.screen is not None:
+                self.screen.end(job["jobid"], how, shown)
+            else:
+                yield from (f"[{job['rule_name']}] {line}" for line in shown)
 
     def without_closing_line(self, rule: str, end: str, log: str) -> str:
         """Return the closing line of a job that has left none itself."""

@@ -174,6 +174,48 @@ def predict(
         sys.exit(1)
 
 
+@main.command()
+@click.argument(
+    "folder",
+    default=".",
+    metavar="[DIR]",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+)
+@click.option("--once", is_flag=True, help="Print one picture, and end.")
+@click.option("--web", is_flag=True, help="Serve a page that refreshes itself.")
+@click.option(
+    "--host", default="127.0.0.1", show_default=True, help="With --web: the address to serve at."
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    metavar="N",
+    help="With --web: the port; by default, any free one.",
+)
+def watch(folder: Path, once: bool, web: bool, host: str, port: int) -> None:
+    """Show trainings while they run, with their curves; q or Ctrl-C ends it.
+
+    DIR is the working directory of `snakemake`, a results folder, or a folder of one run. The
+    trainings' files are only read.
+    """
+    if web:
+        from imagepipe.watch import server
+
+        try:
+            server.serve(folder, host, port, click.echo)
+        except UserError as error:
+            raise click.ClickException(str(error)) from None
+        return
+
+    from imagepipe.watch import terminal
+
+    if once:
+        terminal.print_once(folder)
+    else:
+        terminal.watch(folder)
+
+
 def is_terminal() -> bool:
     """Say whether the output goes to a terminal."""
     return sys.stdout.isatty()

@@ -1,20 +1,32 @@
-"""Progress of long loops: a bar on a terminal, log lines elsewhere."""
+"""Progress of long loops: a bar on a terminal, and log lines."""
 
+import itertools
 import logging
+import os
+import re
 import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from tqdm import tqdm
+
+from imagepipe import terminal_messages
+from imagepipe.terminal_messages import Count
 
 Item = TypeVar("Item")
 
 logger = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_LINES = 10.0
+SECONDS_BETWEEN_MESSAGES = 0.2
+# A shorter loop is not shown by the process that draws the terminal.
+SHORTEST_SHOWN = 0.5
+# What `_Lines.line` returns.
+LINE = re.compile(r".+: [\d,]+( of [\d,]+)? [^,]+, [\d,]+/s(, .+)?")
+
+_numbers = itertools.count()
 
 
 class Counter(Protocol):
@@ -44,45 +56,48 @@ def counter(
     """Yield a counter of finished units, and show it.
 
     `total` is the number of units, if known; `initial` were done earlier; `unit` is a plural, such
-    as "images". On a terminal this draws a bar and removes it at the end of the block. Elsewhere
-    (a file, a cluster's log) it logs a line every ten seconds.
+    as "images". A line is logged every ten seconds. On a terminal, there is also a bar until the
+    end of the block: this process draws it, or the one that draws for all jobs.
     """
-    if not sys.stderr.isatty():
-        yield _Lines(total, description, unit, initial)
-        return
-    bar: tqdm[Any] = tqdm(
-        total=total,
-        desc=description,
-        unit=f" {unit}",
-        initial=initial,
-        leave=False,
-        dynamic_ncols=True,
-    )
-    with bar:
-        yield _Bar(bar)
+    lines = _Lines(total, description, unit, initial)
+    if terminal_messages.is_open():
+        messages = _Messages(lines)
+        try:
+            yield messages
+        finally:
+            messages.end()
+    elif draws_bars():
+        with tqdm(
+            total=total,
+            desc=description,
+            unit=f" {unit}",
+            initial=initial,
+            leave=False,
+            dynamic_ncols=True,
+        ) as bar:
+            yield _Bar(lines, bar)
+    else:
+        yield lines
 
 
-@dataclass
-class _Bar:
-    bar: "tqdm[Any]"
-
-    def advance(self, units: int) -> None:
-        self.bar.update(units)
-
-    def show(self, figures: str) -> None:
-        self.bar.set_postfix_str(figures, refresh=False)
+def draws_bars() -> bool:
+    """Return whether this process itself draws bars."""
+    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
 
-@dataclass
+def is_progress_line(text: str) -> bool:
+    """Return whether a line of a log says what a bar shows."""
+    return LINE.fullmatch(text) is not None
+
+
 class _Lines:
-    total: int | None
-    description: str
-    unit: str
-    initial: int
-    figures: str = ""
-    start: float = field(default_factory=lambda: time.monotonic())
-    last_line: float = field(default_factory=lambda: time.monotonic())
-    done: int = 0
+    """Logs a line every ten seconds."""
+
+    def __init__(self, total: int | None, description: str, unit: str, initial: int) -> None:
+        self.total, self.description, self.unit, self.initial = total, description, unit, initial
+        self.figures = ""
+        self.done = 0
+        self.start = self.last_line = time.monotonic()
 
     def advance(self, units: int) -> None:
         self.done += units
@@ -105,3 +120,58 @@ class _Lines:
         if self.figures:
             parts.append(self.figures)
         return f"{self.description}: {', '.join(parts)}"
+
+
+class _Bar:
+    """Draws a bar, beside the lines for the log."""
+
+    def __init__(self, lines: _Lines, bar: "tqdm[Any]") -> None:
+        self.lines, self.bar = lines, bar
+
+    def advance(self, units: int) -> None:
+        self.lines.advance(units)
+        self.bar.update(units)
+
+    def show(self, figures: str) -> None:
+        self.lines.show(figures)
+        self.bar.set_postfix_str(figures, refresh=False)
+
+
+class _Messages:
+    """Tells the process that draws the terminal, beside the lines for the log."""
+
+    def __init__(self, lines: _Lines) -> None:
+        self.lines = lines
+        self.number = next(_numbers)
+        self.next_message = lines.start + SHORTEST_SHOWN
+        self.is_shown = False
+
+    def advance(self, units: int) -> None:
+        self.lines.advance(units)
+        now = time.monotonic()
+        if now >= self.next_message:
+            self.next_message = now + SECONDS_BETWEEN_MESSAGES
+            self.is_shown = True
+            self.send(is_over=False)
+
+    def show(self, figures: str) -> None:
+        self.lines.show(figures)
+
+    def end(self) -> None:
+        if self.is_shown:
+            self.send(is_over=True)
+
+    def send(self, is_over: bool) -> None:
+        lines = self.lines
+        message = Count(
+            number=self.number,
+            description=lines.description,
+            unit=lines.unit,
+            total=lines.total,
+            initial=lines.initial,
+            done=lines.done,
+            seconds=time.monotonic() - lines.start,
+            figures=lines.figures,
+            is_over=is_over,
+        )
+        terminal_messages.send(message, wait=is_over)

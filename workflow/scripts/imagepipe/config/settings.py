@@ -35,6 +35,8 @@ class Settings(Options):
     checkpoint_minutes: Annotated[float, Field(gt=0)] = 5.0
     """The most minutes of training that an interruption can lose; a checkpoint is also written
     after epochs."""
+    tensorboard: bool = False
+    """Also write TensorBoard's event files, beside history.csv. A change reruns nothing."""
     prediction_batch_size: Annotated[int, Field(ge=1)] = 500
     """The most test images to send through the model at once; of large images, fewer."""
     layout: Literal["folders", "packed"] = "folders"

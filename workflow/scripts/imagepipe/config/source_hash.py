@@ -28,6 +28,7 @@ WITHOUT_EFFECT_ON_RESULTS = frozenset(
         "config.source_hash",
         "errors",
         "progress",
+        "terminal_messages",
     )
 )
 

@@ -3,6 +3,8 @@
 import html
 import re
 
+from imagepipe.errors import one_line
+
 IDS_LISTED = 10
 LONGEST_TEXT = 300
 # An underscore inside a word means nothing in Markdown, and a colon only in an address.
@@ -38,6 +40,18 @@ def printable(value: object, longest: int = LONGEST_TEXT) -> str:
     if len(text) > longest:
         text = text[:longest] + "…"
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def shorten(text: str, limit: int) -> str:
+    """Return foreign text on one line, printable, with at most `limit` characters (3 or more).
+
+    What is left out is in the middle: names that belong together often differ at their end only.
+    """
+    text = one_line(text)
+    if len(text) <= limit:
+        return text
+    end = (limit - 1) // 3
+    return f"{text[: limit - 1 - end].rstrip()}…{text[len(text) - end :].lstrip()}"
 
 
 def escape_markdown(value: object) -> str:

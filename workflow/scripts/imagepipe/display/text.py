@@ -5,22 +5,10 @@ from functools import cache
 from matplotlib.font_manager import FontProperties, findfont
 from matplotlib.ft2font import FT2Font
 
-from imagepipe.errors import one_line
+from imagepipe.display.escaping import shorten as shorten
 
 # Text of figures, in points, where it is not a title. Smaller text is hard to read on a phone.
 SMALL = 8.0
-
-
-def shorten(text: str, limit: int) -> str:
-    """Return foreign text on one line, printable, with at most `limit` characters (3 or more).
-
-    What is left out is in the middle: names that belong together often differ at their end only.
-    """
-    text = one_line(text)
-    if len(text) <= limit:
-        return text
-    end = (limit - 1) // 3
-    return f"{text[: limit - 1 - end].rstrip()}…{text[len(text) - end :].lstrip()}"
 
 
 def fit(text: str, width: float, size: float = SMALL) -> str:

@@ -25,6 +25,7 @@ from imagepipe.prediction.predict import predict_logits
 from imagepipe.progress import Counter, counter
 from imagepipe.training.build import Training, build_training
 from imagepipe.training.epoch_progress import EpochProgress
+from imagepipe.training.event_files import event_files
 from imagepipe.training.history import EpochMetrics, epoch_line, write_history
 from imagepipe.training.loss import answers_are_right, loss_per_image
 from imagepipe.training.optimizers import num_frozen
@@ -55,10 +56,12 @@ def train(
     history_file: Path,
     checkpoints: Checkpoints,
     group: ProcessGroup = SINGLE_PROCESS,
+    events: Path | None = None,
 ) -> TrainingResult:
     """Train the recipe's network, from the start or from a checkpoint.
 
-    After each epoch, `history_file` is written and a line is logged. Checkpoints are written after
+    After each epoch, `history_file` is written, and TensorBoard's event files in the folder
+    `events`, if it is given; and a line is logged. Checkpoints are written after
     epochs, and within them whenever `checkpoints.seconds_between` have passed. The same data,
     spec, device and number of threads give the same weights, bit for bit, however often the
     training is interrupted. Raises `UserError` if the loss is no longer finite. Raises `Stopped`
@@ -81,6 +84,7 @@ def train(
             description="train",
             unit="images",
         ) as bar,
+        event_files(events if group.is_first else None, state.history) as add_event,
     ):
         saver = Saver(training, checkpoints, stop)
         while state.epoch < epochs:
@@ -103,6 +107,7 @@ def train(
             state.end_epoch(metrics)
             if group.is_first:
                 write_history(history_file, state.history)
+                add_event(metrics)
             logger.info(epoch_line(metrics, epochs))
             saver.after_epoch()
         if valid_logits is None:

@@ -61,7 +61,7 @@ class TrainingInputs:
 class TrainingOutputs:
     """Where a training's results go; `settings` gets its run, split, recipe, seed, mean and std.
 
-    `valid_logits` is None without a split.
+    `valid_logits` is None without a split, `events`, a folder, without TensorBoard's event files.
     """
 
     model: Path
@@ -69,6 +69,7 @@ class TrainingOutputs:
     metrics: Path
     settings: Path
     valid_logits: Path | None = None
+    events: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,10 @@ def train_run(run: Run, group: ProcessGroup = SINGLE_PROCESS) -> None:
         )
         result = None
         try:
-            result = train(data, spec, device, precision, outputs.history, checkpoints, group)
+            result = train(
+                *(data, spec, device, precision, outputs.history, checkpoints, group),
+                outputs.events,
+            )
         except (RuntimeError, ValueError) as error:
             if not memory_is_full(error):
                 raise recipe_error(error, recipe) from None

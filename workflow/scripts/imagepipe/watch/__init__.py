@@ -1,0 +1,1 @@
+"""`imagepipe watch`: trainings as they run, in the terminal and in a browser. It only reads."""

@@ -1,0 +1,414 @@
+"""A run on a terminal: what is finished scrolls up; below it is a row for each running stage.
+
+While it is open, this process alone writes to the terminal. A named pipe takes the place of
+standard output and standard error, of this process and its jobs. Through it the jobs send messages
+(`imagepipe.terminal_messages`); everything else that arrives there is shown as plain text.
+
+The cursor is never hidden and no mode of the terminal is changed, so that there is nothing to
+restore after a SIGKILL.
+"""
+
+import atexit
+import contextlib
+import os
+import shutil
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TextIO
+
+from rich.cells import cell_len, set_cell_size
+from rich.console import Console
+from rich.filesize import decimal
+from rich.progress_bar import ProgressBar
+from rich.text import Text
+
+from imagepipe import terminal_messages
+from imagepipe.config.summary import duration
+from imagepipe.terminal_messages import Count, Line
+
+SECONDS_BETWEEN_DRAWS = 0.2
+# A longer wait means that Ctrl-Z has stopped this process.
+SECONDS_OF_A_STOP = 1.5
+# A stage's lines are held back for so long, so that a short stage becomes one block.
+SECONDS_HELD = 2.0
+READ_SIZE = 1 << 16
+# Narrower terminals have no room for counts.
+WIDTH_WITH_COUNTS = 110
+# The time of a stage ends in this column, or at the edge of a narrower terminal.
+LAST_COLUMN = 88
+TIME_WIDTH = len("12 min 34 s")
+# A text that is too long is cut before this many characters at its end.
+END_KEPT = 24
+MARKS = {
+    "begun": ("▸", ">", "bold"),
+    "done": ("✓", "+", "green"),
+    "failed": ("✗", "x", "red"),
+    "stopped": ("■", "-", "yellow"),
+}
+
+
+@dataclass
+class Stage:
+    """A running job."""
+
+    rule: str
+    text: str
+    wildcards: Mapping[str, str]
+    log: str
+    begun: float = field(default_factory=time.monotonic)
+    # Its lines that are not shown yet, and since when there are any.
+    held: list[Text] = field(default_factory=list)
+    held_since: float = 0.0
+    # Its loops that are not over.
+    counts: dict[int, Count] = field(default_factory=dict)
+
+
+class Blocks:
+    """The lines that scroll up: a block for each stage, with its own lines below its heading.
+
+    `ready` has the lines that are to be written next. width: that of the terminal.
+    """
+
+    def __init__(self, rule_width: int, width: int, ascii_only: bool) -> None:
+        self.rule_width, self.width, self.ascii_only = rule_width, width, ascii_only
+        self.ready: list[Text] = []
+        # The stage whose block is the last one and can be continued.
+        self.open: Stage | None = None
+
+    def add(self, stage: Stage, text: str, is_warning: bool = False) -> None:
+        """Add a line of a stage."""
+        if not stage.held:
+            stage.held_since = time.monotonic()
+        stage.held.append(Text(f"    {printable(text)}", "yellow" if is_warning else ""))
+
+    def show(self, lines: Iterable[str]) -> None:
+        """Add lines that belong to no stage."""
+        self.ready += [Text(printable(line)) for line in lines]
+        self.open = None
+
+    def release(self, stage: Stage) -> None:
+        """Show the lines of a stage that runs on, under its heading."""
+        if self.open is not stage:
+            self.ready.append(self.heading(stage, "begun"))
+        self.open = stage
+        self._take_lines(stage)
+
+    def end(self, stage: Stage, how: str) -> None:
+        """Show that a stage has ended, and its remaining lines."""
+        if self.open is stage:
+            self._take_lines(stage)
+        self.ready.append(self.heading(stage, how))
+        self._take_lines(stage)
+        self.open = None
+
+    def _take_lines(self, stage: Stage) -> None:
+        self.ready += stage.held
+        stage.held.clear()
+
+    def heading(self, stage: Stage, how: str) -> Text:
+        mark, ascii_mark, style = MARKS[how]
+        heading = Text.assemble(
+            (ascii_mark if self.ascii_only else mark, style),
+            (f" {stage.rule:<{self.rule_width}}  ", "bold"),
+        )
+        room = min(self.width, LAST_COLUMN) - heading.cell_len - TIME_WIDTH - 2
+        text = shortened(printable(stage.text), room)
+        heading.append(text)
+        if how != "begun":
+            heading.pad_right(max(room - cell_len(text), 0))
+            seconds = time.monotonic() - stage.begun
+            heading.append(f"  {duration(seconds):>{TIME_WIDTH}}", "dim")
+        return heading
+
+
+class Screen:
+    """Draws a run on the terminal behind `stream`.
+
+    stages: the number of all stages. rules: the names of their rules.
+    """
+
+    def __init__(self, stream: TextIO, stages: int, rules: Iterable[str]) -> None:
+        self.stages, self.finished = stages, 0
+        self.running: dict[int, Stage] = {}
+        self.begun = time.monotonic()
+        stream.flush()
+        self.terminal = os.fdopen(
+            os.dup(stream.fileno()), "w", encoding=stream.encoding, errors="backslashreplace"
+        )
+        self.console = Console(file=self.terminal, force_terminal=True, highlight=False)
+        # The rows below the lines that scroll, and the terminal's width when they were drawn.
+        self.drawn: list[Text] = []
+        self.drawn_width = self.last_width = self._size()[0]
+        self.blocks = Blocks(
+            max(map(len, rules), default=0), self.last_width, self.console.options.ascii_only
+        )
+        self.problem: Exception | None = None
+        self._open_pipe()
+        # Held by all public methods: they are called by Snakemake's threads.
+        self.lock = threading.RLock()
+        self.ending = threading.Event()
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+        atexit.register(self.close)
+
+    def _open_pipe(self) -> None:
+        """Put a named pipe in the place of standard output and standard error."""
+        self.folder = Path(tempfile.mkdtemp(prefix="imagepipe-"))
+        path = self.folder / "terminal"
+        os.mkfifo(path, 0o600)
+        self.pipe = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        self.unread = b""
+        os.environ[terminal_messages.PIPE] = str(path)
+        writer = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        self.replaced = {fd: os.dup(fd) for fd in (1, 2) if os.isatty(fd)}
+        for fd in self.replaced:
+            os.dup2(writer, fd)
+        os.close(writer)
+
+    def begin(
+        self, number: int, rule: str, text: str, wildcards: Mapping[str, str], log: str
+    ) -> None:
+        """Show a row for the job with this number, which begins."""
+        with self.lock:
+            self.running[number] = Stage(rule, text, wildcards, log)
+
+    def end(self, number: int, how: str, lines: Iterable[str] = ()) -> None:
+        """Show that a job is "done", "failed" or "stopped", and lines about that."""
+        with self.lock:
+            # The job's last messages are still in the pipe.
+            self._read()
+            stage = self.running.pop(number, None)
+            if stage is not None:
+                self.finished += how == "done"
+                for line in lines:
+                    self.blocks.add(stage, line, is_warning=True)
+                self.blocks.end(stage, how)
+
+    def show(self, lines: Iterable[str]) -> None:
+        """Show lines that belong to no stage."""
+        with self.lock:
+            self._read()
+            self.blocks.show(lines)
+
+    def close(self) -> None:
+        """Show what is left, remove the rows, and give the terminal back."""
+        self.ending.set()
+        self.thread.join()
+        with self.lock:
+            if self.terminal.closed:
+                return
+            atexit.unregister(self.close)
+            for stream in (sys.stdout, sys.stderr):
+                stream.flush()
+            for fd, original in self.replaced.items():
+                os.dup2(original, fd)
+                os.close(original)
+            os.environ.pop(terminal_messages.PIPE, None)
+            self._read()
+            os.close(self.pipe)
+            shutil.rmtree(self.folder, ignore_errors=True)
+            for stage in self.running.values():
+                if stage.held:
+                    self.blocks.release(stage)
+            self.running.clear()
+            self._draw([])
+            with contextlib.suppress(OSError):
+                self.terminal.close()
+        if self.problem is not None and not isinstance(self.problem, OSError):
+            raise self.problem
+
+    def _run(self) -> None:
+        waiting_since = time.monotonic()
+        while not self.ending.wait(SECONDS_BETWEEN_DRAWS):
+            with self.lock:
+                now = time.monotonic()
+                if now - waiting_since > SECONDS_OF_A_STOP:
+                    # Others have written below the rows.
+                    self.drawn = []
+                self._read()
+                for stage in self.running.values():
+                    if stage.held and now - stage.held_since >= SECONDS_HELD:
+                        self.blocks.release(stage)
+                self._draw(None)
+                waiting_since = time.monotonic()
+
+    def _read(self) -> None:
+        """Take what has arrived in the pipe."""
+        with contextlib.suppress(BlockingIOError):
+            while data := os.read(self.pipe, READ_SIZE):
+                *lines, self.unread = (self.unread + data).split(b"\n")
+                for line in lines:
+                    self._take(line)
+
+    def _take(self, line: bytes) -> None:
+        """Take a line from the pipe: a message, plain text, or the one after the other."""
+        before, start, message = line.partition(terminal_messages.START)
+        if before:
+            # Of a bar that another program draws, the last state.
+            text = before.decode(errors="replace").rstrip("\r").rpartition("\r")[2]
+            if len(self.running) == 1:
+                self.blocks.add(next(iter(self.running.values())), text)
+            else:
+                self.blocks.show([text])
+        decoded = terminal_messages.decode(message) if start else None
+        if decoded is None:
+            return
+        log, content = decoded
+        for stage in self.running.values():
+            if stage.log != log:
+                continue
+            if isinstance(content, Line):
+                self.blocks.add(stage, content.text, content.is_warning)
+            elif content.is_over:
+                stage.counts.pop(content.number, None)
+            else:
+                stage.counts[content.number] = content
+
+    def _is_in_background(self) -> bool:
+        try:
+            return os.tcgetpgrp(self.terminal.fileno()) != os.getpgrp()
+        except OSError:  # not the controlling terminal
+            return False
+
+    def _size(self) -> tuple[int, int]:
+        width, height = os.get_terminal_size(self.terminal.fileno())
+        return width or 80, height or 24
+
+    def _draw(self, rows: list[Text] | None) -> None:
+        """Write the lines that are ready, and rows below them: by default, all of them."""
+        if self.problem is not None:
+            return  # but the pipe is read on, so that no job waits
+        try:
+            width, height = self._size()
+            if width != self.last_width and rows is None:
+                # A window is dragged: wait for its final width.
+                self.last_width = width
+                return
+            if rows is None:
+                rows = [] if self._is_in_background() else self.rows(width, height)
+            if not self.blocks.ready and rows == self.drawn:
+                return
+            self.console.width = self.blocks.width = width
+            with self.console.capture() as captured:
+                for line in [*self.blocks.ready, *rows]:
+                    self.console.print(line, soft_wrap=True)
+            self.terminal.write(self._erase(width) + captured.get())
+            self.terminal.flush()
+            self.blocks.ready.clear()
+            self.drawn, self.drawn_width, self.last_width = rows, width, width
+        except Exception as problem:
+            self.problem = problem
+
+    def _erase(self, width: int) -> str:
+        """Return what erases the rows that are drawn, from the line below them."""
+        lines = len(self.drawn)
+        if width < self.drawn_width and reflows(os.environ):
+            lines = sum(max(1, -(-row.cell_len // width)) for row in self.drawn)
+        return "\r" + (f"\x1b[{lines}A" if lines else "") + "\x1b[J"
+
+    def rows(self, width: int, height: int) -> list[Text]:
+        """Return a row for each running stage, and one for all stages."""
+        stages = list(self.running.values())
+        shown = stages[: max(height - 6, 1)]
+        names = row_names(shown)
+        name_width = max([self.blocks.rule_width, *map(len, names)]) + 2
+        rows = []
+        for name, stage in zip(names, shown, strict=True):
+            row = Text(f"  {name:<{name_width}}", "bold")
+            rows.append(row.append_text(self._cells(stage, width, width - 1 - row.cell_len)))
+        if len(shown) < len(stages):
+            rows.append(Text(f"  and {len(stages) - len(shown)} more"))
+        total = Text.assemble(
+            f"  {'':<{name_width}}",
+            self._bar(self.finished, self.stages, width),
+            f"  {self.finished} of {self.stages} stages",
+            (f"  {clock(time.monotonic() - self.begun)}", "dim"),
+        )
+        for row in (*rows, total):
+            row.truncate(width - 1, overflow="ellipsis")
+        return [Text(), *rows, total]
+
+    def _cells(self, stage: Stage, width: int, room: int) -> Text:
+        """Return what stands behind a stage's name: its newest loop, or its text and time."""
+        if not stage.counts:
+            seconds = clock(time.monotonic() - stage.begun)
+            text = shortened(printable(stage.text), room - len(seconds) - 2)
+            return Text.assemble(text, (f"  {seconds}", "dim"))
+        (*_, count) = stage.counts.values()
+        in_bytes = count.unit == "bytes"
+        amount, unit = (decimal, "") if in_bytes else ("{:,}".format, f" {count.unit}")
+        done = count.initial + count.done
+        rate = count.done / count.seconds if count.seconds else 0.0
+        speed = f"{amount(int(rate))}/s"
+        figures = printable(count.figures or count.description)
+        if count.total is None:
+            return Text("  ".join([f"{amount(done)}{unit}", speed, figures]))
+        left = f"{clock((count.total - done) / rate)} left" if rate else ""
+        if width >= WIDTH_WITH_COUNTS:
+            words = [f"{amount(done)} of {amount(count.total)}{unit}", speed, left, figures]
+        else:
+            words = [f"{done / max(count.total, 1):4.0%}", left, figures]
+        return Text("  ").join([self._bar(done, count.total, width), *map(Text, words)])
+
+    def _bar(self, done: int, total: int, width: int) -> Text:
+        bar = ProgressBar(
+            total=max(total, 1),
+            completed=done,
+            width=20 if width >= WIDTH_WITH_COUNTS else 12,
+            complete_style="green",
+            finished_style="green",
+        )
+        bar_width = bar.width or 0
+        parts = [(part.text, part.style or "") for part in self.console.render(bar)]
+        text = Text.assemble(*parts)
+        text.pad_right(bar_width - text.cell_len)
+        return text
+
+
+def row_names(stages: list[Stage]) -> list[str]:
+    """Return a name for each stage: its rule, and what sets it apart from others of this rule."""
+    names = []
+    for stage in stages:
+        others = [other for other in stages if other.rule == stage.rule]
+        words = [
+            f"{key} {value}"
+            for key, value in stage.wildcards.items()
+            if any(other.wildcards.get(key) != value for other in others)
+        ]
+        names.append(printable(" ".join([stage.rule, *words])))
+    return names
+
+
+def reflows(environment: Mapping[str, str]) -> bool:
+    """Return whether a terminal that becomes narrower wraps its lines, rather than cut them."""
+    is_old = environment.get("TERM", "").startswith(("linux", "screen."))
+    return not (is_old or "XTERM_VERSION" in environment or "STY" in environment)
+
+
+def shortened(text: str, width: int) -> str:
+    """Return a text that takes at most `width` columns, cut near its end, where the details are."""
+    if cell_len(text) <= width or width < 2 * END_KEPT:
+        return text
+    return f"{set_cell_size(text, width - END_KEPT - 1).rstrip()}…{text[-END_KEPT:]}"
+
+
+def clock(seconds: float) -> str:
+    """Return a time such as 0:07, 12:34 or 1:02:03."""
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
+
+
+def printable(text: str) -> str:
+    """Return text in which no character steers the terminal."""
+    text = text.expandtabs()
+    return text if text.isprintable() else "".join(map(_printable, text))
+
+
+def _printable(character: str) -> str:
+    return character if character.isprintable() else ascii(character)[1:-1]
