@@ -364,9 +364,9 @@ def _build_report(space: Workspace) -> dict[str, float]:
     pictures, seeds = run / "figures", list(range(case.members))
     dataset = dataset_options("sample", title=case.title, mean=None, std=None)
     settings: dict[str, Any] = {"title": case.title, "dataset": DATASET, "run": run.name}
-    settings |= {"seeds": seeds, "recipe": RECIPE.model_dump(exclude={"members"})}
-    settings["dataset_file"] = dataset.model_dump()
+    settings |= {"dataset_file": dataset.model_dump(), "seeds": seeds}
     training = {"recipe": RECIPE.model_dump(exclude={"title", "members"})}
+    settings["recipe"] = training["recipe"]
     training |= {"mean": None, "std": None, "several_labels": case.several_labels}
     labelled = {"labelled": packed / "labelled.npy", "labelled_table": packed / "labelled.csv"}
     test = {"test": packed / "test.npy", "test_table": packed / "test.csv"}
