@@ -1,5 +1,6 @@
 """The figure of precision, recall and F1 of each class."""
 
+import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -21,20 +22,19 @@ from imagepipe.evaluation.ranking import MOST_ROWS, rest_line, worst_first
 # Inches.
 HEADER = LINE + 0.14
 MAX_NAME = 1.3
-ROW = 0.36
+ROW = 0.32
 GAP = 0.1
 AXIS = 0.24
-# The figures of a class: color, marker, and distance from the middle of its row.
-FIGURES = {
-    "precision": ("series1", "o", -0.26),
-    "recall": ("series2", "s", 0.0),
-    "f1": ("series3", "D", 0.26),
+# What is shown of a class: its words, color, marker, and distance from the middle of the row.
+SHOWN = {
+    "precision": ("precision", "series1", "o", -0.26),
+    "recall": ("recall", "series2", "s", 0.0),
+    "f1": ("F1", "series3", "D", 0.26),
 }
-WORDS = {"f1": "F1"}
 
 
 def draw_classes(evaluation: Evaluation) -> Figure:
-    """Draw the figures of each class with their intervals, the worst first.
+    """Draw precision, recall and F1 of each class with their intervals, the worst first.
 
     Call it inside `figures.styled`.
     """
@@ -45,8 +45,8 @@ def draw_classes(evaluation: Evaluation) -> Figure:
     title = "Precision, recall and F1 by class, worst F1 first"
     figure = titled_figure(title, top + height + AXIS + MARGIN + (LINE if rest else 0))
     handles = [
-        Line2D([], [], color=light(role), marker=marker, markersize=4, label=WORDS.get(name, name))
-        for name, (role, marker, _) in FIGURES.items()
+        Line2D([], [], color=light(role), marker=marker, markersize=4, label=words)
+        for words, role, marker, _ in SHOWN.values()
     ]
     draw_legend(figure, TITLE_HEIGHT, handles)
     names = [fit(one.name, MAX_NAME) for one in shown]
@@ -55,31 +55,28 @@ def draw_classes(evaluation: Evaluation) -> Figure:
     number_width = max(text_width("images"), *map(text_width, numbers))
     axes = add_axes(figure, MARGIN + side, top, WIDTH - side - number_width - 2 * GAP, height)
     axes.set(xlim=(-0.01, 1.01), ylim=(len(shown) - 0.5, -0.5))
-    for name, (role, marker, offset) in FIGURES.items():
-        color = light(role)
-        here = [
-            (place + offset, figures)
-            for place, one in enumerate(shown)
-            if (figures := getattr(one, name)).value is not None
+    for name, (_, role, marker, offset) in SHOWN.items():
+        defined = [
+            (row + offset, estimate)
+            for row, one in enumerate(shown)
+            if (estimate := getattr(one, name)).value is not None
         ]
-        y = [place for place, _ in here]
-        low, high = ([getattr(figures, end) for _, figures in here] for end in ("low", "high"))
-        axes.hlines(y, low, high, color=color, linewidth=1.2, alpha=0.6)
-        values = [figures.value for _, figures in here]
-        axes.plot(values, y, linestyle="none", marker=marker, markersize=4, color=color)
+        y, estimates = [y for y, _ in defined], [estimate for _, estimate in defined]
+        low, high = [one.low for one in estimates], [one.high for one in estimates]
+        axes.hlines(y, low, high, color=light(role), linewidth=1.2, alpha=0.6)
+        values = [one.value for one in estimates]
+        axes.plot(values, y, marker, color=light(role), markersize=4, clip_on=False)
     axes.set_yticks(range(len(shown)), names)
     axes.tick_params(axis="y", length=0, pad=GAP * 72 / 2)
     axes.tick_params(axis="x", length=3)
     axes.tick_params(labelsize=SMALL)
     axes.grid(axis="y", visible=False)
-    axes.hlines(
-        [place + 0.5 for place in range(len(shown) - 1)], 0, 1, color=light("grid"), linewidth=0.6
-    )
+    axes.hlines(np.arange(len(shown) - 1) + 0.5, 0, 1, color=light("grid"), linewidth=0.6)
     axes.spines["left"].set_visible(False)
     right = MARGIN + WIDTH
     write(figure, right, top - LINE, "images", ha="right", color=light("muted"))
-    for place, number in enumerate(numbers):
-        write(figure, right, top + ROW * (place + 0.5), number, ha="right", va="center_baseline")
+    for row, number in enumerate(numbers):
+        write(figure, right, top + ROW * (row + 0.5), number, ha="right", va="center_baseline")
     if rest:
         write(figure, MARGIN, top + height + AXIS + 0.04, rest, color=light("muted"))
     return figure

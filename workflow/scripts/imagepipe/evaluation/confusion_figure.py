@@ -37,6 +37,8 @@ GAP = 0.1
 SHORTEST = 1.6
 # The part of a row that a bar fills.
 BAR = 0.62
+# The color of a cell without images.
+EMPTY = to_rgba(light("grid"), 0.35)
 
 
 def draw_confusion(evaluation: Evaluation) -> Figure:
@@ -94,11 +96,8 @@ def _shade(axes: Axes, shares: np.ndarray) -> None:
         squares.append([(x + abs(i - inset), y + abs(j - inset)) for i, j in corners])
         role = "accent" if row == column else "bad"
         # The ink is readable on the darkest shade, on a light page and on a dark one.
-        colors.append(to_rgba(light(role), 0.08 + 0.47 * share) if share else _NONE)
+        colors.append(to_rgba(light(role), 0.08 + 0.47 * share) if share else EMPTY)
     axes.add_collection(PolyCollection(squares, facecolors=colors, linewidths=0))
-
-
-_NONE = to_rgba(light("grid"), 0.35)
 
 
 def _write_numbers(
@@ -107,7 +106,9 @@ def _write_numbers(
     """Write what has room in the cells, whose size is in inches; return what it is."""
     numbers = [[f"{one:,}" for one in row] for row in counts]
     parts = [[f"{one:.2f}" for one in row] for row in shares]
-    widest, widest_part = (max(map(text_width, sum(one, []))) + 0.04 for one in (numbers, parts))
+    widest, widest_part = (
+        max(text_width(text) for row in texts for text in row) + 0.04 for texts in (numbers, parts)
+    )
     if widest > width:
         # One digit or two. Beside a 100, which is wider, the cells are empty.
         texts = [[f"{100 * one:.0f}" if one >= 0.005 else "" for one in row] for row in shares]

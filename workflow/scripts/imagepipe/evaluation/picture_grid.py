@@ -41,8 +41,8 @@ def draw_grid(
 
     pictures: uint8 [H, W, 3] each, of any sizes; their pixels are drawn as squares. captions: up to
     three lines for each picture, of which the first stands out; a line that is wider than its
-    picture's place is shortened; `caption_line` shortens a name only. row_titles: a line above each row. Raises ValueError if pictures
-    and captions, or rows and row titles, differ in number.
+    picture's place is shortened, and `caption_line` shortens a name only. row_titles: a line above
+    each row. Raises ValueError if pictures and captions, or rows and row titles, differ in number.
     """
     rows = range(-(-len(pictures) // columns))
     if len(captions) != len(pictures) or (row_titles and len(row_titles) != len(rows)):

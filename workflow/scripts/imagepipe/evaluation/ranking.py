@@ -8,8 +8,11 @@ MOST_ROWS = 20
 
 
 def worst_first(by_class: Sequence[ClassResult]) -> list[ClassResult]:
-    """Return the classes, lowest F1 first; those without images, whose F1 says little, are last."""
-    return sorted(by_class, key=lambda one: (one.images == 0, one.f1.value or 0.0))
+    """Return the classes, lowest F1 first, of equals those with the most images.
+
+    Those without images, whose F1 says little, are last.
+    """
+    return sorted(by_class, key=lambda one: (one.images == 0, one.f1.value or 0.0, -one.images))
 
 
 def rest_line(by_class: Sequence[ClassResult]) -> str:
