@@ -52,9 +52,10 @@ SETTING_HEIGHT = 1.2
 def draw_comparison(runs: Sequence[RunResult], svg: Path) -> None:
     """Draw the validation results of runs, in their order, by the metric of the first.
 
-    Above, each run's metric, an accuracy with its standard error; then the curves of the validation
-    images over the epochs; then, for the settings that vary most among the runs of one recipe, the
-    metric by the setting's value. Runs for which the metric is not defined are left out.
+    Above, each run's metric, an accuracy with its Wilson interval of 95 %; then the curves of the
+    validation images over the epochs; then, for the settings that vary most among the runs of one
+    recipe, the metric by the setting's value. Runs for which the metric is not defined are left
+    out.
     """
     metric = runs[0].metric if runs else ACCURACY
     known = [run for run in runs if run.metric == metric and math.isfinite(run.rating)]
@@ -136,10 +137,15 @@ def varied_settings(runs: Sequence[RunResult]) -> list[str]:
 
 
 def _draw_results(axes: Axes, runs: Sequence[RunResult], labels: Sequence[Sequence[str]]) -> None:
-    is_accuracy = runs[0].metric == ACCURACY
+    # Importing SciPy takes as long as all else that is needed for a single run.
+    from imagepipe.evaluation.intervals import wilson
+
     for y, run in enumerate(runs):
-        value, error = _value(run), run.standard_error if is_accuracy else None
-        axes.errorbar(value, y, xerr=error, capsize=2, elinewidth=1.2, markersize=5.5, **_style(y))
+        value, style = _value(run), _style(y)
+        if run.metric == ACCURACY:
+            _, low, high = wilson(round(value * run.valid_images), run.valid_images)
+            axes.plot([low, high], [y, y], "|-", color=style["color"], markersize=5, linewidth=1.2)
+        axes.plot(value, y, markersize=5.5, **style)
         place = axes.get_yaxis_transform()
         axes.text(1.03, y, f"{value:.4f}", transform=place, va="center", size=SMALL)
     texts = ["\n".join(lines) for lines in labels]
@@ -156,7 +162,7 @@ def _lines_below(listed: Sequence[RunResult], more: int) -> list[str]:
     metric = listed[0].metric
     label = f"{metric_words(metric)} on the validation images"
     if metric == ACCURACY:
-        label += " ± standard error"
+        label += ", 95 % interval"
     elif not higher_is_better(metric):
         label += " (lower is better)"
     lines = [label]
@@ -173,14 +179,16 @@ def _draw_curves(axes: Axes, runs: Sequence[RunResult]) -> None:
         of_metric = attrgetter("valid_accuracy" if run.metric == ACCURACY else "metric")
         values = [math.nan if (v := of_metric(epoch)) is None else v for epoch in epochs]
         every = max(1, len(epochs) // 6)
-        is_marked = rank < len(MARKERS)
+        is_marked, style = rank < len(MARKERS), _style(rank)
+        if not is_marked and len(epochs) > 1:
+            style = {"color": light("muted"), "alpha": 0.4}
         axes.plot(
             [epoch.epochs for epoch in epochs],
             values,
             markevery=(rank % every, every),
-            markersize=4.5 if is_marked else 2.5,
-            linewidth=1.2 if is_marked else 0.8,
-            **_style(rank),
+            markersize=4.5,
+            linewidth=1.2 if is_marked else 0.6,
+            **style,
         )
     lengths = [len(run.history) for run in runs if run.history]
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
