@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from imagepipe.config.metric_names import higher_is_better, metric_words
@@ -68,44 +69,34 @@ def draw_comparison(runs: Sequence[RunResult], svg: Path) -> None:
             save_figure(draw_sentence(sentence, TITLE), svg)
             return
         listed, sweep = known[:MAX_LISTED], largest_sweep(known)
-        labels, lines_below = _labels(listed), _lines_below(listed, len(runs) - len(listed))
+        labels, below = _labels(listed), _lines_below(listed, len(runs) - len(listed))
         settings = varied_settings(sweep)
         list_height = len(listed) * (ROW_GAP + LINE * max(len(lines) for lines in labels))
-        heights = [
-            *(TITLE_HEIGHT + list_height + TICKS + LINE * len(lines_below), CURVES_HEIGHT + AXIS),
-            *[SETTING_HEIGHT + AXIS] * math.ceil(len(settings) / 2),
-        ]
-        figure = titled_figure(TITLE, sum(heights) + TITLE_HEIGHT * (2 if settings else 1))
-        side = max(text_width(line) for lines in labels for line in lines) + GAP
-        top = TITLE_HEIGHT
-        place = (MARGIN + side, top, WIDTH - side - VALUE, list_height)
-        _draw_results(add_axes(figure, *place), listed, labels)
-        for number, line in enumerate(lines_below):
-            below = top + list_height + TICKS + number * LINE
-            write(figure, MARGIN + WIDTH, below, line, ha="right")
-        top = heights[0] + TITLE_HEIGHT
-        words = metric_words(known[0].metric)
-        write(
-            figure,
-            MARGIN,
-            top - 0.26,
-            f"Validation {words} over the epochs",
-            size=10,
-            weight="bold",
+        curves_top = TITLE_HEIGHT + list_height + TICKS + LINE * len(below)
+        settings_top = curves_top + TITLE_HEIGHT + CURVES_HEIGHT + AXIS
+        setting_rows = math.ceil(len(settings) / 2)
+        title_height = TITLE_HEIGHT if settings else 0
+        figure = titled_figure(
+            TITLE, settings_top + title_height + setting_rows * (SETTING_HEIGHT + AXIS)
         )
-        place = (MARGIN + NUMBERS, top, WIDTH - NUMBERS - GAP, CURVES_HEIGHT)
+        side = max(text_width(line) for lines in labels for line in lines) + GAP
+        place = (MARGIN + side, TITLE_HEIGHT, WIDTH - side - VALUE, list_height)
+        _draw_results(add_axes(figure, *place), listed, labels)
+        for number, line in enumerate(reversed(below), start=1):
+            write(figure, MARGIN + WIDTH, curves_top - number * LINE, line, ha="right")
+        words = metric_words(metric)
+        _head(figure, curves_top, f"Validation {words} over the epochs")
+        place = (MARGIN + NUMBERS, curves_top + TITLE_HEIGHT, WIDTH - NUMBERS - GAP, CURVES_HEIGHT)
         _draw_curves(add_axes(figure, *place), listed)
-        top += heights[1] + TITLE_HEIGHT
         if settings:
             recipe = fit(_recipe(sweep[0]), 1.5, 11)
             title = f"Validation {words} by what varies in {recipe} (★: the best)"
-            write(figure, MARGIN, top - 0.26, fit(title, WIDTH, 11), size=10, weight="bold")
-        columns = min(2, len(settings))
+            _head(figure, settings_top, title)
+        width = WIDTH / min(2, len(settings) or 1)
         for number, key in enumerate(settings):
-            width = WIDTH / columns
-            left = MARGIN + NUMBERS + width * (number % columns)
-            above = top + heights[-1] * (number // columns)
-            axes = add_axes(figure, left, above, width - NUMBERS - GAP, SETTING_HEIGHT)
+            left = MARGIN + NUMBERS + width * (number % 2)
+            top = settings_top + TITLE_HEIGHT + (SETTING_HEIGHT + AXIS) * (number // 2)
+            axes = add_axes(figure, left, top, width - NUMBERS - GAP, SETTING_HEIGHT)
             _draw_setting(axes, key, sweep)
         save_figure(figure, svg)
 
@@ -134,6 +125,11 @@ def varied_settings(runs: Sequence[RunResult]) -> list[str]:
         if len(texts) > 1 and (_is_numeric(key, runs) or len(texts) <= MAX_CATEGORIES)
     }
     return sorted(fitting, key=lambda key: -fitting[key])[:MAX_SETTINGS]
+
+
+def _head(figure: Figure, top: float, title: str) -> None:
+    """Write the title of a part of the figure."""
+    write(figure, MARGIN, top + MARGIN, fit(title, WIDTH, 11), size=10, weight="bold")
 
 
 def _draw_results(axes: Axes, runs: Sequence[RunResult], labels: Sequence[Sequence[str]]) -> None:
