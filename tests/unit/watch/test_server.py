@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import os
 import re
 import signal
 import socket
@@ -278,4 +277,4 @@ def test_the_command_says_where_it_is_and_how_to_reach_it_and_ends_by_ctrl_c(
         process.kill()
     assert process.returncode == 0
     assert errors == ""
-    assert os.listdir(tmp_path) == []
+    assert not list(tmp_path.iterdir())
