@@ -199,8 +199,6 @@ def _plot(plot: Plot) -> dict[str, Any]:
                 "label": curve.label,
                 "dashed": curve.dashed,
                 "points": thinned(curve.points),
-                    curve.points[-1],
-                ],
             }
             for curve in plot.curves
         ],
