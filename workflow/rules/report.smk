@@ -156,7 +156,7 @@ RUN_OPTIONS = {
     "title": DATASET.title,
     "dataset": CONFIGURATION.dataset_name,
     "dataset_file": DATASET.model_dump(),
-    "recipe": TRAINING_OPTIONS["recipe"],
+    "recipe": RECIPE.model_dump(exclude={"members"}),
     "run": RUN,
     "seeds": SEEDS,
 }
