@@ -12,8 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from imagepipe.display.colors import COLORS
-from imagepipe.display.escaping import counted, printable
-from imagepipe.display.text import shorten
+from imagepipe.display.escaping import counted, printable, shorten
 
 FOLDER = Path(__file__).parent
 # The most letters of a name in a table.

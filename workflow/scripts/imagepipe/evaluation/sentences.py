@@ -11,8 +11,7 @@ from markupsafe import Markup, escape
 
 from imagepipe.config.metric_names import metric_words
 from imagepipe.config.summary import duration
-from imagepipe.display.escaping import escape_markdown, printable
-from imagepipe.display.text import shorten
+from imagepipe.display.escaping import escape_markdown, printable, shorten
 from imagepipe.evaluation.evaluation_file import Estimate
 
 LONGEST_NAME = 40
