@@ -364,8 +364,9 @@ def _build_report(space: Workspace) -> dict[str, float]:
     pictures, seeds = run / "figures", list(range(case.members))
     dataset = dataset_options("sample", title=case.title, mean=None, std=None)
     settings: dict[str, Any] = {"title": case.title, "dataset": DATASET, "run": run.name}
-    settings["seeds"] = seeds
+    settings |= {"dataset_file": dataset.model_dump(), "seeds": seeds}
     training = {"recipe": RECIPE.model_dump(exclude={"title", "members"})}
+    settings["recipe"] = training["recipe"]
     training |= {"mean": None, "std": None, "several_labels": case.several_labels}
     labelled = {"labelled": packed / "labelled.npy", "labelled_table": packed / "labelled.csv"}
     test = {"test": packed / "test.npy", "test_table": packed / "test.csv"}
@@ -379,7 +380,6 @@ def _build_report(space: Workspace) -> dict[str, float]:
     of_data |= {"classes": classes, "unmatched": unmatched}
     evaluation = {"evaluation": run / "evaluation.json"}
     predictions = {"predictions": run / "test_predictions.json"}
-    metrics = {"metrics": validated / "metrics.json", "settings": validated / "run.yaml"}
     of_evaluation = ("confusion", "classes", "reliability", "mistakes", "unsure")
     of_test = ("test_predictions", "test_pictures")
     seconds: dict[str, float] = {}
@@ -396,7 +396,7 @@ def _build_report(space: Workspace) -> dict[str, float]:
     do(
         "runs",
         {"runs": [(space.run(number).name, 0) for number in range(case.runs)]},
-        metrics,
+        {"metrics": validated / "metrics.json", "settings": validated / "run.yaml"},
         {"table": results / "runs.csv"} | figures(results / "figures", "comparison"),
     )
     do(
@@ -436,32 +436,32 @@ def _build_report(space: Workspace) -> dict[str, float]:
         predictions | figures(pictures, *of_test),
     )
     score = results / "score.json"
+    of_page = ("learning_curves", "augmentation", *of_evaluation, "saliency", *of_test)
     of_run = {
         **evaluation,
-        **metrics,
-        "history": validated / "history.csv",
+        "metrics": validated / "metrics.json",
         "final_metrics": [space.seed(seed) / "final/metrics.json" for seed in seeds],
         "models": [space.seed(seed) / "final/model.safetensors" for seed in seeds],
         "data_report": data / "report.json",
         "sums": data / "raw/SHA256SUMS",
         **({"score": score} if score.is_file() else {}),
+        **{name: pictures / f"{name}.svg" for name in of_page},
+        "class_balance": data / "figures/class_balance.svg",
     }
-    of_page = ("learning_curves", "augmentation", *of_evaluation, "saliency", *of_test)
     graph = {"train": ["pack"], "pack": [], "evaluate": ["train"], "report": ["evaluate", "train"]}
     do(
         "report",
-        settings | {"recipe": training["recipe"], "graph": graph, "logs": str(space.logs)},
+        settings | {"graph": graph, "logs": str(space.logs)},
         of_run
         | predictions
-        | {name: pictures / f"{name}.svg" for name in of_page}
         | {
-            "class_balance": data / "figures/class_balance.svg",
+            "history": validated / "history.csv",
+            "settings": validated / "run.yaml",
             "comparison": results / "figures/comparison.svg",
             "runs": results / "runs.csv",
             "submission": results / "submission.csv",
         },
         {"report": results / "report.html"} | figures(results / "figures", "times", "workflow"),
     )
-    of_card = settings | {"dataset_file": dataset.model_dump()}
-    do("model_card", of_card, of_run, {"card": run / "model_card.md"})
+    do("model_card", settings, of_run, {"card": run / "model_card.md"})
     return seconds

@@ -43,7 +43,7 @@ _MEASURED_SIZE = 100
 
 @cache
 def _font() -> FT2Font:
-    # Not matplotlib's own object of this font, whose size changes whenever it draws.
+    # Not matplotlib's `get_font`: whatever draws with that font changes its size.
     font = FT2Font(findfont(FontProperties()))
     font.set_size(_MEASURED_SIZE, 72)
     return font

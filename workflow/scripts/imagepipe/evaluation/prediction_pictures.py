@@ -19,10 +19,19 @@ def draw_mistakes(evaluation: Evaluation, images: np.ndarray) -> Figure:
         words = f"The model is right on {_images(evaluation.images)}: it makes no mistake."
         return draw_sentence(words, "The surest mistakes")
     captions = [
-        "\n".join((caption_line(one.true or NO_LABEL), _predicted(one, "→ "), _id(one)))
+        "\n".join(
+            (
+                caption_line(one.true or NO_LABEL),
+                caption_line(one.predicted or NO_LABEL, "→ "),
+                _probability(one),
+            )
+        )
         for one in shown
     ]
-    title = f"The surest {len(shown)} of {number:,} mistakes" if number > 1 else "The only mistake"
+    if len(shown) < number:
+        title = f"The surest {len(shown)} of {number:,} mistakes"
+    else:
+        title = f"All {number} mistakes" if number > 1 else "The only mistake"
     return draw_grid(_pictures(shown, images), captions, f"{title}: true → predicted")
 
 
@@ -32,24 +41,20 @@ def draw_unsure_hits(evaluation: Evaluation, images: np.ndarray) -> Figure:
     if not shown:
         words = f"The model is wrong on {_images(evaluation.images)}."
         return draw_sentence(words, "The least sure hits")
-    captions = [f"{_predicted(one)}\n{_id(one)}" for one in shown]
-    title = f"The least sure {len(shown)} of {number:,} right predictions"
-    return draw_grid(
-        _pictures(shown, images), captions, title if number > 1 else "The only right prediction"
-    )
+    captions = [f"{caption_line(one.predicted or NO_LABEL)}\n{_probability(one)}" for one in shown]
+    if len(shown) < number:
+        title = f"The least sure {len(shown)} of {number:,} right predictions"
+    else:
+        title = f"All {number} right predictions" if number > 1 else "The only right prediction"
+    return draw_grid(_pictures(shown, images), captions, title)
 
 
 def _images(number: int) -> str:
     return f"all {number:,} validation images" if number > 1 else "the only validation image"
 
 
-def _predicted(prediction: Prediction, before: str = "") -> str:
-    percent = f" {100 * prediction.probability:.0f} %"
-    return caption_line(prediction.predicted or NO_LABEL, before, percent)
-
-
-def _id(prediction: Prediction) -> str:
-    return caption_line(prediction.id, "id ")
+def _probability(prediction: Prediction) -> str:
+    return caption_line(prediction.id, f"{100 * prediction.probability:.0f} %, id ")
 
 
 def _pictures(predictions: Sequence[Prediction], images: np.ndarray) -> list[np.ndarray]:

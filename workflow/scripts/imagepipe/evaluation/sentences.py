@@ -11,8 +11,7 @@ from markupsafe import Markup, escape
 
 from imagepipe.config.metric_names import metric_words
 from imagepipe.config.summary import duration
-from imagepipe.display.escaping import escape_markdown, printable
-from imagepipe.display.text import shorten
+from imagepipe.display.escaping import escape_markdown, printable, shorten
 from imagepipe.evaluation.evaluation_file import Estimate
 
 LONGEST_NAME = 40
@@ -48,7 +47,7 @@ class Sentence:
     def __html__(self) -> str:
         return escape(self.template).format(
             **{
-                name: shorten(value, LONGEST_NAME) if isinstance(value, str) else value
+                name: _isolated(value) if isinstance(value, str) else value
                 for name, value in self.values.items()
             }
         )
@@ -58,6 +57,11 @@ class Sentence:
         return self.template.format(
             **{name: _markdown(value) for name, value in self.values.items()}
         )
+
+
+def _isolated(text: str) -> Markup:
+    """Return foreign text whose direction of writing does not affect the text around it."""
+    return Markup("<bdi>{}</bdi>").format(shorten(text, LONGEST_NAME))
 
 
 def _markdown(value: Number | Sentence | str) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 
 from imagepipe.config.metric_names import k_of_metric
 from imagepipe.dataset.submission_form import MetricChoice
-from imagepipe.errors import UserError
+from imagepipe.errors import UserError, quoted
 from imagepipe.evaluation.bootstrap import bootstrap_interval
 from imagepipe.evaluation.calibration import calibrate
 from imagepipe.evaluation.class_results import (
@@ -93,8 +93,8 @@ def decision_words(thresholds: Thresholds, *, several_labels: bool) -> str:
     if thresholds.kind == "ordinal":
         return "the expected number, rounded at thresholds found on these images"
     if thresholds.kind == "one" and thresholds.positive is not None:
-        value = thresholds.values[0]
-        return f"{thresholds.positive!r} from a probability of {value:.3g}, found on these images"
+        positive, value = quoted(thresholds.positive), thresholds.values[0]
+        return f"{positive} from a probability of {value:.3g} on, found on these images"
     if not several_labels:
         return "the likeliest class"
     if thresholds.kind == "none":
