@@ -3,16 +3,21 @@
 The same arguments give the same bytes. Logits are drawn so that most predictions are right.
 """
 
+import contextlib
 import json
+import runpy
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import yaml
 from PIL import Image
 
+from builders import SCRIPTS, dataset_options
 from imagepipe.checks.duplicates import write_duplicates
 from imagepipe.config.recipe import Recipe, SmallCNN
 from imagepipe.dataset.channels import Channels, write_channels
@@ -62,6 +67,7 @@ class Case:
     without_valid: int = 0
     certainty: float = 4.0
     has_score: bool = True
+    title: str = "made for a test"
 
 
 @dataclass(frozen=True)
@@ -88,7 +94,7 @@ class Workspace:
         return self.folder / "logs" / DATASET
 
     def run(self, number: int = 0) -> Path:
-        return self.results / ("small" if number == 0 else f"small@optimizer.lr=0.{number}")
+        return self.results / (f"small@optimizer.lr={number / 1000}" if number else "small")
 
     def seed(self, seed: int = 0, run: int = 0) -> Path:
         return self.run(run) / f"seed{seed}"
@@ -238,7 +244,7 @@ def _write_training(
     write_history(folder / "history.csv", epochs)
     write_metrics(folder / "metrics.json", epochs, valid)
     recipe = RECIPE.model_dump()
-    recipe["optimizer"]["lr"] = 0.1 * run or recipe["optimizer"]["lr"]
+    recipe["optimizer"]["lr"] = run / 1000 or recipe["optimizer"]["lr"]
     settings = {"run": folder.parents[1].name, "split": "38466edbe9fd", "recipe": recipe}
     settings |= {"seed": seed, "mean": [0.5] * 3, "std": [0.2] * 3, "several_labels": False}
     (folder / "run.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
@@ -254,7 +260,7 @@ def _write_validated(
         for name in (case.metric, "accuracy")
     )
     assert accuracy is not None
-    _write_training(folder, run, 0, case.valid, (case.metric, value), accuracy - 0.01 * run)
+    _write_training(folder, run, 0, case.valid, (case.metric, value), accuracy - 0.005 * run)
     if run == 0:
         _write_model(space, folder / "model.safetensors")
 
@@ -299,3 +305,163 @@ def _write_submission(space: Workspace) -> None:
     if case.has_score and case.test:
         score = {"metric": case.metric, case.metric: 0.81, "accuracy": 0.81, "n": case.test}
         (results / "score.json").write_text(json.dumps(score))
+
+
+class Named(dict[str, Any]):
+    """Files or options by their names, as in the object `snakemake`."""
+
+    def __getattr__(self, name: str) -> Any:
+        return self[name]
+
+
+def figures(folder: Path, *names: str) -> dict[str, Path]:
+    """Return the outputs of figures, as the rules name them."""
+    endings = {"": ".svg", "_png": ".png"}
+    return {f"{n}{key}": folder / f"{n}{ending}" for n in names for key, ending in endings.items()}
+
+
+def run_script(rule: str, space: Workspace, options: Any, inputs: Any, outputs: Any) -> float:
+    """Run a rule's script in this process, and return how long it took, in seconds."""
+
+    def as_text(files: dict[str, Any]) -> Named:
+        paths = {
+            name: [str(path) for path in value] if isinstance(value, list) else str(value)
+            for name, value in files.items()
+        }
+        return Named(**paths)
+
+    snakemake = Named(
+        rule=rule,
+        input=as_text(inputs),
+        output=as_text(outputs),
+        params=Named(options=json.dumps(options), code="a hash"),
+        log=[str(space.logs / f"{rule}.log")],
+        config={"device": "cpu"},
+        resources=Named(gpu=0, nodes=1),
+        threads=1,
+        wildcards=Named(run=space.run().name),
+    )
+    start = time.perf_counter()
+    runpy.run_path(str(SCRIPTS / f"{rule}.py"))["main"](snakemake)
+    seconds = time.perf_counter() - start
+    space.logs.mkdir(parents=True, exist_ok=True)
+    (space.logs / f"{rule}.benchmark.tsv").write_text(f"s\th:m:s\n{seconds:.2f}\t0:00:00\n")
+    return seconds
+
+
+def build_report(space: Workspace) -> dict[str, float]:
+    """Run the stages from the data check to the report and the model card.
+
+    Returns the seconds of each.
+    """
+    with contextlib.chdir(space.folder):
+        return _build_report(Workspace(Path(), space.case))
+
+
+def _build_report(space: Workspace) -> dict[str, float]:
+    case, data, packed, results = space.case, space.data, space.packed, space.results
+    run, validated = space.run(), space.seed() / "train"
+    pictures, seeds = run / "figures", list(range(case.members))
+    dataset = dataset_options("sample", title=case.title, mean=None, std=None)
+    settings: dict[str, Any] = {"title": case.title, "dataset": DATASET, "run": run.name}
+    settings |= {"dataset_file": dataset.model_dump(), "seeds": seeds}
+    training = {"recipe": RECIPE.model_dump(exclude={"title", "members"})}
+    settings["recipe"] = training["recipe"]
+    training |= {"mean": None, "std": None, "several_labels": case.several_labels}
+    labelled = {"labelled": packed / "labelled.npy", "labelled_table": packed / "labelled.csv"}
+    test = {"test": packed / "test.npy", "test_table": packed / "test.csv"}
+    split = {"split": data / "split.csv"}
+    channels = {"channels": packed / "channels.json"}
+    classes, unmatched = data / "classes.txt", data / "unmatched.csv"
+    data_report = {
+        f"report_{ending}": data / f"report.{ending}" for ending in ("json", "md", "html")
+    }
+    of_data = {"decoded": packed / "decoded.json", "duplicates": packed / "duplicates.json"}
+    of_data |= {"classes": classes, "unmatched": unmatched}
+    evaluation = {"evaluation": run / "evaluation.json"}
+    predictions = {"predictions": run / "test_predictions.json"}
+    of_evaluation = ("confusion", "classes", "reliability", "mistakes", "unsure")
+    of_test = ("test_predictions", "test_pictures")
+    seconds: dict[str, float] = {}
+
+    def do(rule: str, options: Any, inputs: dict[str, Any], outputs: dict[str, Any]) -> None:
+        seconds[rule] = run_script(rule, space, options, inputs, outputs)
+
+    do(
+        "check_data",
+        {"mean": None, "std": None, "several_labels": case.several_labels},
+        labelled | test | split | channels | of_data,
+        data_report | figures(data / "figures", "class_balance"),
+    )
+    do(
+        "runs",
+        {"runs": [(space.run(number).name, 0) for number in range(case.runs)]},
+        {"metrics": validated / "metrics.json", "settings": validated / "run.yaml"},
+        {"table": results / "runs.csv"} | figures(results / "figures", "comparison"),
+    )
+    do(
+        "curves",
+        {"run": run.name, "seeds": seeds},
+        {
+            "validated": validated / "history.csv",
+            "metrics": validated / "metrics.json",
+            "final": [space.seed(seed) / "final/history.csv" for seed in seeds],
+        },
+        figures(pictures, "learning_curves"),
+    )
+    do(
+        "augmentation",
+        {"seed": 0, **training},
+        labelled | split | channels,
+        figures(pictures, "augmentation"),
+    )
+    do(
+        "evaluate",
+        {},
+        labelled | {"valid_logits": validated / "valid_logits.npz", "metric": data / "metric.json"},
+        evaluation | figures(pictures, *of_evaluation),
+    )
+    do(
+        "saliency",
+        {},
+        evaluation | labelled | {"model": validated / "model.safetensors"},
+        figures(pictures, "saliency"),
+    )
+    do(
+        "test_predictions",
+        {},
+        test
+        | {"logits": [space.seed(seed) / "final/test_logits.npz" for seed in seeds]}
+        | {"labels": data / "labels.csv", "classes": classes},
+        predictions | figures(pictures, *of_test),
+    )
+    score = results / "score.json"
+    of_page = ("learning_curves", "augmentation", *of_evaluation, "saliency", *of_test)
+    of_run = {
+        **evaluation,
+        "metrics": validated / "metrics.json",
+        "final_metrics": [space.seed(seed) / "final/metrics.json" for seed in seeds],
+        "models": [space.seed(seed) / "final/model.safetensors" for seed in seeds],
+        "data_report": data / "report.json",
+        "sums": data / "raw/SHA256SUMS",
+        **({"score": score} if score.is_file() else {}),
+        **{name: pictures / f"{name}.svg" for name in of_page},
+        "class_balance": data / "figures/class_balance.svg",
+    }
+    graph = {"train": ["pack"], "pack": [], "evaluate": ["train"], "report": ["evaluate", "train"]}
+    do(
+        "report",
+        settings | {"graph": graph, "logs": str(space.logs)},
+        of_run
+        | predictions
+        | {
+            "history": validated / "history.csv",
+            "settings": validated / "run.yaml",
+            "comparison": results / "figures/comparison.svg",
+            "runs": results / "runs.csv",
+            "submission": results / "submission.csv",
+        },
+        {"report": results / "report.html"} | figures(results / "figures", "times", "workflow"),
+    )
+    do("model_card", settings, of_run, {"card": run / "model_card.md"})
+    return seconds

@@ -24,7 +24,7 @@ def main(snakemake) -> None:
     )
     run = Run(**json.loads(snakemake.params.options), settings=dict(snakemake.config))
     provenance = Provenance([], installed_versions(), code_commit(Path(__file__)))
-    write_model_card(inputs, run, provenance, Path(snakemake.output.model_card))
+    write_model_card(inputs, run, provenance, Path(snakemake.output.card))
 
 
 if __name__ == "__main__":

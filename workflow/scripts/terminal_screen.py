@@ -64,6 +64,8 @@ class Stage:
     # Its lines that are not shown yet, and since when there are any.
     held: list[Text] = field(default_factory=list)
     held_since: float = 0.0
+    # The number of a cluster's job.
+    submitted_as: str = ""
     # Its loops that are not over.
     counts: dict[int, Count] = field(default_factory=dict)
 
@@ -176,6 +178,13 @@ class Screen:
         """Show a row for the job with this number, which begins."""
         with self.lock:
             self.running[number] = Stage(rule, text, wildcards, log)
+
+    def note_submission(self, numbers: Iterable[int], submitted_as: str) -> None:
+        """Show the number that a cluster has given to some jobs."""
+        with self.lock:
+            for number in numbers:
+                if number in self.running:
+                    self.running[number].submitted_as = submitted_as
 
     def end(self, number: int, how: str, lines: Iterable[str] = ()) -> None:
         """Show that a job is "done", "failed" or "stopped", and lines about that."""
@@ -336,9 +345,11 @@ class Screen:
     def _cells(self, stage: Stage, width: int, room: int) -> Text:
         """Return what stands behind a stage's name: its newest loop, or its text and time."""
         if not stage.counts:
-            seconds = clock(time.monotonic() - stage.begun)
-            text = shortened(printable(stage.text), room - len(seconds) - 2)
-            return Text.assemble(text, (f"  {seconds}", "dim"))
+            end = f"  {clock(time.monotonic() - stage.begun)}"
+            if stage.submitted_as:
+                end = f"  job {printable(stage.submitted_as)}{end}"
+            text = shortened(printable(stage.text), room - cell_len(end))
+            return Text.assemble(text, (end, "dim"))
         (*_, count) = stage.counts.values()
         in_bytes = count.unit == "bytes"
         amount, unit = (decimal, "") if in_bytes else ("{:,}".format, f" {count.unit}")

@@ -89,7 +89,7 @@ def test_html_has_headings_lists_and_tables() -> None:
         "<h1>The data before training</h1>\n",
         "<p><strong>12 things need attention:</strong></p>\n<ul>",
         '<tr><th scope="col">class</th><th scope="col" class=number>train</th>',
-        '<tr><td>a|b</td><td class=number data-value="2000">2,000</td>',
+        '<tr><td><bdi>a|b</bdi></td><td class=number data-value="2000">2,000</td>',
         "<p>The test set has 1 image. Images are stored",
     ):
         assert part in page
@@ -139,7 +139,7 @@ def test_odd_text_is_shown_as_it_is_in_html(text: str) -> None:
     page, harmless = (
         render(report_with(shown), "html", "report.json") for shown in (text, "harmless")
     )
-    assert f"<td>{text}</td><td>{text}</td>" in html.unescape(page)
+    assert f"<td><bdi>{text}</bdi></td><td><bdi>{text}</bdi></td>" in html.unescape(page)
     tags, expected = Tags(), Tags()
     tags.feed(page)
     expected.feed(harmless)

@@ -4,6 +4,8 @@ import difflib
 
 # The most characters of foreign text that a message quotes.
 LONGEST_QUOTED = 100
+# They join or part the letters beside them, as in emoji and in Persian, and are harmless.
+JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"
 
 
 class UserError(Exception):
@@ -27,7 +29,7 @@ class Stopped(BaseException):
 def one_line(text: str) -> str:
     """Return foreign text on one line, with unprintable characters escaped."""
     words = " ".join(text.split())
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in words)
+    return "".join(c if c.isprintable() or c in JOINERS else ascii(c)[1:-1] for c in words)
 
 
 def quoted(text: str) -> str:

@@ -4,6 +4,8 @@ A figure is drawn once, in the light colors, and written as SVG and PNG. `inline
 colors follow those of the page, light or dark.
 """
 
+import base64
+import io
 import re
 import warnings
 from collections.abc import Iterator
@@ -13,6 +15,7 @@ from pathlib import Path
 
 from matplotlib import rc_context, style
 from matplotlib.figure import Figure
+from PIL import Image
 
 from imagepipe.display.colors import COLORS
 from imagepipe.files import atomic_write
@@ -25,6 +28,11 @@ _NO_METADATA = {"Date": None, "Creator": None}
 _NOT_FOR_A_PAGE = re.compile(r"<(metadata|style)\b.*?</\1>", re.DOTALL)
 _ID = re.compile(r'(\bid="|href="#|url\(#)')
 _SIZE = re.compile(r'<svg[^>]*?viewBox="([^"]*)"[^>]*>', re.DOTALL)
+_PICTURE = re.compile(r'"data:image/png;base64,\s*([^"]+)"([^>]*)')
+# As matplotlib writes it, for pixels that stay squares.
+_PIXELATED = re.compile(r' style="image-rendering[^"]*"')
+# A picture of more bytes becomes JPEG if that has half as many. 40 small ones may take 400 kB.
+LARGE_PICTURE = 6000
 
 
 @contextmanager
@@ -46,12 +54,29 @@ def new_figure(width: float = COLUMN_WIDTH, height: float = 3.2) -> Figure:
 def save_figure(figure: Figure, svg: Path) -> None:
     """Write a figure as an SVG file, and as a PNG file beside it. Call it inside `styled`.
 
-    The same figure gives the same bytes.
+    The same figure gives the same bytes. In the SVG file, photos are JPEG.
     """
+    text = io.StringIO()
+    figure.savefig(text, format="svg", metadata=_NO_METADATA)
     with atomic_write(svg) as temporary:
-        figure.savefig(temporary, format="svg", metadata=_NO_METADATA)
+        temporary.write_text(_PICTURE.sub(_smaller, text.getvalue()), encoding="utf-8")
     with atomic_write(svg.with_suffix(".png")) as temporary:
         figure.savefig(temporary, format="png", metadata={"Software": None})
+
+
+def _smaller(picture: re.Match[str]) -> str:
+    """Return a picture's data and the rest of its element, as JPEG if that is far smaller."""
+    content = base64.b64decode(picture[1])
+    if len(content) < LARGE_PICTURE:
+        return picture[0]
+    image = Image.open(io.BytesIO(content))
+    opacities = image.convert("RGBA").getchannel("A").histogram()
+    jpeg = io.BytesIO()
+    image.convert("RGB").save(jpeg, "JPEG", quality=85, subsampling=0)
+    if any(opacities[:255]) or jpeg.tell() > len(content) / 2:
+        return picture[0]
+    data = base64.b64encode(jpeg.getvalue()).decode()
+    return f'"data:image/jpeg;base64,{data}"{_PIXELATED.sub("", picture[2])}'
 
 
 def inline_svg(svg: Path, title: str) -> str:

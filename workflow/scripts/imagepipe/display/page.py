@@ -9,11 +9,10 @@ import hashlib
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from imagepipe.display.colors import COLORS
-from imagepipe.display.escaping import as_text, counted, printable
-from imagepipe.display.text import shorten
+from imagepipe.display.escaping import counted, printable, shorten
 
 FOLDER = Path(__file__).parent
 # The most letters of a name in a table.
@@ -42,13 +41,14 @@ def page_environment(folder: Path) -> Environment:
 
 
 def label(value: object) -> Markup:
-    """Return foreign text for a table; what is too long is shortened, and appears as a tooltip."""
-    text = as_text(value)
-    if len(text) <= LONGEST_LABEL:
-        return escape(printable(text))
-    return Markup('<span title="{}">{}</span>').format(
-        printable(text), shorten(text, LONGEST_LABEL)
-    )
+    """Return foreign text for a table; a name that is too long is shortened, with a tooltip.
+
+    Its direction of writing, such as right to left, does not affect the text around it.
+    """
+    if isinstance(value, str) and len(value) > LONGEST_LABEL:
+        short = shorten(value, LONGEST_LABEL)
+        return Markup('<bdi title="{}">{}</bdi>').format(printable(value), short)
+    return Markup("<bdi>{}</bdi>").format(printable(value))
 
 
 def custom_properties() -> str:

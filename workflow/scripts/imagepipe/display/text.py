@@ -1,6 +1,5 @@
 """Foreign text in figures, such as the names of classes: on one line, and as short as its place."""
 
-import unicodedata
 from functools import cache
 
 from matplotlib.font_manager import FontProperties, findfont
@@ -33,10 +32,9 @@ def text_width(text: str, size: float = SMALL) -> float:
 @cache
 def _letter_width(letter: str) -> float:
     """Return a letter's width as a fraction of the font's size."""
-    # Letters as wide as they are high, as Chinese ones, are not in the font.
-    if unicodedata.east_asian_width(letter) in "WF":
-        return 1.0
     font = _font()
+    if not font.get_char_index(ord(letter)):
+        return 1.3  # That of the sign that stands for it in the PNG file.
     return float(font.load_char(ord(letter)).linearHoriAdvance / 65536 / _MEASURED_SIZE)
 
 
@@ -45,7 +43,7 @@ _MEASURED_SIZE = 100
 
 @cache
 def _font() -> FT2Font:
-    # Not matplotlib's own object of this font, whose size changes whenever it draws.
+    # Not matplotlib's `get_font`: whatever draws with that font changes its size.
     font = FT2Font(findfont(FontProperties()))
     font.set_size(_MEASURED_SIZE, 72)
     return font

@@ -157,12 +157,13 @@ class TestPredictions:
     """The predictions for the test images, averaged over the `members`.
 
     agreement: the fraction of images for which all members predict the same; None for one member.
-    confidences: the number of images in each of 20 equal bins of the confidence, from 0 to 1.
-    least_sure, surest: of both, at most 12.
+    confidences: the number of images in each of 20 equal bins of the confidence, from 0 to 1, which
+    is that of `Prediction.probability`. least_sure, surest: of both, at most 12.
     """
 
     images: int
     members: int
+    several_labels: bool
     mean_confidence: float | None
     agreement: float | None
     by_class: Sequence[ClassShare]

@@ -5,6 +5,7 @@ validation image, no mistakes, a metric or an interval that is not defined.
 """
 
 from imagepipe.checks.data_report import Report
+from imagepipe.dataset.manifests import CLASS_SEPARATOR
 from imagepipe.evaluation.evaluation_file import ClassResult
 from imagepipe.evaluation.results import Results, Run, Table
 from imagepipe.evaluation.sentences import (
@@ -25,6 +26,8 @@ LISTED = 3
 CALIBRATED = 0.02
 # A class is weak below this F1.
 WEAK = 0.8
+# An accuracy is hardly known if its interval is as wide as this.
+WIDE = 0.25
 
 
 def how_good(results: Results) -> list[Sentence]:
@@ -62,12 +65,15 @@ def against_majority(accuracy: float, majority: float, *, several: bool) -> Sent
     always = "the most frequent labels" if several else "the most frequent class"
     base = percent("majority", majority)
     if majority >= 1:
-        return say(f"All validation images have the same; always predicting {always} is as good.")
+        same = "labels" if several else "class"
+        return say(f"All validation images have the same {same}, which it is easy to be right for.")
     if accuracy <= majority:
         return say(
             f"Always predicting {always} would be right for {{base}}: the network is no better.",
             base=base,
         )
+    if accuracy == 1:
+        return say(f"Always predicting {always} would be right for {{base}}.", base=base)
     return say(
         f"Always predicting {always} would be right for {{base}}; the network makes {{fewer}} "
         "fewer mistakes.",
@@ -187,13 +193,18 @@ def where_it_fails(results: Results) -> list[Sentence]:
                 "{probability}.",
                 "mistakes",
                 id=first.id,
-                true=first.true or "nothing",
-                predicted=first.predicted or "nothing",
+                true=label_words(first.true, several=evaluation.several_labels),
+                predicted=label_words(first.predicted, several=evaluation.several_labels),
                 probability=percent("mistakes.0.probability", first.probability),
             )
         )
     found += unseen_classes(results)
     return found
+
+
+def label_words(label: str | None, *, several: bool) -> str:
+    """Return an image's class, or all that it has."""
+    return (label or "nothing").replace(CLASS_SEPARATOR, " + ") if several else label or "nothing"
 
 
 def weakest_classes(results: Results) -> list[ClassResult]:
@@ -210,8 +221,7 @@ def unseen_classes(results: Results) -> list[Sentence]:
         return []
     return [
         say(
-            "{unseen} of {classes} classes {have} no validation image: nothing is known about "
-            "them.",
+            "{unseen} of {classes} classes {have} no validation image: nothing is known there.",
             "mistakes",
             unseen=whole("unseen_classes", unseen),
             classes=whole("classes", len(results.evaluation.classes)),
@@ -223,11 +233,30 @@ def unseen_classes(results: Results) -> list[Sentence]:
 def can_you_trust_it(results: Results) -> list[Sentence]:
     """Return what speaks for and against the numbers, and the network's own confidence."""
     return [
+        *few_images(results),
+        *(overlaps(results.data_report) if results.data_report else ()),
         *calibration(results),
         *validation_size(results),
         *data_findings(results),
         *predicted_shares(results),
         *agreement(results),
+    ]
+
+
+def few_images(results: Results) -> list[Sentence]:
+    """Return that there are too few validation images, if there are."""
+    evaluation = results.evaluation
+    accuracy = evaluation.accuracy
+    width = (accuracy.high or 1) - (accuracy.low or 0)
+    if width < WIDE:
+        return []
+    total = amount("images", evaluation.images, "validation image")
+    return [
+        say(
+            "Hardly: {total} {tell} too little.",
+            total=total,
+            tell="tells" if evaluation.images == 1 else "tell",
+        )
     ]
 
 
@@ -297,10 +326,10 @@ def validation_size(results: Results) -> list[Sentence]:
 
 
 def data_findings(results: Results) -> list[Sentence]:
-    """Return what the data check found, above all images that are in two sets."""
+    """Return how much the data check found."""
     if results.data_report is None:
         return [say("The data check’s report could not be read.")]
-    found, count = overlaps(results.data_report), len(results.data_report["attention"])
+    count = len(results.data_report["attention"])
     if not count:
         return [
             say(
@@ -310,7 +339,6 @@ def data_findings(results: Results) -> list[Sentence]:
             )
         ]
     return [
-        *found,
         say(
             "The data check found {count} that {needs} attention.",
             "data",

@@ -1,23 +1,41 @@
 """The learning curves of a run: loss, accuracies, metric and learning rate over its epochs."""
 
 import math
-import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from imagepipe.config.metric_names import metric_words
 from imagepipe.display.colors import light
-from imagepipe.display.figures import COLUMN_WIDTH, new_figure, save_figure, styled
-from imagepipe.display.text import fit
+from imagepipe.display.figures import save_figure, styled
+from imagepipe.display.layout import (
+    LINE,
+    MARGIN,
+    TITLE_HEIGHT,
+    WIDTH,
+    add_axes,
+    draw_legend,
+    titled_figure,
+    write,
+)
+from imagepipe.display.text import SMALL
 from imagepipe.training.history import EpochMetrics
 
-_MARKERS = 20  # on a line
-_MANY = 100  # epochs: their lines are thinner
+# Inches.
+LEFT = 0.45  # for the numbers of the vertical axes
+RIGHT = 0.4  # for the last values
+LEGEND = LINE + 0.08
+GAP = 0.16
+AXIS = 0.36
+LOSS, ACCURACY, LR = "mean loss", "accuracy", "learning rate of the epoch's last step"
+HEIGHTS = {LOSS: 1.8, ACCURACY: 1.8, LR: 0.7}
+METRIC_HEIGHT = 1.2
+MARKERS = 20  # on a line
+MANY = 100  # epochs: their lines are thinner
 
 
 def draw_learning_curves(
@@ -32,39 +50,70 @@ def draw_learning_curves(
     Loss and accuracy of training images are means over the augmented batches of an epoch; the
     learning rate of an epoch is that of its last step.
     """
-    own_metric = validated[0].metric_name
-    heights = [2.0, 2.0, *([1.4] if own_metric else []), 1.1]
+    metric = validated[0].metric_name
+    heights = HEIGHTS | ({metric_words(metric): METRIC_HEIGHT} if metric else {})
+    top = TITLE_HEIGHT + LEGEND
     with styled():
-        figure = new_figure(height=0.9 + sum(heights))
-        panels = figure.subplots(len(heights), sharex=True, height_ratios=heights)
-        loss, accuracy, rate = panels[0], panels[1], panels[-1]
+        all_height = top + sum(heights.values()) + (LINE + GAP) * len(heights) + AXIS
+        figure = titled_figure(f"Learning curves: {run}", all_height)
+        draw_legend(figure, TITLE_HEIGHT, _handles(validated, final))
+        panels = {}
+        for name in (LOSS, ACCURACY, *(heights.keys() - HEIGHTS), LR):
+            write(figure, MARGIN, top, name)
+            place = (MARGIN + LEFT, top + LINE + 0.04, WIDTH - LEFT - RIGHT, heights[name])
+            panels[name] = add_axes(figure, *place)
+            _scale(panels[name], is_high=heights[name] > 1)
+            top += LINE + heights[name] + GAP
         for history in final.values():
-            _final(loss, history, [epoch.train_loss for epoch in history])
-            _final(accuracy, history, [epoch.train_accuracy for epoch in history])
-        _train(loss, validated, [epoch.train_loss for epoch in validated])
-        _train(accuracy, validated, [epoch.train_accuracy for epoch in validated])
+            _final(panels[LOSS], history, [epoch.train_loss for epoch in history])
+            _final(panels[ACCURACY], history, [epoch.train_accuracy for epoch in history])
+        _train(panels[LOSS], validated, [epoch.train_loss for epoch in validated])
+        _train(panels[ACCURACY], validated, [epoch.train_accuracy for epoch in validated])
         if any(epoch.valid_accuracy is not None for epoch in validated):
-            _valid(accuracy, validated, [epoch.valid_accuracy for epoch in validated])
-        loss.set_ylabel("mean loss")
-        _from_zero(loss)
-        accuracy.set_ylabel("accuracy")
-        accuracy.set_ylim(0, 1.03)
-        if own_metric:
-            _valid(panels[2], validated, [epoch.metric for epoch in validated])
-            panels[2].set_ylabel(textwrap.fill(metric_words(own_metric), 16))
+            _valid(panels[ACCURACY], validated, [epoch.valid_accuracy for epoch in validated])
+        if metric:
+            _valid(panels[metric_words(metric)], validated, [epoch.metric for epoch in validated])
         rates = [epoch.learning_rate for epoch in validated]
-        _line(rate, validated, rates, color=light("series3"), linewidth=1.2)
-        rate.set_ylabel("learning rate")
-        _from_zero(rate)
-        rate.set_xlabel("epoch (the learning rate is that of its last step)")
-        rate.xaxis.set_major_locator(MaxNLocator(integer=True))
+        _line(panels[LR], validated, rates, color=light("series3"), linewidth=1.2)
+        *above, rate = panels.values()
+        for axes in above:
+            axes.sharex(rate)
+            axes.tick_params(labelbottom=False)
+        panels[ACCURACY].set_ylim(0, 1.03)
+        for name in (LOSS, LR):
+            _start_at_zero(panels[name])
         if len(validated) == 1:
-            rate.set_xticks([validated[0].epochs])
-        title = fit(f"Learning curves: {run}", COLUMN_WIDTH - 0.2, 11.2)
-        figure.suptitle(title, x=0.01, ha="left", size=10, weight="bold")
-        _legend(loss, validated, final)
-        figure.align_ylabels(panels)
+            panels[LR].set_xticks([validated[0].epochs])
+        panels[LR].set_xlabel("epochs", size=SMALL)
         save_figure(figure, svg)
+
+
+def _handles(
+    validated: Sequence[EpochMetrics], final: Mapping[int, Sequence[EpochMetrics]]
+) -> list[Line2D]:
+    handles = [Line2D([], [], color=light("series1"), linestyle="--", label="train")]
+    if any(epoch.valid_accuracy is not None for epoch in validated):
+        color = light("series2")
+        handles.append(Line2D([], [], color=color, marker="o", markersize=4, label="valid"))
+    if final:
+        label = f"train, final on all images, {_seeds(sorted(final))}"
+        handles.append(Line2D([], [], color=light("series6"), linewidth=0.8, label=label))
+    return handles
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    """Return "seed 0", "seeds 0–7", or "3 seeds" if they do not follow one another."""
+    first, last = seeds[0], seeds[-1]
+    if len(seeds) == 1:
+        return f"seed {first}"
+    return f"seeds {first}–{last}" if last - first == len(seeds) - 1 else f"{len(seeds)} seeds"
+
+
+def _scale(axes: Axes, *, is_high: bool) -> None:
+    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(5 if is_high else 3))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.tick_params(labelsize=SMALL, length=3)
 
 
 def _train(axes: Axes, history: Sequence[EpochMetrics], values: Sequence[float]) -> None:
@@ -75,18 +124,11 @@ def _valid(axes: Axes, history: Sequence[EpochMetrics], values: Sequence[float |
     """Draw values of the validation images, with the last one as a number at the right."""
     known = [math.nan if value is None else value for value in values]
     color = light("series2")
-    every = math.ceil(len(known) / _MARKERS)
+    every = math.ceil(len(known) / MARKERS)
     _line(axes, history, known, color=color, marker="o", markersize=4, markevery=every)
     if math.isfinite(known[-1]):
-        axes.annotate(
-            f"{known[-1]:.3f}",
-            (1, known[-1]),
-            xycoords=("axes fraction", "data"),
-            xytext=(3, 0),
-            textcoords="offset points",
-            color=color,
-            va="center",
-        )
+        place, last = axes.get_yaxis_transform(), known[-1]
+        axes.text(1.01, last, f"{last:.3f}", color=color, va="center", size=SMALL, transform=place)
 
 
 def _final(axes: Axes, history: Sequence[EpochMetrics], values: Sequence[float]) -> None:
@@ -99,40 +141,17 @@ def _line(
     """Draw a line over the epochs. A single epoch is a dot: a line of one point has no length."""
     if len(history) == 1:
         style = {"marker": "o", "markersize": 4, **style}
-    if len(history) > _MANY:
+    if len(history) > MANY:
         style = {"linewidth": 1.0, **style}
     axes.plot([epoch.epochs for epoch in history], values, **style)
     if not any(map(math.isfinite, values)):
-        sentence = "not a finite number in any epoch"
-        style = {"color": light("muted"), "ha": "center", "va": "center"}
-        axes.text(0.5, 0.5, sentence, transform=axes.transAxes, **style)
+        style = {"color": light("muted"), "ha": "center", "va": "center", "size": SMALL}
+        words = "not a finite number in any epoch"
         axes.set_yticks([])
+        axes.text(0.5, 0.5, words, transform=axes.transAxes, **style)
 
 
-def _from_zero(axes: Axes) -> None:
+def _start_at_zero(axes: Axes) -> None:
     """Let the axis begin at zero, and end a little above the highest value."""
     highest = axes.dataLim.y1
     axes.set_ylim(0, 1.06 * highest if math.isfinite(highest) and highest > 0 else 1)
-
-
-def _legend(
-    axes: Axes, validated: Sequence[EpochMetrics], final: Mapping[int, Sequence[EpochMetrics]]
-) -> None:
-    handles = [Line2D([], [], color=light("series1"), linestyle="--", label="train")]
-    if any(epoch.valid_accuracy is not None for epoch in validated):
-        line = Line2D([], [], color=light("series2"), marker="o", markersize=4)
-        line.set_label("valid")
-        handles.append(line)
-    if final:
-        line = Line2D([], [], color=light("series6"), linewidth=0.8, alpha=0.8)
-        line.set_label(f"final, {_seeds(sorted(final))}")
-        handles.append(line)
-    axes.legend(handles=handles, loc="lower left", bbox_to_anchor=(-0.02, 1), ncols=3)
-
-
-def _seeds(seeds: Sequence[int]) -> str:
-    """Return "seed 0", "seeds 0–7", or "3 seeds" if they do not follow one another."""
-    first, last = seeds[0], seeds[-1]
-    if len(seeds) == 1:
-        return f"seed {first}"
-    return f"seeds {first}–{last}" if last - first == len(seeds) - 1 else f"{len(seeds)} seeds"

@@ -8,17 +8,25 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from imagepipe.display.colors import light
-from imagepipe.display.figures import COLUMN_WIDTH, new_figure
-from imagepipe.display.text import SMALL, fit
+from imagepipe.display.layout import (
+    LINE,
+    MARGIN,
+    TITLE_HEIGHT,
+    WIDTH,
+    add_axes,
+    titled_figure,
+    write,
+)
+from imagepipe.display.text import fit, text_width
 
 # Larger pictures are reduced, so that a file of many photos stays small.
 LONGEST_SIDE = 192
-# Inches.
-MARGIN = 0.12
+# Inches between pictures, and between a picture and its caption.
 GAP = 0.12
-LINE = 0.155
-TITLE_HEIGHT = 0.34
-# A picture is at most so many times as high as it is wide: higher ones are drawn narrower.
+CAPTION_GAP = 0.05
+# A caption may be so much wider than its picture.
+CAPTION_MORE = 0.04
+# A picture is at most so many times as high as its column is wide; a higher one is narrower.
 MAX_HEIGHT = 1.5
 
 
@@ -28,65 +36,67 @@ def draw_grid(
     title: str,
     columns: int = 4,
     row_titles: Sequence[str] | None = None,
+    column_titles: Sequence[str] = (),
+    notes: Sequence[str] = (),
 ) -> Figure:
     """Draw pictures row by row, each with its caption below it. Call it inside `figures.styled`.
 
-    pictures: uint8 [H, W, 3] each, of any sizes; their pixels are drawn as squares. captions: up to
-    three lines for each picture, of which the first stands out; a line that is wider than its
-    picture's place is shortened. row_titles: a line above each row. Raises ValueError if pictures
-    and captions, or rows and row titles, differ in number.
+    pictures: uint8 [H, W, 3], or [H, W, 4] with an opacity, of any sizes; their pixels are drawn as
+    squares. captions: up to three lines for each picture, of which the first stands out; a line
+    that is wider than its picture's place is shortened, and `caption_line` shortens a name only.
+    row_titles: a line above each row. column_titles: above the first row. notes: lines of small
+    print at the end. The last two have to fit. Raises ValueError if pictures and captions, or rows
+    and row titles, differ in number.
     """
-    rows = -(-len(pictures) // columns)
-    if len(captions) != len(pictures) or len(row_titles or [""] * rows) != rows:
+    rows = range(-(-len(pictures) // columns))
+    if len(captions) != len(pictures) or (row_titles and len(row_titles) != len(rows)):
         raise ValueError(f"{len(captions)} captions and {row_titles} for {len(pictures)} pictures")
-    width = (COLUMN_WIDTH - 2 * MARGIN - (columns - 1) * GAP) / columns
+    width = _column_width(columns)
     lines = [caption.split("\n") for caption in captions]
-    row_title_height = LINE + 0.05 if row_titles else 0.0
-    heights = []  # of each row: of its pictures and of all
-    for row in range(rows):
-        here = slice(row * columns, (row + 1) * columns)
-        aspect = max(picture.shape[0] / picture.shape[1] for picture in pictures[here])
-        picture_height = min(aspect, MAX_HEIGHT) * width
-        text_height = max(map(len, lines[here])) * LINE
-        heights.append((picture_height, row_title_height + picture_height + text_height + GAP))
-    total = TITLE_HEIGHT + sum(height for _, height in heights) + MARGIN - GAP / 2
-    figure = new_figure(height=total)
-    figure.set_layout_engine("none")
-    figure.text(
-        MARGIN / COLUMN_WIDTH,
-        1 - MARGIN / total,
-        fit(title, COLUMN_WIDTH - 2 * MARGIN, 10.5),
-        size=10,
-        weight="bold",
-        va="top",
-    )
-    top = total - TITLE_HEIGHT
-    for row, (picture_height, row_height) in enumerate(heights):
+    row_title_height = LINE + CAPTION_GAP if row_titles else 0.0
+    of_row = [slice(row * columns, (row + 1) * columns) for row in rows]
+    heights = [  # of the pictures of each row
+        min(MAX_HEIGHT, max(one.shape[0] / one.shape[1] for one in pictures[here])) * width
+        for here in of_row
+    ]
+    spaces = [  # of all else of each row
+        row_title_height + CAPTION_GAP + max(map(len, lines[here])) * LINE + GAP for here in of_row
+    ]
+    head = TITLE_HEIGHT + (LINE + CAPTION_GAP if column_titles else 0.0)
+    end = head + sum(heights) + sum(spaces)
+    figure = titled_figure(title, end + len(notes) * LINE)
+    for column, column_title in enumerate(column_titles):
+        write(figure, MARGIN + column * (width + GAP), TITLE_HEIGHT, column_title, weight="bold")
+    for number, note in enumerate(notes):
+        write(figure, MARGIN, end - CAPTION_GAP + number * LINE, note, color=light("muted"))
+    top = head
+    for row in rows:
         if row_titles:
-            shown = fit(row_titles[row], COLUMN_WIDTH - 2 * MARGIN, 9)
-            figure.text(MARGIN / COLUMN_WIDTH, top / total, shown, size=8.5, va="top")
-        bottom = top - row_title_height - picture_height
-        for column in range(min(columns, len(pictures) - row * columns)):
-            i = row * columns + column
+            write(figure, MARGIN, top, fit(row_titles[row], WIDTH))
+        picture_top = top + row_title_height
+        caption_top = picture_top + heights[row] + CAPTION_GAP
+        for column, i in enumerate(range(len(pictures))[of_row[row]]):
             left = MARGIN + column * (width + GAP)
-            place = (
-                left / COLUMN_WIDTH,
-                bottom / total,
-                width / COLUMN_WIDTH,
-                picture_height / total,
-            )
-            draw_picture(figure.add_axes(place), pictures[i])
+            draw_picture(add_axes(figure, left, picture_top, width, heights[row]), pictures[i])
             for number, line in enumerate(lines[i]):
-                figure.text(
-                    left / COLUMN_WIDTH,
-                    (bottom - 0.05 - number * LINE) / total,
-                    fit(line, width + GAP / 3),
-                    size=SMALL,
-                    color=light("muted" if number else "ink"),
-                    va="top",
-                )
-        top -= row_height
+                color = light("muted" if number else "ink")
+                shown = fit(line, width + CAPTION_MORE)
+                write(figure, left, caption_top + number * LINE, shown, color=color)
+        top += heights[row] + spaces[row]
     return figure
+
+
+def caption_line(name: str, before: str = "", after: str = "", columns: int = 4) -> str:
+    """Return a line of a caption with a foreign name, which alone is shortened if there is need.
+
+    before, after: what stands around it, such as "→ " and " 93 %". Call it inside `figures.styled`.
+    """
+    room = _column_width(columns) + CAPTION_MORE - text_width(before) - text_width(after)
+    return f"{before}{fit(name, room)}{after}"
+
+
+def _column_width(columns: int) -> float:
+    return (WIDTH - (columns - 1) * GAP) / columns
 
 
 def draw_picture(axes: Axes, picture: np.ndarray) -> None:

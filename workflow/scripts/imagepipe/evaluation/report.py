@@ -18,8 +18,15 @@ from imagepipe.config.metric_names import metric_words
 from imagepipe.display.figures import inline_svg
 from imagepipe.display.page import page_environment
 from imagepipe.evaluation.answer import answer, facts
+from imagepipe.evaluation.captions import read_caption
 from imagepipe.evaluation.evaluation_file import Estimate
-from imagepipe.evaluation.findings import can_you_trust_it, how_good, position_of, where_it_fails
+from imagepipe.evaluation.findings import (
+    can_you_trust_it,
+    how_good,
+    label_words,
+    position_of,
+    where_it_fails,
+)
 from imagepipe.evaluation.provenance import Provenance, command
 from imagepipe.evaluation.results import (
     FileHash,
@@ -66,14 +73,15 @@ SECTIONS = (
 EPOCHS_LISTED = 50
 EPOCH_COLUMNS = {
     "epochs": "epoch",
-    "train_loss": "training loss",
-    "train_accuracy": "training accuracy",
-    "valid_accuracy": "validation accuracy",
+    "train_loss": "train loss",
+    "train_accuracy": "train accuracy",
+    "valid_accuracy": "valid accuracy",
     "learning_rate": "learning rate",
-    "examples_per_second": "images per second",
     "seconds": "seconds",
 }
-EPOCH_COLUMNS_LEFT_OUT = ("device", "precision")
+EPOCH_COLUMNS_LEFT_OUT = ("examples_per_second", "device", "precision")
+# Other columns have the digits of a loss or a metric.
+EPOCH_FORMATS = {"learning_rate": "#.3g", "seconds": ".1f"}
 
 
 @dataclass(frozen=True)
@@ -121,6 +129,7 @@ def write_report(inputs: ReportInputs, run: Run, provenance: Provenance, target:
     page = environment.get_template("report.html.j2").render(
         own_style=Markup(read_text(Path(__file__).with_suffix(".css"))),
         title=f"{run.title}: {run.run}",
+        heading=run.title[:1].upper() + run.title[1:],
         sections=SECTIONS,
         section_names=dict(SECTIONS),
         run=run,
@@ -135,6 +144,8 @@ def write_report(inputs: ReportInputs, run: Run, provenance: Provenance, target:
             ("Can you trust it", can_you_trust_it(results)),
         ],
         names=FIGURES,
+        metric_words=metric_words(results.evaluation.metric),
+        captions={name: read_caption(name) for name in FIGURES},
         figures={
             name: read_or_none(partial(read_figure, name=name), inputs.figures.get(name))
             for name in FIGURES
@@ -150,6 +161,7 @@ def write_report(inputs: ReportInputs, run: Run, provenance: Provenance, target:
         settings=as_yaml(run.settings),
         dataset_file=as_yaml(run.dataset_file),
         training_settings=read_or_none(read_text, inputs.settings),
+        label_words=label_words,
         decimal=decimal,
         percent=percent,
         whole=whole,
@@ -178,7 +190,7 @@ def read_epochs(path: Path) -> Epochs:
     step = math.ceil(len(table.rows) / EPOCHS_LISTED) or 1
     kept = table.rows[::-1][::step][::-1]
     rows = [[epoch_cell(name, row[name], row["epochs"]) for name in names] for row in kept]
-    words = [EPOCH_COLUMNS.get(name) or f"validation {metric_words(name)}" for name in names]
+    words = [EPOCH_COLUMNS.get(name) or f"valid {metric_words(name)}" for name in names]
     return Epochs(words, rows, len(table.rows) - len(kept))
 
 
@@ -191,11 +203,7 @@ def epoch_cell(column: str, field: str, epoch: str) -> Number | str:
         return whole(name, int(field))
     if column.endswith("accuracy"):
         return percent(name, value)
-    return (
-        percent(name, value)
-        if column.endswith("accuracy")
-        else Number(name, value, f"{value:#.4g}")
-    )
+    return Number(name, value, format(value, EPOCH_FORMATS.get(column, ".4f")))
 
 
 @dataclass(frozen=True)
@@ -236,7 +244,7 @@ def estimate_cell(estimate: Estimate, name: str) -> Markup:
         return cell
     low = decimal(f"{name}.low", estimate.low, 3)
     high = decimal(f"{name}.high", estimate.high, 3)
-    return cell + Markup("<small>{}–{}</small>").format(low, high)
+    return cell + Markup(" <small>{}–{}</small>").format(low, high)
 
 
 def files(inputs: ReportInputs, submission: FileHash | None) -> list[tuple[str, FileHash]]:

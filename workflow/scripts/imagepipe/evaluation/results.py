@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import pydantic
-import yaml
-from safetensors import SafetensorError
 
 from imagepipe.checks.data_report import Report
 from imagepipe.errors import UserError
@@ -21,10 +19,7 @@ logger = logging.getLogger(__name__)
 
 Content = TypeVar("Content")
 # Raised for a file that is missing, damaged, or of another version.
-UNREADABLE = (
-    *(OSError, LookupError, TypeError, ValueError, UserError),
-    *(csv.Error, SafetensorError, yaml.YAMLError),
-)
+UNREADABLE = (OSError, LookupError, TypeError, ValueError, UserError, csv.Error)
 HASH_DIGITS = 64  # of a SHA-256
 
 

@@ -11,8 +11,7 @@ from markupsafe import Markup, escape
 
 from imagepipe.config.metric_names import metric_words
 from imagepipe.config.summary import duration
-from imagepipe.display.escaping import escape_markdown, printable
-from imagepipe.display.text import shorten
+from imagepipe.display.escaping import escape_markdown, printable, shorten
 from imagepipe.evaluation.evaluation_file import Estimate
 
 LONGEST_NAME = 40
@@ -48,7 +47,7 @@ class Sentence:
     def __html__(self) -> str:
         return escape(self.template).format(
             **{
-                name: shorten(value, LONGEST_NAME) if isinstance(value, str) else value
+                name: _isolated(value) if isinstance(value, str) else value
                 for name, value in self.values.items()
             }
         )
@@ -58,6 +57,11 @@ class Sentence:
         return self.template.format(
             **{name: _markdown(value) for name, value in self.values.items()}
         )
+
+
+def _isolated(text: str) -> Markup:
+    """Return foreign text whose direction of writing does not affect the text around it."""
+    return Markup("<bdi>{}</bdi>").format(shorten(text, LONGEST_NAME))
 
 
 def _markdown(value: Number | Sentence | str) -> str:
@@ -114,16 +118,12 @@ def amount(name: str, value: int, one: str = "image", several: str | None = None
 
 
 def percent(name: str, value: float) -> Number:
-    """Return a fraction as a percentage; it is not rounded to 0 or 100 unless it is just that."""
-    digits = 1
-    while digits < 4 and f"{100 * value:.{digits}f}" in rounded_ends(digits) and 0 < value < 1:
-        digits += 1
-    return Number(name, value, f"{100 * value:.{digits}f}{SPACE}%")
-
-
-def rounded_ends(digits: int) -> tuple[str, str]:
-    """Return 0 and 100 with some decimals."""
-    return f"{0:.{digits}f}", f"{100:.{digits}f}"
+    """Return a fraction as a percentage, which is 0 or 100 only if the fraction is just that."""
+    text = f"{100 * value:.1f}"
+    if text in ("0.0", "100.0") and 0 < value < 1:
+        text = f"{100 * value:.2f}"
+        text = {"0.00": "under 0.01", "100.00": "over 99.99"}.get(text, text)
+    return Number(name, value, f"{text}{SPACE}%")
 
 
 def points(name: str, value: float) -> Number:

@@ -72,7 +72,7 @@ def _predictions(
     def name(value: np.ndarray) -> str:
         if labels.ndim == 1:
             return classes[int(value)]
-        return "|".join(classes[i] for i in np.flatnonzero(value))
+        return "|".join(classes[i] for i in map(int, np.flatnonzero(value)))
 
     def probability(image: int, value: np.ndarray) -> float:
         if labels.ndim == 1:

@@ -1,13 +1,12 @@
 """What is known from the logits of the validation images."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
 from imagepipe.config.metric_names import k_of_metric
 from imagepipe.dataset.submission_form import MetricChoice
-from imagepipe.errors import UserError
+from imagepipe.errors import UserError, quoted
 from imagepipe.evaluation.bootstrap import bootstrap_interval
 from imagepipe.evaluation.calibration import calibrate
 from imagepipe.evaluation.class_results import (
@@ -19,7 +18,6 @@ from imagepipe.evaluation.class_results import (
 from imagepipe.evaluation.evaluation_file import ClassResult, Estimate, Evaluation
 from imagepipe.evaluation.intervals import F1_WILSON, WILSON, estimate, f1_interval, wilson
 from imagepipe.evaluation.shown_predictions import least_sure_hits, surest_mistakes
-from imagepipe.files import read_rows
 from imagepipe.metrics.decisions import NO_THRESHOLDS, Thresholds, decide
 from imagepipe.metrics.metric import compute_metric
 from imagepipe.prediction.logits import Predictions
@@ -75,17 +73,17 @@ def evaluate(
     )
 
 
-def find_rows(ids: Sequence[str], table: Path) -> list[int]:
-    """Return the position of each image in the packed array, whose table names the ids in order.
+def find_rows(ids: Sequence[str], packed_ids: Sequence[str]) -> list[int]:
+    """Return the position of each image in the packed array, whose rows have the ids `packed_ids`.
 
-    Raises `UserError` if an image is not in the table.
+    Raises `UserError` if an image is not there.
     """
-    position = {image_id: row for row, (_, (image_id,)) in enumerate(read_rows(table, ("id",)))}
+    position = {image_id: row for row, image_id in enumerate(packed_ids)}
     try:
         return [position[image_id] for image_id in ids]
     except KeyError as missing:
         raise UserError(
-            f"{table}: has no row for the validation image {missing}; "
+            f"the validation image {missing} is not among the packed ones; "
             "run again with --forcerun pack"
         ) from None
 
@@ -95,8 +93,8 @@ def decision_words(thresholds: Thresholds, *, several_labels: bool) -> str:
     if thresholds.kind == "ordinal":
         return "the expected number, rounded at thresholds found on these images"
     if thresholds.kind == "one" and thresholds.positive is not None:
-        value = thresholds.values[0]
-        return f"{thresholds.positive!r} from a probability of {value:.3g}, found on these images"
+        positive, value = quoted(thresholds.positive), thresholds.values[0]
+        return f"{positive} from a probability of {value:.3g} on, found on these images"
     if not several_labels:
         return "the likeliest class"
     if thresholds.kind == "none":

@@ -1,6 +1,6 @@
 """Logits on disk, with the id of each row and the class of each column."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +39,24 @@ def class_probabilities(logits: np.ndarray, *, several_labels: bool) -> np.ndarr
         return np.asarray(np.exp(-np.logaddexp(0, -logits.astype(np.float64))))
     exponentials = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
     return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))
+
+
+def mean_probabilities(predictions: Sequence[Predictions]) -> np.ndarray:
+    """Return the mean of several models' probabilities, float64 [N, classes].
+
+    Raises ValueError if the models have predicted other images or other classes.
+    """
+    first = predictions[0]
+    total = np.zeros(first.logits.shape, dtype=np.float64)
+    for one in predictions:
+        if not (
+            np.array_equal(one.ids, first.ids)
+            and np.array_equal(one.classes, first.classes)
+            and one.several_labels == first.several_labels
+        ):
+            raise ValueError("the models have predicted other images or other classes")
+        total += one.probabilities()
+    return total / len(predictions)
 
 
 def write_predictions(

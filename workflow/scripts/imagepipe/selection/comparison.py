@@ -8,12 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.figure import SubFigure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from imagepipe.config.metric_names import higher_is_better, metric_words
 from imagepipe.display.colors import SERIES, light
-from imagepipe.display.figures import new_figure, save_figure, styled
+from imagepipe.display.figures import save_figure, styled
+from imagepipe.display.layout import (
+    LINE,
+    MARGIN,
+    TITLE_HEIGHT,
+    WIDTH,
+    add_axes,
+    titled_figure,
+    write,
+)
 from imagepipe.display.sentence import draw_sentence
 from imagepipe.display.text import SMALL, fit, text_width
 from imagepipe.selection.run_results import ACCURACY, RunResult, as_text
@@ -30,10 +38,15 @@ MARKERS = "os^DvPX<"
 MAX_POINTS = 100
 NOT_SETTINGS = ("run", "seed", "split")
 # Inches.
-LABEL_WIDTH = 1.75
-LINE = 0.14
-CURVES_HEIGHT = 2.2
-SETTINGS_HEIGHT = 1.75
+MAX_LABEL = 1.75
+VALUE = 0.5
+ROW_GAP = 0.06
+NUMBERS = 0.42  # at the left of a panel
+GAP = 0.12
+TICKS = 0.26
+AXIS = 0.42
+CURVES_HEIGHT = 1.7
+SETTING_HEIGHT = 1.2
 
 
 def draw_comparison(runs: Sequence[RunResult], svg: Path) -> None:
@@ -54,17 +67,45 @@ def draw_comparison(runs: Sequence[RunResult], svg: Path) -> None:
             save_figure(draw_sentence(sentence, TITLE), svg)
             return
         listed, sweep = known[:MAX_LISTED], largest_sweep(known)
+        labels, lines_below = _labels(listed), _lines_below(listed, len(runs) - len(listed))
         settings = varied_settings(sweep)
-        labels = _labels(listed)
-        row_height = 0.06 + LINE * max(label.count("\n") + 1 for label in labels)
-        heights = [1.0 + row_height * len(listed), CURVES_HEIGHT]
-        heights += [0.25 + SETTINGS_HEIGHT * math.ceil(len(settings) / 2)] if settings else []
-        figure = new_figure(height=sum(heights))
-        parts = figure.subfigures(len(heights), squeeze=False, height_ratios=heights)[:, 0]
-        _results(parts[0], listed, labels, len(runs) - len(listed))
-        _curves(parts[1], listed)
+        list_height = len(listed) * (ROW_GAP + LINE * max(len(lines) for lines in labels))
+        heights = [
+            *(TITLE_HEIGHT + list_height + TICKS + LINE * len(lines_below), CURVES_HEIGHT + AXIS),
+            *[SETTING_HEIGHT + AXIS] * math.ceil(len(settings) / 2),
+        ]
+        figure = titled_figure(TITLE, sum(heights) + TITLE_HEIGHT * (2 if settings else 1))
+        side = max(text_width(line) for lines in labels for line in lines) + GAP
+        top = TITLE_HEIGHT
+        place = (MARGIN + side, top, WIDTH - side - VALUE, list_height)
+        _draw_results(add_axes(figure, *place), listed, labels)
+        for number, line in enumerate(lines_below):
+            below = top + list_height + TICKS + number * LINE
+            write(figure, MARGIN + WIDTH, below, line, ha="right")
+        top = heights[0] + TITLE_HEIGHT
+        words = metric_words(known[0].metric)
+        write(
+            figure,
+            MARGIN,
+            top - 0.26,
+            f"Validation {words} over the epochs",
+            size=10,
+            weight="bold",
+        )
+        place = (MARGIN + NUMBERS, top, WIDTH - NUMBERS - GAP, CURVES_HEIGHT)
+        _draw_curves(add_axes(figure, *place), listed)
+        top += heights[1] + TITLE_HEIGHT
         if settings:
-            _settings(parts[2], sweep, settings)
+            recipe = fit(_recipe(sweep[0]), 1.5, 11)
+            title = f"Validation {words} by what varies in {recipe} (★: the best)"
+            write(figure, MARGIN, top - 0.26, fit(title, WIDTH, 11), size=10, weight="bold")
+        columns = min(2, len(settings))
+        for number, key in enumerate(settings):
+            width = WIDTH / columns
+            left = MARGIN + NUMBERS + width * (number % columns)
+            above = top + heights[-1] * (number // columns)
+            axes = add_axes(figure, left, above, width - NUMBERS - GAP, SETTING_HEIGHT)
+            _draw_setting(axes, key, sweep)
         save_figure(figure, svg)
 
 
@@ -94,36 +135,37 @@ def varied_settings(runs: Sequence[RunResult]) -> list[str]:
     return sorted(fitting, key=lambda key: -fitting[key])[:MAX_SETTINGS]
 
 
-def _results(
-    figure: SubFigure, runs: Sequence[RunResult], labels: Sequence[str], more: int
-) -> None:
-    axes = figure.subplots()
+def _draw_results(axes: Axes, runs: Sequence[RunResult], labels: Sequence[Sequence[str]]) -> None:
+    is_accuracy = runs[0].metric == ACCURACY
     for y, run in enumerate(runs):
-        value, is_accuracy = _value(run), run.metric == ACCURACY
-        error = run.standard_error if is_accuracy else None
+        value, error = _value(run), run.standard_error if is_accuracy else None
         axes.errorbar(value, y, xerr=error, capsize=2, elinewidth=1.2, markersize=5.5, **_style(y))
         place = axes.get_yaxis_transform()
-        axes.text(1.02, y, f"{value:.4f}", transform=place, va="center", size=SMALL)
-    axes.set_yticks(range(len(runs)), labels, fontsize=SMALL, multialignment="right")
-    axes.set_ylim(len(runs) - 0.4, -0.6)
+        axes.text(1.03, y, f"{value:.4f}", transform=place, va="center", size=SMALL)
+    texts = ["\n".join(lines) for lines in labels]
+    axes.set_yticks(range(len(runs)), texts, multialignment="right", linespacing=1.1)
+    axes.set_ylim(len(runs) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
+    axes.tick_params(labelsize=SMALL)
     axes.xaxis.set_major_locator(MaxNLocator(4))
     axes.spines.left.set_visible(False)
-    lines = [f"{metric_words(runs[0].metric)} on the validation images"]
-    if is_accuracy:
-        lines[0] += " ± standard error"
-    elif not higher_is_better(runs[0].metric):
-        lines[0] += " (lower is better)"
-    if more:
-        lines.append(f"and {more:,} more in runs.csv")
-    if any(_is_on_other_images(run, runs[0]) for run in runs):
+
+
+def _lines_below(listed: Sequence[RunResult], more: int) -> list[str]:
+    """Return what the horizontal axis shows, and what the list leaves out."""
+    metric = listed[0].metric
+    label = f"{metric_words(metric)} on the validation images"
+    if metric == ACCURACY:
+        label += " ± standard error"
+    elif not higher_is_better(metric):
+        label += " (lower is better)"
+    lines = [label]
+    if any(_is_on_other_images(run, listed[0]) for run in listed):
         lines.append("* validated on other images than the first")
-    axes.set_xlabel("\n".join(lines), x=1, ha="right")
-    _title(figure, TITLE)
+    return [*lines, f"and {more:,} more in runs.csv"] if more else lines
 
 
-def _curves(figure: SubFigure, runs: Sequence[RunResult]) -> None:
-    axes = figure.subplots()
+def _draw_curves(axes: Axes, runs: Sequence[RunResult]) -> None:
     for rank, run in reversed(list(enumerate(runs))):
         # The last epoch is always there.
         step = math.ceil(len(run.history) / MAX_POINTS) or 1
@@ -141,33 +183,25 @@ def _curves(figure: SubFigure, runs: Sequence[RunResult]) -> None:
             **_style(rank),
         )
     lengths = [len(run.history) for run in runs if run.history]
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(5))
     if not lengths:
         place = axes.transAxes
-        axes.text(0.5, 0.5, "no run has a history.csv", ha="center", transform=place)
+        axes.text(0.5, 0.5, "no run has a history.csv", ha="center", transform=place, size=SMALL)
     elif max(lengths) > WIDE * min(lengths):
         axes.set_xscale("log")
         _plain_numbers(axes)
-    axes.set_xlabel("epoch (each run with its marker from above)")
-    axes.set_ylabel(fit(metric_words(runs[0].metric), CURVES_HEIGHT - 0.6, 9))
-    _title(figure, "Validation over the epochs")
+    axes.tick_params(labelsize=SMALL)
+    axes.set_xlabel("epochs (each run has its marker from above)", size=SMALL)
 
 
-def _settings(figure: SubFigure, runs: Sequence[RunResult], settings: Sequence[str]) -> None:
-    columns = min(2, len(settings))
-    panels = figure.subplots(math.ceil(len(settings) / 2), columns, sharey=True, squeeze=False)
-    for axes in panels.flat[len(settings) :]:
-        axes.set_visible(False)
-    values = [_value(run) for run in runs]
-    for axes, key in zip(panels.flat, settings, strict=False):
-        places = _places(axes, key, runs)
-        axes.scatter(places, values, s=22, color=light("series1"), alpha=0.7, linewidths=0)
-        axes.plot(places[0], values[0], "*", markersize=11, color=light("series2"))
-        axes.set_xlabel(fit(key.removeprefix("recipe."), 1.7, 9))
-    for axes in panels[:, 0]:
-        axes.set_ylabel(fit(metric_words(runs[0].metric), 1.2, 9))
-    recipe = fit(_recipe(runs[0]), 1.2, 11.2)
-    _title(figure, f"What varies in the runs of {recipe} (★: the best)")
+def _draw_setting(axes: Axes, key: str, runs: Sequence[RunResult]) -> None:
+    places, values = _places(axes, key, runs), [_value(run) for run in runs]
+    axes.scatter(places, values, s=22, color=light("series1"), alpha=0.7, linewidths=0)
+    axes.plot(places[0], values[0], "*", markersize=11, color=light("series2"))
+    axes.tick_params(labelsize=SMALL)
+    axes.yaxis.set_major_locator(MaxNLocator(4))
+    axes.set_xlabel(fit(key.removeprefix("recipe."), 1.6), size=SMALL)
 
 
 def _places(axes: Axes, key: str, runs: Sequence[RunResult]) -> list[float]:
@@ -185,7 +219,7 @@ def _places(axes: Axes, key: str, runs: Sequence[RunResult]) -> list[float]:
         return places
     texts = [as_text(run.settings.get(key)) or "none" for run in runs]
     categories = sorted(set(texts))
-    width = 1.7 / len(categories)
+    width = 1.6 / len(categories)
     axes.set_xticks(range(len(categories)), [fit(text, width) for text in categories])
     axes.set_xlim(-0.6, len(categories) - 0.4)
     return [float(categories.index(text)) for text in texts]
@@ -209,13 +243,13 @@ def _plain_numbers(axes: Axes) -> None:
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 
-def _labels(runs: Sequence[RunResult]) -> list[str]:
-    """Return a label of one or two lines for each run: its recipe, its changes and its seed."""
+def _labels(runs: Sequence[RunResult]) -> list[list[str]]:
+    """Return a line or two for each run: its recipe, its changes and its seed."""
     seeds_differ = len({run.settings.get("seed") for run in runs}) > 1
     changes = [str(run.settings.get("run")).split("@") for run in runs]
     keys = {part.partition("=")[0] for _, *parts in changes for part in parts}
     same_end = Counter(key.removesuffix(".name").rpartition(".")[2] for key in keys)
-    labels = []
+    labels: list[list[str]] = []
     for run, (recipe, *parts) in zip(runs, changes, strict=True):
         words = [recipe]
         for part in parts:
@@ -227,20 +261,15 @@ def _labels(runs: Sequence[RunResult]) -> list[str]:
         if _is_on_other_images(run, runs[0]):
             words[-1] += " *"
         first = words.pop(0)
-        while words and text_width(f"{first}, {words[0]}") <= LABEL_WIDTH:
+        while words and text_width(f"{first}, {words[0]}") <= MAX_LABEL:
             first += f", {words.pop(0)}"
-        labels.append(
-            "\n".join(fit(line, LABEL_WIDTH) for line in (first, ", ".join(words)) if line)
-        )
+        lines = [first, ", ".join(words)] if words else [first]
+        labels.append([fit(line, MAX_LABEL) for line in lines])
     return labels
 
 
 def _is_on_other_images(run: RunResult, other: RunResult) -> bool:
     return bool(run.settings.get("split") != other.settings.get("split"))
-
-
-def _title(figure: SubFigure, title: str) -> None:
-    figure.suptitle(title, x=0.01, ha="left", size=10, weight="bold")
 
 
 def _is_numeric(key: str, runs: Sequence[RunResult]) -> bool:

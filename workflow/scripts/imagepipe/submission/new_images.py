@@ -15,8 +15,9 @@ from imagepipe.errors import UserError, quoted
 from imagepipe.files import nfc, read_rows, without_ending
 from imagepipe.metrics.decisions import NO_THRESHOLDS
 from imagepipe.prediction.image_files import NewImages, sorted_images
+from imagepipe.prediction.logits import mean_probabilities
 from imagepipe.prediction.new_images import Predictor, Reading
-from imagepipe.submission.submission import average, form_values, submission_text
+from imagepipe.submission.submission import form_values, submission_text
 
 logger = logging.getLogger(__name__)
 
@@ -62,14 +63,14 @@ def submission_rows(
     with sorted_images(found, id_of) as images:
         predicted = predictor.logits(images, reading)
     ids = np.array([id_of[name] for name in predicted[0].ids.tolist()], dtype=np.str_)
-    _, classes, probabilities = average([replace(one, ids=ids) for one in predicted])
+    probabilities = mean_probabilities([replace(one, ids=ids) for one in predicted])
     row_of = {image_id: row for row, image_id in enumerate(ids.tolist())}
     in_order = [
         (written, row_of[image_id]) for image_id, written in submitted if image_id in row_of
     ]
     values = form_values(
         form,
-        classes,
+        predictor.classes,
         probabilities[[row for _, row in in_order]],
         decisions,
         several_labels=predictor.several_labels,

@@ -12,7 +12,7 @@ from imagepipe.dataset.submission_form import SubmissionForm
 from imagepipe.errors import UserError, quoted
 from imagepipe.files import read_rows, write_text
 from imagepipe.metrics.decisions import NO_THRESHOLDS, Thresholds, decide
-from imagepipe.prediction.logits import Predictions
+from imagepipe.prediction.logits import Predictions, mean_probabilities
 
 
 def write_submission(
@@ -27,9 +27,10 @@ def write_submission(
     `test_table` has the test images' ids, and those of the submission, in its order. The text is
     checked first. Raises `UserError` if an image of the table has no prediction.
     """
-    ids, classes, probabilities = average(predictions)
+    probabilities = mean_probabilities(predictions)
+    classes: list[str] = predictions[0].classes.tolist()
     several = predictions[0].several_labels
-    row_of = {image_id: row for row, image_id in enumerate(ids)}
+    row_of = {image_id: row for row, image_id in enumerate(predictions[0].ids.tolist())}
     rows: dict[str, int] = {}
     for line, (image_id, written_id) in read_rows(test_table, TEST_COLUMNS):
         if image_id not in row_of:
@@ -43,23 +44,6 @@ def write_submission(
     text = submission_text(form, list(rows), values)
     check_submission(text, form, list(rows), classes, several_labels=several)
     write_text(target, text)
-
-
-def average(
-    predictions: Sequence[Predictions],
-) -> tuple[tuple[str, ...], tuple[str, ...], np.ndarray]:
-    """Return ids, classes and the models' mean probabilities, float64 [N, classes]."""
-    first = predictions[0]
-    total = np.zeros(first.logits.shape, dtype=np.float64)
-    for one in predictions:
-        if not (
-            np.array_equal(one.ids, first.ids)
-            and np.array_equal(one.classes, first.classes)
-            and one.several_labels == first.several_labels
-        ):
-            raise ValueError("the models have predicted other images or other classes")
-        total += one.probabilities()
-    return tuple(map(str, first.ids)), tuple(map(str, first.classes)), total / len(predictions)
 
 
 def form_values(

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from imagepipe.augmentation.mixing import MixedLabels, mix_batch
-from imagepipe.augmentation.randomness import generator, seed_layers
-from imagepipe.augmentation.resizing import resize_images
-from imagepipe.augmentation.transforms import AugmentationDraws, augment, draw_augmentation
+from imagepipe.augmentation.batches import prepare_batch
+from imagepipe.augmentation.mixing import MixedLabels
+from imagepipe.augmentation.randomness import seed_layers
+from imagepipe.augmentation.transforms import AugmentationDraws, draw_augmentation
 from imagepipe.device.devices import autocast, device_name
 from imagepipe.distributed.process_group import SINGLE_PROCESS, ProcessGroup
 from imagepipe.interruption import stop_requests
@@ -29,6 +29,7 @@ from imagepipe.training.event_files import event_files
 from imagepipe.training.history import EpochMetrics, epoch_line, write_history
 from imagepipe.training.loss import answers_are_right, loss_per_image
 from imagepipe.training.optimizers import num_frozen
+from imagepipe.training.sampling import epoch_order
 from imagepipe.training.saving import Checkpoints, Saver, resume
 from imagepipe.training.state import TrainingData, TrainingSpec
 
@@ -152,11 +153,7 @@ def epoch_inputs(training: Training) -> list[list[Tensor]]:
     train_rows = torch.from_numpy(training.data.train_rows)
     augmentation, num_images = training.recipe.augmentation, len(train_rows)
     draws = draw_augmentation(augmentation, num_images, image_size, seed, epoch).to(device)
-    if training.sampling is None:
-        draw_of = order = torch.randperm(num_images, generator=generator(seed, "order", epoch))
-    else:
-        # An image that comes twice is changed in two ways.
-        draw_of, order = torch.arange(num_images), training.sampling.draw(seed, epoch)
+    order, draw_of = epoch_order(num_images, training.sampling, seed, epoch)
     shards = [
         schedule.images_before(step) + training.group.shard(schedule.batch_size_at(step))
         for step in range(schedule.steps_per_epoch)
@@ -188,11 +185,15 @@ def run_step(
     or uint8 [B, classes]. draws: the tensors of the shard's `AugmentationDraws`. Returns what
     `forward_backward` does.
     """
-    options, shard_draws = training.recipe.augmentation, AugmentationDraws(*draws)
-    images = to_device(training.images[rows], training.device)
-    images = resize_images(images, training.image_size)
-    images = augment(images, options, shard_draws, training.normalize, training.image_scale)
-    images, mixed_labels = mix_batch(images, labels, options, shard_draws)
+    images, mixed_labels = prepare_batch(
+        to_device(training.images[rows], training.device),
+        labels,
+        training.recipe.augmentation,
+        AugmentationDraws(*draws),
+        training.normalize,
+        training.image_size,
+        training.image_scale,
+    )
     return update_weights(training, images, mixed_labels, batch_size)
 
 

@@ -42,3 +42,17 @@ class BalancedSampling:
         )
         drawn = torch.searchsorted(self.cumulative, uniform * self.cumulative[-1], right=True)
         return drawn.clamp(max=count - 1)
+
+
+def epoch_order(
+    num_images: int, sampling: BalancedSampling | None, seed: int, epoch: int
+) -> tuple[Tensor, Tensor]:
+    """Return an epoch's images in their order, and the augmentation draws that each one gets.
+
+    Both are int64 [N], indices in 0…N − 1. Without `sampling`, every image comes once.
+    """
+    if sampling is None:
+        order = torch.randperm(num_images, generator=generator(seed, "order", epoch))
+        return order, order
+    # An image that comes twice is changed in two ways.
+    return sampling.draw(seed, epoch), torch.arange(num_images)
