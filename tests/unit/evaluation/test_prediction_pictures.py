@@ -61,6 +61,14 @@ def test_titles_tell_how_many_there_are(tmp_path: Path) -> None:
     assert hits.startswith(f"The least sure 12 of {500 - evaluation.mistake_count} right")
 
 
+def test_few_of_them_are_all(tmp_path: Path) -> None:
+    evaluation = drawn_evaluation(9, 3, skill=1.0)
+    assert evaluation.mistake_count == len(evaluation.mistakes) == 3
+    mistakes, hits = title(evaluation, tmp_path)
+    assert mistakes.startswith("All 3 mistakes: true → predicted")
+    assert hits.startswith("All 6 right predictions")
+
+
 def test_no_mistakes_are_one_sentence(tmp_path: Path) -> None:
     mistakes, hits = title(drawn_evaluation(40, 3, skill=99.0), tmp_path)
     assert "The model is right on all 40 validation images" in mistakes

@@ -1,1 +1,1 @@
-"""Figures about trained models."""
+"""What is known about trained models, as numbers and as figures."""

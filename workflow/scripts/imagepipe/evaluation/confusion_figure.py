@@ -37,6 +37,8 @@ GAP = 0.1
 SHORTEST = 1.6
 # The part of a row that a bar fills.
 BAR = 0.62
+# The color of a cell without images.
+EMPTY = to_rgba(light("grid"), 0.35)
 
 
 def draw_confusion(evaluation: Evaluation) -> Figure:
@@ -94,11 +96,8 @@ def _shade(axes: Axes, shares: np.ndarray) -> None:
         squares.append([(x + abs(i - inset), y + abs(j - inset)) for i, j in corners])
         role = "accent" if row == column else "bad"
         # The ink is readable on the darkest shade, on a light page and on a dark one.
-        colors.append(to_rgba(light(role), 0.08 + 0.47 * share) if share else _NONE)
+        colors.append(to_rgba(light(role), 0.08 + 0.47 * share) if share else EMPTY)
     axes.add_collection(PolyCollection(squares, facecolors=colors, linewidths=0))
-
-
-_NONE = to_rgba(light("grid"), 0.35)
 
 
 def _write_numbers(

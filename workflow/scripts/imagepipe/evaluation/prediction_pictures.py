@@ -28,7 +28,10 @@ def draw_mistakes(evaluation: Evaluation, images: np.ndarray) -> Figure:
         )
         for one in shown
     ]
-    title = f"The surest {len(shown)} of {number:,} mistakes" if number > 1 else "The only mistake"
+    if len(shown) < number:
+        title = f"The surest {len(shown)} of {number:,} mistakes"
+    else:
+        title = f"All {number} mistakes" if number > 1 else "The only mistake"
     return draw_grid(_pictures(shown, images), captions, f"{title}: true → predicted")
 
 
@@ -39,10 +42,11 @@ def draw_unsure_hits(evaluation: Evaluation, images: np.ndarray) -> Figure:
         words = f"The model is wrong on {_images(evaluation.images)}."
         return draw_sentence(words, "The least sure hits")
     captions = [f"{caption_line(one.predicted or NO_LABEL)}\n{_probability(one)}" for one in shown]
-    title = f"The least sure {len(shown)} of {number:,} right predictions"
-    return draw_grid(
-        _pictures(shown, images), captions, title if number > 1 else "The only right prediction"
-    )
+    if len(shown) < number:
+        title = f"The least sure {len(shown)} of {number:,} right predictions"
+    else:
+        title = f"All {number} right predictions" if number > 1 else "The only right prediction"
+    return draw_grid(_pictures(shown, images), captions, title)
 
 
 def _images(number: int) -> str:

@@ -42,7 +42,7 @@ def draw_reliability(evaluation: Evaluation) -> Figure:
     accuracy = "fraction with the class" if several else "accuracy"
     confidence = "probability" if several else "confidence"
     numbers = (
-        f"ECE {calibration.ece:.3f}   mean {confidence} {calibration.mean_confidence:.3f}   "
+        f"ECE {calibration.ece:.3f} · mean {confidence} {calibration.mean_confidence:.3f} · "
         f"{accuracy} {calibration.accuracy:.3f}"
     )
     write(figure, MARGIN, TITLE_HEIGHT, numbers)
