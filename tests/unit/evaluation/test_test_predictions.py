@@ -151,6 +151,8 @@ def test_the_figures_show_the_numbers(tmp_path: Path) -> None:
     assert predicted == [[one.share, row] for row, one in enumerate(summary.by_class)]
     assert labelled == [[one.labelled_share, row] for row, one in enumerate(summary.by_class)]
     assert [label.get_text() for label in shares.get_yticklabels()] == list(CLASSES)
+    # The marker of a share of 0 is not cut in half.
+    assert not any(line.get_clip_on() for line in shares.get_lines())
     assert [bar.get_height() for bar in confidences.patches] == summary.confidences
     assert [bar.get_x() for bar in confidences.patches] == pytest.approx(np.arange(20) / 20)
     shown = svg_texts(tmp_path / "predictions.svg")
