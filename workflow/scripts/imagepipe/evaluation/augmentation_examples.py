@@ -123,11 +123,12 @@ def _variants(
 ) -> list[Variant | None]:
     """Return what the network sees at some positions of an epoch, as `loop.run_step` makes it."""
     schedule = TrainingSchedule(spec.recipe, len(data.train_rows))
-    options, size = (
-        spec.recipe.augmentation,
-        network_image_size(spec.recipe, data.images.shape[1:3]),
-    )
+    options = spec.recipe.augmentation
+    size = network_image_size(spec.recipe, data.images.shape[1:3])
+    variants: list[Variant | None] = [None] * len(positions)
     comes = positions >= 0
+    if not comes.any():
+        return variants
     shown = torch.from_numpy(positions[comes])
     # An image's partner, with which it is mixed, is at the other end of its batch: of the whole one
     # in training, and also of this small one.
@@ -147,7 +148,6 @@ def _variants(
         schedule.image_scale(epoch),
     )
     pictures = _pixels(normalize.undo(images).permute(0, 2, 3, 1))
-    variants: list[Variant | None] = [None] * len(positions)
     for i, place in enumerate(np.flatnonzero(comes)):
         variants[place] = Variant(pictures[i])
         if mixed.partner_labels is not None and mixed.lam is not None:
