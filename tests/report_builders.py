@@ -380,7 +380,6 @@ def _build_report(space: Workspace) -> dict[str, float]:
     of_data |= {"classes": classes, "unmatched": unmatched}
     evaluation = {"evaluation": run / "evaluation.json"}
     predictions = {"predictions": run / "test_predictions.json"}
-    metrics = {"metrics": validated / "metrics.json", "settings": validated / "run.yaml"}
     of_evaluation = ("confusion", "classes", "reliability", "mistakes", "unsure")
     of_test = ("test_predictions", "test_pictures")
     seconds: dict[str, float] = {}
@@ -397,7 +396,7 @@ def _build_report(space: Workspace) -> dict[str, float]:
     do(
         "runs",
         {"runs": [(space.run(number).name, 0) for number in range(case.runs)]},
-        metrics,
+        {"metrics": validated / "metrics.json", "settings": validated / "run.yaml"},
         {"table": results / "runs.csv"} | figures(results / "figures", "comparison"),
     )
     do(
@@ -437,26 +436,27 @@ def _build_report(space: Workspace) -> dict[str, float]:
         predictions | figures(pictures, *of_test),
     )
     score = results / "score.json"
+    of_page = ("learning_curves", "augmentation", *of_evaluation, "saliency", *of_test)
     of_run = {
         **evaluation,
-        **metrics,
-        "history": validated / "history.csv",
+        "metrics": validated / "metrics.json",
         "final_metrics": [space.seed(seed) / "final/metrics.json" for seed in seeds],
         "models": [space.seed(seed) / "final/model.safetensors" for seed in seeds],
         "data_report": data / "report.json",
         "sums": data / "raw/SHA256SUMS",
         **({"score": score} if score.is_file() else {}),
+        **{name: pictures / f"{name}.svg" for name in of_page},
+        "class_balance": data / "figures/class_balance.svg",
     }
-    of_page = ("learning_curves", "augmentation", *of_evaluation, "saliency", *of_test)
     graph = {"train": ["pack"], "pack": [], "evaluate": ["train"], "report": ["evaluate", "train"]}
     do(
         "report",
         settings | {"graph": graph, "logs": str(space.logs)},
         of_run
         | predictions
-        | {name: pictures / f"{name}.svg" for name in of_page}
         | {
-            "class_balance": data / "figures/class_balance.svg",
+            "history": validated / "history.csv",
+            "settings": validated / "run.yaml",
             "comparison": results / "figures/comparison.svg",
             "runs": results / "runs.csv",
             "submission": results / "submission.csv",

@@ -1,11 +1,14 @@
 # What a person looks at: figures, the report, the model card, and the submission's final place.
 # `snakemake --report r.zip` shows the figures, too.
 
+# The folder of the validated training, that of the first seed.
+VALIDATION = f"{RESULTS}/{{run}}/seed{config['seed']}/train"
+
 
 rule curves:
     input:
-        validated=f"{RESULTS}/{{run}}/seed{config['seed']}/train/history.csv",
-        metrics=f"{RESULTS}/{{run}}/seed{config['seed']}/train/metrics.json",
+        validated=f"{VALIDATION}/history.csv",
+        metrics=f"{VALIDATION}/metrics.json",
         final=expand(f"{FINAL}/history.csv", seed=SEEDS, allow_missing=True),
     output:
         **figure("learning_curves", "Training", "Learning curves"),
@@ -51,7 +54,7 @@ rule augmentation:
 rule evaluate:
     input:
         **THRESHOLDS,
-        valid_logits=f"{RESULTS}/{{run}}/seed{config['seed']}/train/valid_logits.npz",
+        valid_logits=f"{VALIDATION}/valid_logits.npz",
         metric=rules.form.output.metric,
         labelled=rules.pack.output.labelled,
         labelled_table=rules.pack.output.labelled_table,
@@ -80,7 +83,7 @@ rule evaluate:
 
 rule saliency:
     input:
-        model=f"{RESULTS}/{{run}}/seed{config['seed']}/train/model.safetensors",
+        model=f"{VALIDATION}/model.safetensors",
         evaluation=rules.evaluate.output.evaluation,
         labelled=rules.pack.output.labelled,
     output:
@@ -132,30 +135,40 @@ rule test_predictions:
 
 # What the report and the model card say of a run.
 RESULTS_OF_RUN = {
-    "evaluation": expand(rules.evaluate.output.evaluation, run=RUN),
-    "metrics": expand(f"{VALIDATED}/metrics.json", run=RUN, seed=config["seed"]),
-    "settings": expand(f"{VALIDATED}/run.yaml", run=RUN, seed=config["seed"]),
+    "evaluation": f"{RESULTS}/{RUN}/evaluation.json",
+    "metrics": f"{VALIDATION.format(run=RUN)}/metrics.json",
+    "final_metrics": expand(f"{FINAL}/metrics.json", run=RUN, seed=SEEDS),
     "models": expand(f"{FINAL}/model.safetensors", run=RUN, seed=SEEDS),
     "data_report": rules.check_data.output.report_json,
     "sums": rules.fetch.output.sums,
     **({"score": rules.score.output.score} if DATASET.true_labels else {}),
+    **{
+        name: f"{RESULTS}/{RUN}/figures/{name}.svg"
+        for name in (
+            *("learning_curves", "augmentation", "confusion", "classes"),
+            *("reliability", "mistakes", "unsure", "saliency"),
+            *("test_predictions", "test_pictures"),
+        )
+    },
+    "class_balance": rules.check_data.output.class_balance,
+}
+RUN_OPTIONS = {
+    "title": DATASET.title,
+    "dataset": CONFIGURATION.dataset_name,
+    "dataset_file": DATASET.model_dump(),
+    "recipe": RECIPE.model_dump(exclude={"members"}),
+    "run": RUN,
+    "seeds": SEEDS,
 }
 
 
 rule report:
     input:
         **RESULTS_OF_RUN,
-        **{
-            name: expand(f"{FIGURES}/{name}.svg", run=RUN)
-            for name in (
-                *("learning_curves", "augmentation", "confusion", "classes"),
-                *("reliability", "mistakes", "unsure", "saliency"),
-                *("test_predictions", "test_pictures"),
-            )
-        },
-        class_balance=rules.check_data.output.class_balance,
+        history=f"{VALIDATION.format(run=RUN)}/history.csv",
+        settings=f"{VALIDATION.format(run=RUN)}/run.yaml",
+        predictions=f"{RESULTS}/{RUN}/test_predictions.json",
         comparison=rules.runs.output.comparison,
-        predictions=expand(rules.test_predictions.output.predictions, run=RUN),
         runs=rules.runs.output.table,
         submission=rules.submission.output.submission,
     output:
@@ -174,12 +187,7 @@ rule report:
         "../../envs/data.yaml"
     params:
         options=lambda wildcards: options(
-            title=DATASET.title,
-            dataset=CONFIGURATION.dataset_name,
-            dataset_file=DATASET.model_dump(),
-            recipe=TRAINING_OPTIONS["recipe"],
-            run=RUN,
-            seeds=SEEDS,
+            **RUN_OPTIONS,
             graph=stages_before(rules.report.rule),
             logs=f"{PREFIX}{LOGS}",
         ),
@@ -201,13 +209,7 @@ rule model_card:
     conda:
         "../../envs/data.yaml"
     params:
-        options=options(
-            title=DATASET.title,
-            dataset=CONFIGURATION.dataset_name,
-            dataset_file=DATASET.model_dump(),
-            run=RUN,
-            seeds=SEEDS,
-        ),
+        options=lambda wildcards: options(**RUN_OPTIONS),
         code=code("model_card.py"),
     message:
         "Write the model card"

@@ -36,7 +36,9 @@ SECONDS_BETWEEN_DRAWS = 0.2
 SECONDS_OF_A_STOP = 1.5
 # A stage's lines are held back for so long, so that a short stage becomes one block.
 SECONDS_HELD = 2.0
+# No less than a pipe holds.
 READ_SIZE = 1 << 16
+READS_AT_ONCE = 16
 # Narrower terminals have no room for counts.
 WIDTH_WITH_COUNTS = 110
 # The time of a stage ends in this column, or at the edge of a narrower terminal.
@@ -64,6 +66,8 @@ class Stage:
     # Its lines that are not shown yet, and since when there are any.
     held: list[Text] = field(default_factory=list)
     held_since: float = 0.0
+    # The number of a cluster's job.
+    submitted_as: str = ""
     # Its loops that are not over.
     counts: dict[int, Count] = field(default_factory=dict)
 
@@ -177,6 +181,13 @@ class Screen:
         with self.lock:
             self.running[number] = Stage(rule, text, wildcards, log)
 
+    def note_submission(self, numbers: Iterable[int], submitted_as: str) -> None:
+        """Show the number that a cluster has given to some jobs."""
+        with self.lock:
+            for number in numbers:
+                if number in self.running:
+                    self.running[number].submitted_as = submitted_as
+
     def end(self, number: int, how: str, lines: Iterable[str] = ()) -> None:
         """Show that a job is "done", "failed" or "stopped", and lines about that."""
         with self.lock:
@@ -210,6 +221,7 @@ class Screen:
                 os.close(original)
             os.environ.pop(terminal_messages.PIPE, None)
             self._read()
+            self._take(self.unread)
             os.close(self.pipe)
             shutil.rmtree(self.folder, ignore_errors=True)
             for stage in self.running.values():
@@ -218,9 +230,10 @@ class Screen:
             self.running.clear()
             self._draw([])
             with contextlib.suppress(OSError):
+                if self.problem is not None:
+                    self.blocks.show([f"the rows of stages could not be drawn: {self.problem!r}"])
+                    self.terminal.writelines(f"{line.plain}\n" for line in self.blocks.ready)
                 self.terminal.close()
-        if self.problem is not None and not isinstance(self.problem, OSError):
-            raise self.problem
 
     def _run(self) -> None:
         waiting_since = time.monotonic()
@@ -239,11 +252,17 @@ class Screen:
 
     def _read(self) -> None:
         """Take what has arrived in the pipe."""
-        with contextlib.suppress(BlockingIOError):
-            while data := os.read(self.pipe, READ_SIZE):
-                *lines, self.unread = (self.unread + data).split(b"\n")
-                for line in lines:
-                    self._take(line)
+        # Not without end, if a job writes more and more.
+        for _ in range(READS_AT_ONCE):
+            try:
+                data = os.read(self.pipe, READ_SIZE)
+            except BlockingIOError:
+                return
+            if not data:
+                return
+            *lines, self.unread = (self.unread + data).split(b"\n")
+            for line in lines:
+                self._take(line)
 
     def _take(self, line: bytes) -> None:
         """Take a line from the pipe: a message, plain text, or the one after the other."""
@@ -336,9 +355,11 @@ class Screen:
     def _cells(self, stage: Stage, width: int, room: int) -> Text:
         """Return what stands behind a stage's name: its newest loop, or its text and time."""
         if not stage.counts:
-            seconds = clock(time.monotonic() - stage.begun)
-            text = shortened(printable(stage.text), room - len(seconds) - 2)
-            return Text.assemble(text, (f"  {seconds}", "dim"))
+            end = f"  {clock(time.monotonic() - stage.begun)}"
+            if stage.submitted_as:
+                end = f"  job {printable(stage.submitted_as)}{end}"
+            text = shortened(printable(stage.text), room - cell_len(end))
+            return Text.assemble(text, (end, "dim"))
         (*_, count) = stage.counts.values()
         in_bytes = count.unit == "bytes"
         amount, unit = (decimal, "") if in_bytes else ("{:,}".format, f" {count.unit}")

@@ -3,6 +3,7 @@
 Snakemake's lines about its own workings go only to its log file, which has all lines.
 """
 
+import contextlib
 import logging
 import os
 import re
@@ -45,10 +46,13 @@ SCAFFOLDING = (
     "Shutting down, this might take some time",
     "Singularity containers: ignored",
     "Some jobs were triggered by provenance information",
+    "Trying to restart job ",
     "Using shell: ",
 )
 HANDLER = "DefaultStreamHandler"
 NOTHING_TO_DO = "Nothing to be done"
+# What executors say when they have submitted a job: Snakemake's number and the cluster's.
+SUBMITTED = re.compile(r"(?:Job|Submitted (?:group )?job) (\S+) .*jobid '?([^\s']+)")
 # Snakemake's messages after a request to stop, and the signal behind each.
 ASKED_TO_STOP = {
     "Terminating processes on user request": signal.SIGINT,
@@ -124,7 +128,6 @@ class Lines(logging.StreamHandler[TextIO]):
             own.stream.isatty()
             and os.environ.get("TERM") != "dumb"
             and not {Quietness.RULES, Quietness.PROGRESS}.intersection(self.quiet)
-            and not workflow.dryrun
         ):
             # Now, because the scripts' folder is in `sys.path` only while rule files are read.
             self.new_screen = import_module("terminal_screen").Screen
@@ -133,6 +136,8 @@ class Lines(logging.StreamHandler[TextIO]):
         # By job: its own number, its rule, and when it began.
         self.numbers: dict[int, int] = {}
         self.begun: dict[int, tuple[str, float]] = {}
+        # The jobs of the group that is being submitted.
+        self.group: list[int] = []
         self.tables = 0
         # By thread: how a job's command ended, until the thread names the job.
         self.ends: dict[int, str] = {}
@@ -164,15 +169,18 @@ class Lines(logging.StreamHandler[TextIO]):
 
     def open_screen(self) -> "Screen | None":
         """Return the screen on which a terminal shows stages, if the user wants to see them."""
+        if self.new_screen is None or self.screen is not None or self.workflow.dryrun:
+            return self.screen
         # A debugger needs the terminal for itself.
-        has_terminal = not self.workflow.execution_settings.debug
-        if self.screen is None and self.new_screen is not None and has_terminal:
-            self.screen = self.new_screen(self.stream, sum(self.stages.values()), self.stages)
+        if not self.workflow.execution_settings.debug:
+            with contextlib.suppress(OSError):
+                self.screen = self.new_screen(self.stream, sum(self.stages.values()), self.stages)
+        self.new_screen = None
         return self.screen
 
     def close_screen(self) -> None:
         if self.screen is not None:
-            screen, self.screen, self.new_screen = self.screen, None, None
+            screen, self.screen = self.screen, None
             screen.close()
 
     def close(self) -> None:
@@ -188,6 +196,8 @@ class Lines(logging.StreamHandler[TextIO]):
             yield from self.end_of_stage(record.__dict__["job_id"])
         elif event == LogEvent.RUN_INFO:
             yield from self.table(record)
+        elif event == LogEvent.GROUP_INFO:
+            self.group = [job.jobid for job in record.__dict__["jobs"]]
         elif event == LogEvent.ERROR:
             yield from self.error(record)
         elif event == LogEvent.GROUP_ERROR:
@@ -243,7 +253,12 @@ class Lines(logging.StreamHandler[TextIO]):
         for beginning, number in ASKED_TO_STOP.items():
             if text.startswith(beginning):
                 self.stopped_by = number
-        if text and not text.startswith(SCAFFOLDING):
+        submitted = SUBMITTED.match(text)
+        if submitted and self.screen is not None:
+            job, submitted_as = submitted.groups()
+            jobs = [int(job)] if job.isdecimal() else self.group
+            self.screen.note_submission(jobs, submitted_as)
+        elif text and not text.startswith(SCAFFOLDING):
             yield text
         if text.startswith(NOTHING_TO_DO) and not self.workflow.dryrun:
             yield from self.summary()

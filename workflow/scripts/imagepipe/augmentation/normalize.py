@@ -26,3 +26,7 @@ class Normalize:
     def __call__(self, images: Tensor) -> Tensor:
         """Return normalized float32 images of uint8 or float images [B, 3, H, W] in 0…255."""
         return images.float() * self.scale - self.offset
+
+    def undo(self, images: Tensor) -> Tensor:
+        """Return float32 images in 0…255 of normalized ones [B, 3, H, W]."""
+        return (images + self.offset) / self.scale

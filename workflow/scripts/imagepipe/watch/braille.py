@@ -10,7 +10,7 @@ _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 _DOTS_WIDE, _DOTS_HIGH = 2, 4
 # Of a dashed curve, in dots along the longer direction.
 _DASH, _GAP = 4, 3
-_NUMBER_WIDTH = 6
+_NUMBER_WIDTH = 7
 NARROWEST, LOWEST = 30, 8
 
 # Pieces of a line: text with a style of rich.
@@ -41,7 +41,7 @@ def draw(plot: Plot, styles: Mapping[str, str], width: int, height: int) -> list
     ends = _apart(ends, rows)
     lines: list[Line] = [[(plot.title.center(width)[:width], "bold")]]
     for row in range(rows):
-        number = {0: f"{plot.high:.3g}", rows - 1: f"{plot.low:.3g}"}.get(row, "")
+        number = {0: _number(plot.high), rows - 1: _number(plot.low)}.get(row, "")
         label, style = "", ""
         if row in ends:
             label, style = labels[ends.index(row)], styles[plot.curves[ends.index(row)].name]
@@ -56,6 +56,11 @@ def draw(plot: Plot, styles: Mapping[str, str], width: int, height: int) -> list
     epochs = f"{plot.last_epoch} epochs"
     numbers = f"{'':{_NUMBER_WIDTH + 1}}1{epochs:>{columns - 1}}"
     return [*lines, [(axis.ljust(width), "dim")], [(numbers[:width].ljust(width), "dim")]]
+
+
+def _number(value: float) -> str:
+    text = f"{value:.3g}"
+    return text if len(text) <= _NUMBER_WIDTH else f"{value:.0e}"
 
 
 class _Canvas:

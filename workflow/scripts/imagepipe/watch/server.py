@@ -58,7 +58,7 @@ def serve(folder: Path, host: str, port: int, announce: Callable[[str], None]) -
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(
-            f"--host {host} --port {port}: {reason}; choose another port, or 0 for any free one"
+            f"--host {host} --port {port}: {reason}; choose another one; port 0 is any free one"
         ) from None
     with server:
         port = server.server_port
@@ -119,7 +119,6 @@ class Handler(BaseHTTPRequestHandler):
     """Answers GET requests for the page and its data, and refuses all others."""
 
     server: PageServer
-    server_version, sys_version = "imagepipe", ""
     timeout = SECONDS_TO_ASK
 
     def do_GET(self) -> None:
@@ -148,6 +147,9 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header(header, value)
         self.end_headers()
         self.wfile.write(content)
+
+    def version_string(self) -> str:
+        return "imagepipe"
 
     def log_message(self, format: str, *args: Any) -> None:
         """Keep the terminal as it is."""
@@ -196,14 +198,16 @@ def _plot(plot: Plot) -> dict[str, Any]:
                 "name": curve.name,
                 "label": curve.label,
                 "dashed": curve.dashed,
-                "points": [
-                    *curve.points[:: len(curve.points) // MOST_POINTS + 1],
-                    curve.points[-1],
-                ],
+                "points": thinned(curve.points),
             }
             for curve in plot.curves
         ],
     }
+
+
+def thinned(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
+    """Return points at equal distances, and the last one: `MOST_POINTS` and one at most."""
+    return [*points[:-1][:: len(points) // MOST_POINTS + 1], points[-1]]
 
 
 def _page(folder: Path) -> bytes:

@@ -100,8 +100,8 @@ def _picture(
     Without a `height`, all trainings are in the table.
     """
     now = time.time()
-    rest = f"   {time.strftime('%H:%M:%S', time.localtime(now))}   {tally(found)}"
-    rest += "" if height is None else "   q ends"
+    keys = "" if height is None else "   q ends"
+    rest = f"   {time.strftime('%H:%M:%S', time.localtime(now))}{keys}   {tally(found)}"
     head = Text("imagepipe watch ", no_wrap=True, overflow="ellipsis")
     head.append(shorten(str(folder), max(20, width - len(head) - len(rest))), "bold")
     head.append(rest)
@@ -119,7 +119,7 @@ def _picture(
     if height is not None and plotted:
         # The table has a line of names. A plot has an empty line and its title above it.
         room = height - len(parts) - len(shown)
-        plotted = plotted[: room // (LOWEST + 2)]
+        plotted = plotted[: room // (LOWEST + 2)] if width >= NARROWEST else []
         highest = min(HIGHEST_PLOT, room // max(1, len(plotted)) - 2)
     for one in plotted:
         parts += _curves(one, width, highest)
@@ -153,7 +153,7 @@ def _table(found: Sequence[TrainingStatus], width: int) -> Table:
     rows = [cells(one) for one in found]
     for row in rows:
         for column in ("dataset", "run"):
-            row[column] = shorten(row[column], min(LONGEST_NAME, width // 3))
+            row[column] = shorten(row[column], min(LONGEST_NAME, max(10, width // 3)))
     kept = columns(rows)
     widths = {
         column: max(len(column), *(len(row.get(column, "")) for row in rows)) for column in kept
@@ -161,7 +161,8 @@ def _table(found: Sequence[TrainingStatus], width: int) -> Table:
     for column in LEAST_NEEDED:
         if sum(widths[one] + 2 for one in kept) <= width:
             break
-        kept.remove(column)
+        if column in kept:
+            kept.remove(column)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for column in kept:
         table.add_column(
@@ -183,7 +184,7 @@ def _table(found: Sequence[TrainingStatus], width: int) -> Table:
 def _curves(one: TrainingStatus, width: int, height: int) -> list[Text]:
     """Return the curves of a training, below its name and what it does; `height` is a plot's."""
     title = Text("\n", no_wrap=True, overflow="ellipsis")
-    title.append(shorten(name(one), width // 2), "bold")
+    title.append(shorten(name(one), max(10, width // 2)), "bold")
     title.append(f": {doing(one)}")
     if not one.epochs:
         return [title, Text("its curves begin after the first epoch", "dim")]

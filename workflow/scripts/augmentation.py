@@ -1,0 +1,36 @@
+"""Rule `augmentation`: shows what augmentation does to some training images."""
+
+import json
+from pathlib import Path
+
+import torch
+
+import job
+from imagepipe.config.recipe import Recipe
+from imagepipe.dataset.packed import read_packed, read_split
+from imagepipe.display.figures import save_figure, styled
+from imagepipe.evaluation.augmentation_examples import augmentation_examples, classes_of
+from imagepipe.evaluation.augmentation_figure import draw_augmentation_examples
+from imagepipe.training.runs import read_channels, training_data
+from imagepipe.training.state import TrainingSpec
+
+
+def main(snakemake) -> None:
+    torch.set_num_threads(snakemake.threads)
+    options = json.loads(snakemake.params.options)
+    options["recipe"] = Recipe.model_validate(options["recipe"])
+    if options["mean"] is None:
+        options |= read_channels(Path(snakemake.input.channels))
+    spec = TrainingSpec(**options)
+    packed = read_packed(Path(snakemake.input.labelled), Path(snakemake.input.labelled_table))
+    splits = read_split(Path(snakemake.input.split), packed.ids)
+    classes = classes_of(packed.labels, several_labels=spec.several_labels)
+    data = training_data(packed, classes, splits, several_labels=spec.several_labels)
+    examples = augmentation_examples(data, spec, packed.labels)
+    with styled():
+        figure = draw_augmentation_examples(examples, packed.labels, spec.recipe)
+        save_figure(figure, Path(snakemake.output.augmentation))
+
+
+if __name__ == "__main__":
+    job.run(main, snakemake)
