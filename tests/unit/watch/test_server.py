@@ -226,7 +226,7 @@ def test_long_trainings_are_thinned_and_end_where_they_end(tmp_path: Path) -> No
 
 def test_an_address_in_use_is_one_line(server: PageServer, tmp_path: Path) -> None:
     for host in (LOCALHOST, "no.such.host.invalid", "x" * 70 + ".example"):
-        with pytest.raises(UserError, match="choose another port") as caught:
+        with pytest.raises(UserError, match="choose another one") as caught:
             serve(tmp_path, host, server.server_port, print)
         assert "\n" not in str(caught.value)
         assert f"--host {host} --port {server.server_port}: " in str(caught.value)
