@@ -8,18 +8,21 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageFilter
 
 from imagepipe.dataset.manifests import CLASS_SEPARATOR
-from imagepipe.display.sentence import draw_sentence
 from imagepipe.evaluation.evaluation_file import Evaluation, Prediction
 from imagepipe.evaluation.picture_grid import LONGEST_SIDE, caption_line, draw_grid
 
 MAX_IMAGES = 6
 COLUMNS = 3
+COLUMN_TITLES = ("image", "predicted class", "true class")
+SEVERAL_LABELS_TITLES = ("image", "wrong label", "missing label")
 # Where the network does not look, a picture has no color, and so much of its brightness.
 DIMMED = 0.45
 # Weights of red, green and blue in brightness (ITU-R BT.601).
 LUMA = (0.299, 0.587, 0.114)
 # A line surrounds the places with at least so much of the largest heat.
 LINE_HEAT = 0.5
+# Images that are enlarged by at least so much show their pixels.
+SQUARES_FROM = 3
 NO_LABEL = "(no label)"
 NOTES = {
     "occlusion": (
@@ -75,27 +78,33 @@ def draw_saliency(
     images: uint8 [B, H, W, 3], as the network sees them. heat: float32 [B, 2, h, w] in 0…1, for
     `predicted` and `missed`; what belongs to None is not drawn. method: as `class_heat` names it.
     """
-    if not explained:
-        return draw_sentence("There are no validation images.", "Where the network looks")
     pictures, captions = [], []
     for one, image, (of_predicted, of_missed) in zip(explained, images, heat, strict=True):
         prediction = one.prediction
         pictures.append(image)
         captions.append(f"{_line(prediction.true or NO_LABEL)}\n{_line(prediction.id, 'id ')}")
-        role = "predicted" if prediction.predicted != prediction.true else "predicted, right"
-        for name, places, probability, words in (
-            (one.predicted, of_predicted, prediction.probability, role),
-            (one.missed, of_missed, prediction.true_probability, "not predicted"),
+        for name, places, probability in (
+            (one.predicted, of_predicted, prediction.probability),
+            (one.missed, of_missed, prediction.true_probability),
         ):
             if name is None:
                 pictures.append(np.zeros((*image.shape[:2], 4), np.uint8))
                 captions.append("")
                 continue
-            pictures.append(spotlight(image, places))
             # With several labels, the probability is not that of a single class.
-            percent = "" if several_labels else f" {100 * (probability or 0):.0f} %"
-            captions.append(f"{_line(name, after=percent)}\n{words}")
-    return draw_grid(pictures, captions, _title(explained), COLUMNS, notes=NOTES[method])
+            words = [] if several_labels else [f"{100 * (probability or 0):.0f} %"]
+            if places.max() == 0:
+                words.append("seen nowhere")
+            pictures.append(spotlight(image, places))
+            captions.append(f"{_line(name)}\n{', '.join(words)}")
+    return draw_grid(
+        pictures,
+        captions,
+        _title(explained),
+        COLUMNS,
+        column_titles=SEVERAL_LABELS_TITLES if several_labels else COLUMN_TITLES,
+        notes=NOTES[method],
+    )
 
 
 def _line(name: str, before: str = "", after: str = "") -> str:
@@ -107,7 +116,7 @@ def _title(explained: Sequence[Explained]) -> str:
     if all(right):
         return "Where the network looks: the least sure hits"
     if any(right):
-        return "Where the network looks: mistakes, unsure hits"
+        return "Where it looks: surest mistakes, least sure hits"
     return "Where the network looks: the surest mistakes"
 
 
@@ -119,9 +128,10 @@ def spotlight(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
     """
     height, width = image.shape[:2]
     scale = LONGEST_SIDE / max(height, width)
-    # Pixels of small images become squares of several pixels, all of the same size.
-    size = tuple(round(side * (int(scale) if scale > 1 else scale)) for side in (width, height))
-    filter_ = Image.Resampling.NEAREST if scale > 1 else Image.Resampling.LANCZOS
+    # Each pixel of a small image becomes a square, and all squares have the same size.
+    is_small = scale >= SQUARES_FROM
+    size = tuple(round(side * (int(scale) if is_small else scale)) for side in (width, height))
+    filter_ = Image.Resampling.NEAREST if is_small else Image.Resampling.LANCZOS
     picture = np.asarray(Image.fromarray(image).resize(size, filter_), np.float32)
     smooth = Image.fromarray(heat.astype(np.float32)).resize(size, Image.Resampling.BICUBIC)
     # All the light inside of the line, less and less outside.
