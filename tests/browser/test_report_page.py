@@ -87,7 +87,7 @@ def report_of(tmp_path_factory: pytest.TempPathFactory) -> ReportOf:
             space = write_workspace(tmp_path_factory.mktemp("report"), CASES[name])
             seconds = sum(build_report(space).values())
             # Nothing else is needed to look at them.
-            pages = [space.folder / name for name in ("report.html", "data.html")]
+            pages = [space.folder / file for file in ("report.html", "data.html")]
             for folder, page in zip((space.results, space.data), pages, strict=True):
                 (folder / "report.html").rename(page)
             built[name] = Report(*pages, seconds)
