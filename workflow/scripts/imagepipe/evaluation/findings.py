@@ -56,7 +56,7 @@ def right_images(results: Results) -> Sentence:
         template,
         right=whole("right", right),
         images=amount("images", evaluation.images, "validation image"),
-        are="is" if right == 1 else "are",
+        are="is" if 1 in (right, evaluation.images) else "are",
     )
 
 
@@ -147,7 +147,7 @@ def where_it_fails(results: Results) -> list[Sentence]:
                 "{wrong} of {total} {are} wrong.",
                 wrong=whole("wrong", wrong),
                 total=total,
-                are="is" if wrong == 1 else "are",
+                are="is" if 1 in (wrong, evaluation.images) else "are",
             )
         )
     else:

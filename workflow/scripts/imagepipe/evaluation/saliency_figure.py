@@ -14,6 +14,8 @@ from imagepipe.evaluation.picture_grid import LONGEST_SIDE, caption_line, draw_g
 
 MAX_IMAGES = 6
 COLUMNS = 3
+COLUMN_TITLES = ("image", "predicted class", "true class")
+SEVERAL_LABELS_TITLES = ("image", "wrong label", "missing label")
 # Where the network does not look, a picture has no color, and so much of its brightness.
 DIMMED = 0.45
 # Weights of red, green and blue in brightness (ITU-R BT.601).
@@ -82,20 +84,27 @@ def draw_saliency(
         prediction = one.prediction
         pictures.append(image)
         captions.append(f"{_line(prediction.true or NO_LABEL)}\n{_line(prediction.id, 'id ')}")
-        role = "predicted" if prediction.predicted != prediction.true else "predicted, right"
-        for name, places, probability, words in (
-            (one.predicted, of_predicted, prediction.probability, role),
-            (one.missed, of_missed, prediction.true_probability, "not predicted"),
+        for name, places, probability in (
+            (one.predicted, of_predicted, prediction.probability),
+            (one.missed, of_missed, prediction.true_probability),
         ):
             if name is None:
                 pictures.append(np.zeros((*image.shape[:2], 4), np.uint8))
                 captions.append("")
                 continue
             pictures.append(spotlight(image, places))
+            captions.append(_line(name))
             # With several labels, the probability is not that of a single class.
-            percent = "" if several_labels else f" {100 * (probability or 0):.0f} %"
-            captions.append(f"{_line(name, after=percent)}\n{words}")
-    return draw_grid(pictures, captions, _title(explained), COLUMNS, notes=NOTES[method])
+            if not several_labels:
+                captions[-1] += f"\n{100 * (probability or 0):.0f} %"
+    return draw_grid(
+        pictures,
+        captions,
+        _title(explained),
+        COLUMNS,
+        column_titles=SEVERAL_LABELS_TITLES if several_labels else COLUMN_TITLES,
+        notes=NOTES[method],
+    )
 
 
 def _line(name: str, before: str = "", after: str = "") -> str:
@@ -107,7 +116,7 @@ def _title(explained: Sequence[Explained]) -> str:
     if all(right):
         return "Where the network looks: the least sure hits"
     if any(right):
-        return "Where the network looks: mistakes, unsure hits"
+        return "Where it looks: surest mistakes, least sure hits"
     return "Where the network looks: the surest mistakes"
 
 

@@ -28,9 +28,9 @@ class Number:
     text: str
 
     def __html__(self) -> str:
-        return Markup('<span data-name="{}" data-value="{}">{}</span>').format(
-            printable(self.name), repr(self.value), self.text
-        )
+        # `Markup.format` would take three times as long, for thousands of numbers.
+        name, text = escape(printable(self.name)), escape(self.text)
+        return Markup(f'<span data-name="{name}" data-value="{self.value!r}">{text}</span>')
 
 
 @dataclass(frozen=True)
