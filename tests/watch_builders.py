@@ -2,11 +2,20 @@
 
 import math
 import os
+import sys
 from pathlib import Path
 
+from builders import SCRIPTS
 from imagepipe.progress import _Lines
 from imagepipe.training.history import EpochMetrics, epoch_line, write_history, write_metrics
 
+# The command, of this checkout's library.
+WATCH = [
+    sys.executable,
+    "-c",
+    f"import sys; sys.path.insert(0, {str(SCRIPTS)!r}); from imagepipe.cli import main; main()",
+    "watch",
+]
 # A moment, as Unix time.
 NOW = 1_800_000_000.0
 START = "train on cpu in fp32 (as asked for), 2 threads"

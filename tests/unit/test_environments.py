@@ -58,7 +58,7 @@ def test_a_conda_environment_has_what_its_scripts_import() -> None:
             r'envs/(\w+)\.yaml".*?"../scripts/(\w+\.py)"', rules.read_text(), flags=re.DOTALL
         )
     }
-    no_rules = {"job.py", "rerun_reasons.py", "workflow_terminal.py"}
+    no_rules = {"job.py", "rerun_reasons.py", "terminal_screen.py", "workflow_terminal.py"}
     assert environment_of.keys() == {path.name for path in scripts.glob("*.py")} - no_rules
     for script, environment in environment_of.items():
         files = [scripts / script, scripts / "job.py"]

@@ -1,4 +1,4 @@
-"""Progress: a bar on a terminal, a line every ten seconds elsewhere."""
+"""Progress: a bar on a terminal, and a line every ten seconds for the log."""
 
 import io
 import logging
@@ -9,7 +9,9 @@ from types import SimpleNamespace
 import pytest
 
 from imagepipe import progress as progress_module
-from imagepipe.progress import counter, progress
+from imagepipe import terminal_messages
+from imagepipe.progress import counter, is_progress_line, progress
+from imagepipe.terminal_messages import Count, Message
 
 
 class Clock:
@@ -90,7 +92,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_a_terminal_gets_a_bar_and_no_lines(
+def test_a_terminal_gets_a_bar_and_the_log_its_lines(
     clock: Clock, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     terminal = Terminal()
@@ -101,7 +103,78 @@ def test_a_terminal_gets_a_bar_and_no_lines(
     assert passed == [0, 1, 2]
     assert "unpack" in terminal.getvalue()
     assert "/3" in terminal.getvalue()
-    assert not caplog.records
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) == 3
+    assert all(map(is_progress_line, lines))
+
+
+def test_a_terminal_without_cursor_gets_lines(
+    clock: Clock, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    monkeypatch.setenv("TERM", "dumb")
+    with caplog.at_level(logging.INFO):
+        list(progress(ticking(clock, 3, 20.0), total=3, description="unpack", unit="images"))
+    assert terminal.getvalue() == ""
+    assert len(caplog.records) == 3
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[Message]:
+    """The messages to a process that draws the terminal."""
+    sent: list[Message] = []
+    monkeypatch.setattr(terminal_messages, "is_open", lambda: True)
+    monkeypatch.setattr(terminal_messages, "send", lambda message, wait: sent.append(message))
+    return sent
+
+
+def test_who_draws_the_terminal_is_told_five_times_a_second_and_at_the_end(
+    clock: Clock, caplog: pytest.LogCaptureFixture, sent: list[Message]
+) -> None:
+    with caplog.at_level(logging.INFO):
+        counting = counter(total=3000, description="train", unit="images", initial=1000)
+        with counting as bar:
+            bar.show("loss 1.2")
+            for _ in ticking(clock, 2000, 0.01):
+                bar.advance(1)
+    assert len(sent) == pytest.approx(20 * 5, abs=10)
+    first, *_, last = sent
+    # A loop that is over at once would only flicker.
+    assert isinstance(first, Count)
+    assert first.seconds == pytest.approx(0.5, abs=0.05)
+    assert isinstance(last, Count)
+    assert last == Count(
+        first.number, "train", "images", 3000, 1000, 2000, last.seconds, "loss 1.2", is_over=True
+    )
+    assert last.seconds == pytest.approx(20)
+    assert len(caplog.records) in (1, 2)
+
+
+def test_of_a_short_loop_nobody_is_told(clock: Clock, sent: list[Message]) -> None:
+    list(progress(ticking(clock, 4, 0.1), total=4, description="unpack", unit="images"))
+    assert sent == []
+
+
+def test_a_loop_that_fails_is_over(clock: Clock, sent: list[Message]) -> None:
+    with pytest.raises(KeyError), counter(total=3, description="a", unit="images") as bar:
+        clock.now += 1
+        bar.advance(1)
+        raise KeyError
+    assert [message.is_over for message in sent if isinstance(message, Count)] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("train: 3,000 of 5,000 images, 100/s, 00:20 left, epoch 2 of 2, loss 1.234", True),
+        ("download train.7z: 2,000 bytes, 1,100/s", True),
+        ("epoch 1/8: train loss 2.083, train acc 0.349, 501 examples/sec on cpu", False),
+        ("error: labels.csv: 3 of 5 images, 7 rows", False),
+    ],
+)
+def test_a_progress_line_is_told_from_others(text: str, expected: bool) -> None:
+    assert is_progress_line(text) is expected
 
 
 def test_a_line_counts_what_was_done_earlier_and_shows_figures_and_the_time_left(

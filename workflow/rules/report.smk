@@ -8,7 +8,6 @@ VALIDATION = f"{RESULTS}/{{run}}/seed{config['seed']}/train"
 rule curves:
     input:
         validated=f"{VALIDATION}/history.csv",
-        metrics=f"{VALIDATION}/metrics.json",
         final=expand(f"{FINAL}/history.csv", seed=SEEDS, allow_missing=True),
     output:
         **figure("learning_curves", "Training", "Learning curves"),
@@ -112,7 +111,6 @@ rule test_predictions:
         test=rules.pack.output.test,
         test_table=rules.pack.output.test_table,
         labels=rules.labels.output.labels,
-        classes=rules.labels.output.classes,
     output:
         **figure("test_predictions", "Test", "Predictions for the test images"),
         **figure("test_pictures", "Test", "The least sure test images"),

@@ -1,5 +1,6 @@
 """The frame of every rule's script: a log file, and errors in one line."""
 
+import contextlib
 import errno
 import logging
 import os
@@ -44,9 +45,10 @@ class TerminalHandler(logging.Handler):
         """Leave the lines to the process that draws the terminal, or write them."""
         lines = [terminal_messages.Line(line, is_warning) for line in text.splitlines()]
         if not all(terminal_messages.send(line, wait=True) for line in lines):
-            # Without breaking a progress bar there.
-            tqdm.write(f"[{self.rule}] {text}", file=sys.stderr)
-            sys.stderr.flush()
+            # Whoever has read standard error may be gone. Without breaking a progress bar there:
+            with contextlib.suppress(BrokenPipeError):
+                tqdm.write(f"[{self.rule}] {text}", file=sys.stderr)
+                sys.stderr.flush()
 
 
 def shows_bar(record: logging.LogRecord) -> bool:

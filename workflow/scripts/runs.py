@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import job
-from imagepipe.selection.comparison import draw_comparison
+from imagepipe.evaluation.comparison import draw_comparison
 from imagepipe.selection.run_results import read_runs
 from imagepipe.selection.run_table import write_run_table
 

@@ -36,7 +36,9 @@ SECONDS_BETWEEN_DRAWS = 0.2
 SECONDS_OF_A_STOP = 1.5
 # A stage's lines are held back for so long, so that a short stage becomes one block.
 SECONDS_HELD = 2.0
+# No less than a pipe holds.
 READ_SIZE = 1 << 16
+READS_AT_ONCE = 16
 # Narrower terminals have no room for counts.
 WIDTH_WITH_COUNTS = 110
 # The time of a stage ends in this column, or at the edge of a narrower terminal.
@@ -219,6 +221,7 @@ class Screen:
                 os.close(original)
             os.environ.pop(terminal_messages.PIPE, None)
             self._read()
+            self._take(self.unread)
             os.close(self.pipe)
             shutil.rmtree(self.folder, ignore_errors=True)
             for stage in self.running.values():
@@ -227,9 +230,10 @@ class Screen:
             self.running.clear()
             self._draw([])
             with contextlib.suppress(OSError):
+                if self.problem is not None:
+                    self.blocks.show([f"the rows of stages could not be drawn: {self.problem!r}"])
+                    self.terminal.writelines(f"{line.plain}\n" for line in self.blocks.ready)
                 self.terminal.close()
-        if self.problem is not None and not isinstance(self.problem, OSError):
-            raise self.problem
 
     def _run(self) -> None:
         waiting_since = time.monotonic()
@@ -248,11 +252,17 @@ class Screen:
 
     def _read(self) -> None:
         """Take what has arrived in the pipe."""
-        with contextlib.suppress(BlockingIOError):
-            while data := os.read(self.pipe, READ_SIZE):
-                *lines, self.unread = (self.unread + data).split(b"\n")
-                for line in lines:
-                    self._take(line)
+        # Not without end, if a job writes more and more.
+        for _ in range(READS_AT_ONCE):
+            try:
+                data = os.read(self.pipe, READ_SIZE)
+            except BlockingIOError:
+                return
+            if not data:
+                return
+            *lines, self.unread = (self.unread + data).split(b"\n")
+            for line in lines:
+                self._take(line)
 
     def _take(self, line: bytes) -> None:
         """Take a line from the pipe: a message, plain text, or the one after the other."""

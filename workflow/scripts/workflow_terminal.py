@@ -3,6 +3,7 @@
 Snakemake's lines about its own workings go only to its log file, which has all lines.
 """
 
+import contextlib
 import logging
 import os
 import re
@@ -127,7 +128,6 @@ class Lines(logging.StreamHandler[TextIO]):
             own.stream.isatty()
             and os.environ.get("TERM") != "dumb"
             and not {Quietness.RULES, Quietness.PROGRESS}.intersection(self.quiet)
-            and not workflow.dryrun
         ):
             # Now, because the scripts' folder is in `sys.path` only while rule files are read.
             self.new_screen = import_module("terminal_screen").Screen
@@ -169,15 +169,18 @@ class Lines(logging.StreamHandler[TextIO]):
 
     def open_screen(self) -> "Screen | None":
         """Return the screen on which a terminal shows stages, if the user wants to see them."""
+        if self.new_screen is None or self.screen is not None or self.workflow.dryrun:
+            return self.screen
         # A debugger needs the terminal for itself.
-        has_terminal = not self.workflow.execution_settings.debug
-        if self.screen is None and self.new_screen is not None and has_terminal:
-            self.screen = self.new_screen(self.stream, sum(self.stages.values()), self.stages)
+        if not self.workflow.execution_settings.debug:
+            with contextlib.suppress(OSError):
+                self.screen = self.new_screen(self.stream, sum(self.stages.values()), self.stages)
+        self.new_screen = None
         return self.screen
 
     def close_screen(self) -> None:
         if self.screen is not None:
-            screen, self.screen, self.new_screen = self.screen, None, None
+            screen, self.screen = self.screen, None
             screen.close()
 
     def close(self) -> None:

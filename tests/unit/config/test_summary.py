@@ -36,15 +36,20 @@ def finish(folder: Path) -> None:
     write_json(folder / "fast/seed0/final/model.safetensors", "weights")
     write_json(folder / "score.json", {"accuracy": 0.5, "n": 10_000})
     (folder / "submission.csv").touch()
+    (folder / "report.html").touch()
+
+
+def set_time(path: Path, seconds_from_now: float) -> None:
+    time = path.stat().st_mtime + seconds_from_now
+    os.utime(path, (time, time))
 
 
 def test_what_is_left_of_an_earlier_run_is_not_mentioned(tmp_path: Path) -> None:
     finish(tmp_path)
-    later = (tmp_path / "submission.csv").stat().st_mtime + 10
-    os.utime(tmp_path / "fast/seed0/final/model.safetensors", (later, later))
+    set_time(tmp_path / "fast/seed0/final/model.safetensors", 10)
     names = [line.split()[0] for line in told(tmp_path)[1:]]
     assert names == ["valid", "final", "all"]
-    os.utime(tmp_path / "fast/seed0/train/metrics.json", (later, later))
+    set_time(tmp_path / "fast/seed0/train/metrics.json", 10)
     names = [line.split()[0] for line in told(tmp_path)[1:]]
     assert names == ["valid", "final"]
 
@@ -58,8 +63,45 @@ def test_summary_tells_how_good_the_model_is_and_where_the_results_lie(tmp_path:
         assert word in lines[0]
     assert "0.5000" in lines[1]
     assert "10,000 images" in lines[1]
-    for name in ("submission.csv", "runs.csv", "score.json", "fast/seed0/final/model.safetensors"):
-        assert f"  {name}" in text
+    for name in ("submission.csv", "fast/seed0/final/model.safetensors"):
+        assert f"  {name}\n" in text
+    # The report has the table of runs and the score.
+    assert lines[-1] == "open report.html"
+    assert len(lines) == 5
+
+
+def test_summary_names_the_table_of_runs_where_no_report_has_it(tmp_path: Path) -> None:
+    finish(tmp_path)
+    (tmp_path / "report.html").unlink()
+    assert told(tmp_path)[-1].split() == ["all", "runs", "runs.csv"]
+
+
+@pytest.mark.parametrize("newer", ["train/metrics.json", "final/model.safetensors"])
+def test_a_report_of_earlier_results_is_not_to_be_opened(tmp_path: Path, newer: str) -> None:
+    finish(tmp_path)
+    set_time(tmp_path / "fast/seed0" / newer, 10)
+    assert "report" not in "".join(told(tmp_path))
+
+
+def test_a_report_of_another_run_is_not_to_be_opened(tmp_path: Path) -> None:
+    finish(tmp_path)
+    set_time(tmp_path / "report.html", 60)
+
+    def last_line(seconds: float | None, *, is_published: bool) -> str:
+        arguments = ("my birds", "fast", tmp_path, [tmp_path / "fast/seed0"])
+        top = tmp_path / "submission.csv"
+        text = summary(*arguments, top, tmp_path, seconds, is_published=is_published)
+        return text.splitlines()[-1]
+
+    assert last_line(None, is_published=True) == "open report.html"
+    assert "report" not in last_line(None, is_published=False)
+    # One that this call has written is this run's, whether it was published or not.
+    assert last_line(5, is_published=False) == "open report.html"
+    set_time(tmp_path / "report.html", -120)
+    for file in ("train/metrics.json", "final/model.safetensors"):
+        set_time(tmp_path / "fast/seed0" / file, -120)
+    set_time(tmp_path / "score.json", -120)
+    assert "report" not in last_line(5, is_published=False)
 
 
 def test_summary_of_several_members_says_that_one_was_validated_and_how_many_there_are(

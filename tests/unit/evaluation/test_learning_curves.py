@@ -134,7 +134,8 @@ def test_a_metric_other_than_accuracy_has_a_panel(tmp_path: Path) -> None:
 
 def test_what_is_not_known_is_said(tmp_path: Path) -> None:
     validated = [replace(epoch, metric=None) for epoch in training(metric="log_loss")]
-    drawn(validated, {}, tmp_path / "curves.svg")
+    panels = drawn(validated, {}, tmp_path / "curves.svg").axes
+    assert len({axes.get_xlim() for axes in panels}) == 1
     assert "not a finite number in any epoch" in svg_texts(tmp_path / "curves.svg")
     drawn(training(valid=False), {}, tmp_path / "curves.svg")
     shown = svg_texts(tmp_path / "curves.svg")

@@ -1,6 +1,7 @@
 """What a job's script says when it fails, and with which exit code."""
 
 import errno
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -8,8 +9,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from imagepipe import terminal_messages
 from imagepipe.config.closing_lines import LEFT_TO_PARENT
 from imagepipe.errors import Stopped, UserError
+from imagepipe.terminal_messages import Line, Message
 from job import run
 from stages import no_logging_yet
 
@@ -23,6 +26,12 @@ def failing(
         run(main, snakemake)
     assert isinstance(ended.value.code, int)
     return ended.value.code
+
+
+def working(main: Callable[[SimpleNamespace], None], log: Path) -> None:
+    """Run a job that does not fail."""
+    with no_logging_yet():
+        run(main, SimpleNamespace(rule="pack", log=[str(log)], output=[]))
 
 
 def raising(error: BaseException) -> Callable[[SimpleNamespace], None]:
@@ -128,3 +137,63 @@ def test_closing_line_that_the_log_has_not_is_on_the_terminal(
     monkeypatch.setattr("logging.FileHandler.emit", lambda *_: None)
     failing(raising(UserError("a.7z: damaged")), tmp_path / "pack.log")
     assert capsys.readouterr().err == "[pack] error: a.7z: damaged\n"
+
+
+PROGRESS = "train: 3,000 of 5,000 images, 100/s, 00:20 left"
+
+
+def log_some(snakemake: SimpleNamespace) -> None:
+    logging.getLogger("a").info("a line")
+    logging.getLogger("a").warning("a warning\nof two lines")
+    logging.getLogger("imagepipe.progress").info(PROGRESS)
+    # As the processes of a training do, through their first one's output.
+    logging.getLogger("imagepipe.launch.launching").info(PROGRESS)
+
+
+def test_lines_go_to_the_process_that_draws_the_terminal_and_all_to_the_log(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[Message] = []
+    monkeypatch.setattr(terminal_messages, "is_open", lambda: True)
+    monkeypatch.setattr(
+        terminal_messages, "send", lambda message, wait: sent.append(message) or True
+    )
+    working(log_some, tmp_path / "pack.log")
+    assert sent == [
+        Line("a line"),
+        Line("a warning", is_warning=True),
+        Line("of two lines", is_warning=True),
+    ]
+    assert capsys.readouterr().err == ""
+    lines = (tmp_path / "pack.log").read_text().splitlines()
+    assert lines == ["a line", "a warning", "of two lines", PROGRESS, PROGRESS]
+    assert os.environ[terminal_messages.JOB] == str(tmp_path / "pack.log")
+
+
+def test_progress_beside_a_bar_is_only_in_the_log(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = "[pack] a line\n[pack] a warning\nof two lines\n"
+    monkeypatch.setattr("imagepipe.progress.draws_bars", lambda: True)
+    working(log_some, tmp_path / "pack.log")
+    # The processes of a training draw none.
+    assert capsys.readouterr().err == f"{expected}[pack] {PROGRESS}\n"
+    assert (tmp_path / "pack.log").read_text().count(PROGRESS) == 2
+
+    monkeypatch.setattr("imagepipe.progress.draws_bars", lambda: False)
+    working(log_some, tmp_path / "pack.log")
+    assert capsys.readouterr().err == f"{expected}[pack] {PROGRESS}\n[pack] {PROGRESS}\n"
+
+
+def test_a_job_goes_on_when_nobody_reads_its_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w", buffering=1) as broken:
+        monkeypatch.setattr("sys.stderr", broken)
+        working(log_some, tmp_path / "pack.log")
+        with pytest.raises(BrokenPipeError):
+            broken.flush()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), writer)
+    assert (tmp_path / "pack.log").read_text().startswith("a line\n")

@@ -27,7 +27,16 @@ SETTINGS: dict[str, Any] = {
     "log_handler_settings": {},
 }
 COMMAND = "CalledProcessError in file train.smk, line 51:\nCommand 'python train.py'"
+# What clears the cursor's line.
+CLEARED = "\r\x1b[K"
 FINAL = "WorkflowError:\nAt least one job did not complete successfully."
+
+
+class Terminal(io.StringIO):
+    """Takes itself for a terminal."""
+
+    def isatty(self) -> bool:
+        return True
 
 
 @dataclass
@@ -55,13 +64,13 @@ class Run:
             ),
             is_main_process=self.main_process,
             storage_settings=SimpleNamespace(default_storage_prefix=self.storage),
-            execution_settings=SimpleNamespace(keep_going=False),
+            execution_settings=SimpleNamespace(keep_going=False, debug=False),
             scheduler=SimpleNamespace(running={1}),
             dag=SimpleNamespace(jobs=jobs),
             dryrun=False,
             _rundir=str(self.folder),
         )
-        self.installed = terminal.install(
+        self.handler: Any = terminal.install(
             self.workflow, lambda: ["the summary"], lambda: ["of before"]
         )
 
@@ -73,14 +82,15 @@ class Run:
         place = len(self.stream.getvalue())
         level = logging.ERROR if event and "error" in event else logging.INFO
         self.logger.log(level, text, extra={"event": event, **more} if event else more)
-        return self.stream.getvalue()[place:].splitlines()
+        return self.stream.getvalue()[place:].removeprefix(CLEARED).splitlines()
 
     def count(self, **stages: int) -> list[str]:
         stats = stages | {"total": sum(stages.values())}
         return self.tell(f"Job stats:\n{stats}\n", LogEvent.RUN_INFO, stats=stats)
 
     def begin(self, number: int, rule: str, message: str | None, **more: Any) -> list[str]:
-        job = {"jobid": number, "rule_name": rule, "rule_msg": message, "indent": False} | more
+        job = {"jobid": number, "rule_name": rule, "rule_msg": message, "indent": False}
+        job |= {"wildcards": {}} | more
         return self.tell("a job", LogEvent.JOB_INFO, **job)
 
     def fail(self, number: int, rule: str, how: str | None) -> list[str]:
@@ -295,22 +305,22 @@ def test_snakemakes_own_lines_stay_where_the_user_wants_other_ones(
     tmp_path: Path, settings: dict[str, Any]
 ) -> None:
     run = Run(tmp_path, settings)
-    assert not run.installed
+    assert run.handler is None
     assert run.tell("Building DAG of jobs...") == ["Building DAG of jobs..."]
     assert LEFT_TO_PARENT not in os.environ
 
 
 def test_a_job_on_another_machine_shows_its_closing_lines_itself(tmp_path: Path) -> None:
-    assert not Run(tmp_path, {}, main_process=False).installed
+    assert Run(tmp_path, {}, main_process=False).handler is None
     assert LEFT_TO_PARENT not in os.environ
 
 
 def test_jobs_whose_logs_are_in_a_storage_show_their_closing_lines_themselves(
     tmp_path: Path,
 ) -> None:
-    assert Run(tmp_path, {}, storage="s3://bucket").installed
+    assert Run(tmp_path, {}, storage="s3://bucket").handler
     assert LEFT_TO_PARENT not in os.environ
-    assert Run(tmp_path, {}).installed
+    assert Run(tmp_path, {}).handler
     assert os.environ[LEFT_TO_PARENT] == "1"
 
 
@@ -320,10 +330,156 @@ def test_what_the_user_wants_less_of_is_left_out(tmp_path: Path) -> None:
     assert run.tell("on this host", quietness=Quietness.HOST) == []
 
 
-def test_a_terminal_is_cleared_of_a_half_drawn_bar(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = Run(tmp_path, {})
-    monkeypatch.setattr(run.stream, "isatty", lambda: True)
+def test_a_terminal_is_cleared_of_a_half_drawn_bar(tmp_path: Path) -> None:
+    run = Run(tmp_path, {}, stream=Terminal())
     run.tell("a line")
-    assert run.stream.getvalue() == "\r\x1b[Ka line\n"
+    assert run.stream.getvalue() == f"{CLEARED}a line\n"
+
+
+class FakeScreen:
+    """Stands for a terminal's screen: it notes what it is told."""
+
+    def __init__(self, stream: object, stages: int, rules: dict[str, int]) -> None:
+        self.told: list[Any] = [(stages, list(rules))]
+
+    def begin(self, *job: object) -> None:
+        self.told.append(("begin", *job))
+
+    def note_submission(self, jobs: list[int], submitted_as: str) -> None:
+        self.told.append(("submission", jobs, submitted_as))
+
+    def end(self, number: int, how: str, lines: list[str] | None = None) -> None:
+        self.told.append(("end", number, how, list(lines or [])))
+
+    def show(self, lines: list[str]) -> None:
+        self.told.append(("show", lines)) if lines else None
+
+    def close(self) -> None:
+        self.told.append("close")
+
+    def new(self) -> list[Any]:
+        """Return what it has been told since the last time."""
+        new, self.told = self.told, []
+        return new
+
+
+@pytest.fixture
+def on_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """A run whose standard error is a terminal."""
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr("terminal_screen.Screen", FakeScreen)
+    return Run(tmp_path, {}, stream=Terminal())
+
+
+def test_a_terminal_shows_stages_on_its_screen(on_terminal: Run) -> None:
+    run = on_terminal
+    run.count(train=1, plots=2, all=1)
+    assert run.begin(1, "train", "Train fast", wildcards={"seed": "0"}) == []
+    screen = run.handler.screen
+    assert isinstance(screen, FakeScreen)
+    log = run.log("train")
+    assert screen.new() == [
+        (3, ["train", "plots"]),
+        ("begin", 1, "train", "Train fast", {"seed": "0"}, log),
+    ]
+    run.tell("Finished", LogEvent.JOB_FINISHED, job_id=1)
+    assert screen.new() == [("end", 1, "done", [])]
+    assert run.tell("Terminating processes on user request, this might take") == []
+    assert screen.new() == [("show", ["Terminating processes on user request, this might take"])]
+    run.handler.show_last(["the summary"])
+    assert screen.new() == [("show", [""]), "close"]
+    assert run.stream.getvalue().endswith("the summary\n")
+
+
+@pytest.mark.parametrize(
+    ("line", "how"), [("error: a.csv: empty", "failed"), ("stopped by SIGINT after", "stopped")]
+)
+def test_a_failure_is_marked_on_the_screen_and_told_of_below_it(
+    on_terminal: Run, line: str, how: str
+) -> None:
+    run = on_terminal
+    run.begin(1, "train", "Train fast")
+    run.begin(2, "plots", "Draw")
+    screen = run.handler.screen
+    assert isinstance(screen, FakeScreen)
+    screen.new()
+    Path(run.log("plots")).write_text(f"{line}\n")
+    run.workflow.scheduler.running = {1, 2}
+    run.fail(2, "plots", "returned non-zero exit status 1")
+    assert screen.new() == [("end", 2, how, [line])]
+    run.workflow.scheduler.running = {1}
+    Path(run.log("train")).write_text(f"{line} too\n")
+    run.fail(1, "train", "returned non-zero exit status 1")
+    # The last one is told of at the end.
+    assert screen.new() == [("end", 1, how, [])]
+    lines = run.end()
+    assert screen.new() == ["close"]
+    assert lines == ["of before", line, f"{line} too"]
+
+
+def test_the_numbers_of_a_clusters_jobs_stand_beside_the_stages(on_terminal: Run) -> None:
+    run = on_terminal
+    submissions = [
+        ("Job 1 has been submitted with SLURM jobid 4711 (log: /a/4711.log).", [1], "4711"),
+        ("Submitted job 1 with external jobid '4711.server'.", [1], "4711.server"),
+        ("Submitted group job 78399de5-1cf3 with external jobid '17'.", [1, 2], "17"),
+    ]
+    run.tell("Group job data", LogEvent.GROUP_INFO, group_id="data", jobs=run.workflow.dag.jobs)
+    run.begin(1, "train", "Train fast", indent=True)
+    screen = run.handler.screen
+    assert isinstance(screen, FakeScreen)
+    screen.new()
+    for text, jobs, number in submissions:
+        run.tell(text)
+        assert screen.new() == [("submission", jobs, number)]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"TERM": "dumb"},
+        {"quiet": {Quietness.RULES}},
+        {"quiet": {Quietness.PROGRESS}},
+        {"dryrun": True},
+        {"debug": True},
+    ],
+    ids=str,
+)
+def test_a_screen_is_only_where_it_is_wanted(
+    on_terminal: Run, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
+) -> None:
+    monkeypatch.setenv("TERM", change.get("TERM", "xterm"))
+    monkeypatch.setattr(terminal, "reason_in_short", lambda dag, job: "")
+    run = Run(on_terminal.folder, {"quiet": change.get("quiet")}, stream=Terminal())
+    run.workflow.dryrun = change.get("dryrun", False)
+    run.workflow.execution_settings.debug = change.get("debug", False)
+    run.begin(1, "train", "Train fast")
+    assert run.handler.screen is None
+    wants_stages = Quietness.RULES not in change.get("quiet", ())
+    assert ("Train fast" in run.stream.getvalue()) == wants_stages
+
+
+def test_a_terminal_on_which_no_pipe_can_be_opened_gets_lines(
+    on_terminal: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("no room")
+
+    run = on_terminal
+    run.handler.new_screen = fail
+    run.count(train=1)
+    assert run.begin(1, "train", "Train fast") == ["[train] Train fast (1 of 1)"]
+
+
+def test_the_end_of_a_long_stage_has_its_line_without_a_terminal(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr("workflow_terminal.time.monotonic", lambda: now)
+    for number, rule, seconds, expected in (
+        (1, "train", 75, ["[train] done in 1 min 15 s"]),
+        (2, "plots", 3, []),
+    ):
+        run.begin(number, rule, "a stage")
+        now += seconds
+        assert run.tell("Finished", LogEvent.JOB_FINISHED, job_id=number) == expected

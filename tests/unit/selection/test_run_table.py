@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import os
 from pathlib import Path
 
@@ -87,6 +88,7 @@ def test_damaged_run_is_left_out_with_a_warning(
     ("metric", "values", "order"),
     [
         ("log_loss", (0.5, 0.25, None), ["b", "a", "c"]),
+        ("roc_auc", (math.nan, 0.25, 0.5), ["c", "b", "a"]),
         ("roc_auc", (0.5, 0.75, 0.25), ["b", "a", "c"]),
         ("top_5_error", (0.5, 0.75, 0.25), ["c", "a", "b"]),
         ("accuracy", (0.5, 0.75, 0.25), ["b", "a", "c"]),

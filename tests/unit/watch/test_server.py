@@ -6,7 +6,6 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ from imagepipe.watch import server as server_module
 from imagepipe.watch.server import DATA, MOST_POINTS, PageServer, serve
 from project import environment
 from snapshots import snapshot
-from watch_builders import FAILURE, WorkingDirectory, all_states, epochs_of
+from watch_builders import FAILURE, WATCH, WorkingDirectory, all_states, epochs_of
 
 LOCALHOST = "127.0.0.1"
 
@@ -227,7 +226,7 @@ def test_long_trainings_are_thinned_and_end_where_they_end(tmp_path: Path) -> No
 
 def test_an_address_in_use_is_one_line(server: PageServer, tmp_path: Path) -> None:
     for host in (LOCALHOST, "no.such.host.invalid", "x" * 70 + ".example"):
-        with pytest.raises(UserError, match="choose another port") as caught:
+        with pytest.raises(UserError, match="choose another one") as caught:
             serve(tmp_path, host, server.server_port, print)
         assert "\n" not in str(caught.value)
         assert f"--host {host} --port {server.server_port}: " in str(caught.value)
@@ -236,19 +235,10 @@ def test_an_address_in_use_is_one_line(server: PageServer, tmp_path: Path) -> No
 def test_the_command_says_where_it_is_and_how_to_reach_it_and_ends_by_ctrl_c(
     tmp_path: Path,
 ) -> None:
-    scripts = Path(server_module.__file__).parents[2]
-    command = [
-        sys.executable,
-        "-c",
-        "from imagepipe.cli import main; main()",
-        "watch",
-        "--web",
-        ".",
-    ]
     process = subprocess.Popen(
-        command,
+        [*WATCH, "--web", "."],
         cwd=tmp_path,
-        env=environment() | {"PYTHONPATH": str(scripts)},
+        env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -152,6 +152,15 @@ def test_without_progress_lines_long_epochs_are_waited_for(made: WorkingDirector
     assert only(made, NOW + 2 * HOUR).state == State.STALE
 
 
+def test_where_an_epoch_takes_longer_than_before_the_later_ones_are_still_to_come(
+    made: WorkingDirectory,
+) -> None:
+    made.add("three are left", epochs=epochs_of(5), log=[HALF], silent=60)
+    made.add("the last one", epochs=epochs_of(7), log=[HALF], silent=60)
+    left = {one.place.run: one.seconds_left for one in look(made)}
+    assert left == {"three are left": pytest.approx(20), "the last one": None}
+
+
 def test_a_clock_that_is_ahead_makes_no_time_negative(made: WorkingDirectory) -> None:
     made.add(epochs=epochs_of(4), log=[HALF], silent=-30)
     one = only(made)

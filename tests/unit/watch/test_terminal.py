@@ -3,7 +3,6 @@
 import re
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,28 +13,20 @@ from imagepipe.training.history import epoch_line, write_history
 from project import environment
 from snapshots import snapshot
 from terminals import Terminal, terminal
-from watch_builders import FAILURE, STOP, WorkingDirectory, all_states, epochs_of
-
-WATCH = [sys.executable, "-c", "from imagepipe.cli import main; main()", "watch"]
+from watch_builders import FAILURE, STOP, WATCH, WorkingDirectory, all_states, epochs_of
 
 
 @pytest.fixture(autouse=True)
 def now(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the made files be of this moment."""
     monkeypatch.setattr(watch_builders, "NOW", time.time())
-    scripts = Path(watch_builders.__file__).parents[1] / "workflow" / "scripts"
-    # For the programs that are started; `environment` hides PYTHONPATH.
-    monkeypatch.setattr(
-        "terminals.environment", lambda: environment() | {"PYTHONPATH": str(scripts)}
-    )
 
 
 def printed(folder: Path, *arguments: str, **variables: str) -> str:
     """Return what `imagepipe watch` prints where the output is no terminal."""
-    scripts = Path(watch_builders.__file__).parents[1] / "workflow" / "scripts"
     done = subprocess.run(
         [*WATCH, str(folder), *arguments],
-        env=environment() | {"PYTHONPATH": str(scripts)} | variables,
+        env=environment() | variables,
         capture_output=True,
         check=True,
         text=True,

@@ -199,6 +199,8 @@ def watch(folder: Path, once: bool, web: bool, host: str, port: int) -> None:
     DIR is the working directory of `snakemake`, a results folder, or a folder of one run. The
     trainings' files are only read.
     """
+    if web and once:
+        raise click.UsageError("--once and --web exclude each other")
     if web:
         from imagepipe.watch import server
 

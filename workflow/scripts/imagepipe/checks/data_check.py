@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from imagepipe.checks.channels import measure_channels
+from imagepipe.checks.class_balance import draw_class_balance
 from imagepipe.checks.data_report import ALL_SPLITS, Report, attention, render
 from imagepipe.checks.duplicates import Duplicates, read_duplicates
 from imagepipe.dataset.channels import read_channels
@@ -61,14 +62,17 @@ def check_data(
 ) -> None:
     """Write the report as `report_json`, and as .md and .html beside it; log what needs attention.
 
+    The figure of the class balance is written to the folder `figures` beside them, as SVG and PNG.
     `mean` and `std` are the dataset file's, of the channels; None has none to compare. With
     `several_labels`, an image may have any number of classes. Raises `UserError` if an array does
     not belong to its table.
     """
     report = make_report(files, mean, std, several_labels=several_labels)
     write_text(report_json, json.dumps(report, ensure_ascii=False, indent=1) + "\n")
+    class_balance = report_json.parent / "figures" / "class_balance.svg"
+    draw_class_balance(report, class_balance)
     for ending in ("md", "html"):
-        text = render(report, ending, report_json.name)
+        text = render(report, ending, report_json.name, class_balance)
         write_text(report_json.with_suffix(f".{ending}"), text)
     for item in report["attention"]:
         message = printable(item["message"])

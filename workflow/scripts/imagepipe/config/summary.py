@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,17 +25,25 @@ def summary(
     """Return a few lines about the results so far.
 
     `run_folders` has a folder per seed; only the first seed was validated. All runs of a dataset
-    share the submission `top`, at the top of the working directory, and the score; both are this
-    run's if `is_published`. A file older than its inputs belongs to an earlier call and is left
-    out. Paths are relative to the folder `called_from`. `seconds` is the duration of the call, or
-    None if it had nothing to do.
+    share the submission `top`, at the top of the working directory, the score and the report; they
+    are this run's if `is_published`. A file older than its inputs belongs to an earlier call and is
+    left out. Paths are relative to the folder `called_from`. `seconds` is the duration of the call,
+    or None if it had nothing to do.
+
+    The last line says what to open. The table of runs, which is part of the report, is named only
+    if there is no report.
     """
     metrics = run_folders[0] / "train" / "metrics.json"
-    score = results / "score.json"
+    table, score, report = (results / name for name in ("runs.csv", "score.json", "report.html"))
     model = run_folders[0] / "final" / "model.safetensors"
     # The validation and the submission do not depend on each other.
     submission = [model, score, top] if is_published else [model]
-    made = in_order([metrics, results / "runs.csv"]) + in_order(submission)
+    made = in_order([metrics, table]) + in_order(submission)
+    # What the report tells of comes before it.
+    told = [in_order([*files, report]) for files in ([metrics], [model, score])]
+    has_report = all(report in files for files in told) and (
+        is_published or (seconds is not None and _age(report) <= seconds)
+    )
     took = "" if seconds is None else f", in {duration(seconds)}"
     lines = [f"{title}, recipe {recipe}{took}"]
     if metrics in made:
@@ -43,12 +52,9 @@ def summary(
     if score in made:
         scored = json.loads(score.read_text(encoding="utf-8"))
         lines.append(_test(scored))
-    paths = {
-        "submission": top,
-        "final model": model,
-        "all runs": results / "runs.csv",
-        "score": score,
-    }
+    paths = {"submission": top, "final model": model}
+    if not has_report:
+        paths["all runs"] = table
     others = sum((run / "final" / model.name).is_file() for run in run_folders[1:])
     beside = f", and {others} more beside {run_folders[0].name}" if others else ""
     lines += [
@@ -56,6 +62,8 @@ def summary(
         for name, path in paths.items()
         if path in made
     ]
+    if has_report:
+        lines.append(f"open {openable(report, called_from)}")
     return "\n".join(lines)
 
 
@@ -70,6 +78,11 @@ def in_order(paths: list[Path]) -> list[Path]:
         newest = changed
         found.append(path)
     return found
+
+
+def _age(path: Path) -> float:
+    """Return how many seconds ago a file was written."""
+    return time.time() - path.stat().st_mtime
 
 
 def openable(path: Path, called_from: Path) -> str:

@@ -124,21 +124,21 @@ def test_score(results: Results) -> tuple[Number | None, list[Sentence]]:
         accuracy = percent("score.accuracy", score.accuracy)
         found.append(say("The accuracy is {accuracy}.", accuracy=accuracy))
     if score.metric == results.evaluation.metric:
-        found += beside_interval(score.value, estimate)
+        found += beside_interval(score.value, estimate, score.metric)
     return metric_number("score.value", score.metric, score.value), found
 
 
-def beside_interval(value: float, estimate: Estimate) -> list[Sentence]:
+def beside_interval(value: float, estimate: Estimate, metric: str) -> list[Sentence]:
     """Return where a score lies relative to the validation's interval."""
     if estimate.low is None or estimate.high is None:
         return []
     if estimate.low <= value <= estimate.high:
         return [say("That is inside the validation’s interval.")]
-    side = "above" if value > estimate.high else "below"
+    is_better = (value > estimate.high) == higher_is_better(metric)
     return [
         say(
-            f"That is {side} the validation’s interval; the submission comes from training on "
-            "all labelled images."
+            f"That is {'better' if is_better else 'worse'} than the validation’s interval; the "
+            "submission comes from training on all labelled images."
         )
     ]
 

@@ -11,6 +11,8 @@ from imagepipe.errors import UserError
 from imagepipe.files import write_text
 
 Content = TypeVar("Content")
+# How `Evaluation.decision` ends where thresholds were chosen on the validation images.
+ON_THESE_IMAGES = "found on these images"
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ validation image, no mistakes, a metric or an interval that is not defined.
 
 from imagepipe.checks.data_report import Report
 from imagepipe.dataset.manifests import CLASS_SEPARATOR
-from imagepipe.evaluation.evaluation_file import ClassResult
+from imagepipe.evaluation.evaluation_file import ON_THESE_IMAGES, ClassResult
 from imagepipe.evaluation.results import Results, Run, Table
 from imagepipe.evaluation.sentences import (
     Sentence,
@@ -56,7 +56,7 @@ def right_images(results: Results) -> Sentence:
         template,
         right=whole("right", right),
         images=amount("images", evaluation.images, "validation image"),
-        are="is" if right == 1 else "are",
+        are="is" if 1 in (right, evaluation.images) else "are",
     )
 
 
@@ -147,7 +147,7 @@ def where_it_fails(results: Results) -> list[Sentence]:
                 "{wrong} of {total} {are} wrong.",
                 wrong=whole("wrong", wrong),
                 total=total,
-                are="is" if wrong == 1 else "are",
+                are="is" if 1 in (wrong, evaluation.images) else "are",
             )
         )
     else:
@@ -237,6 +237,7 @@ def can_you_trust_it(results: Results) -> list[Sentence]:
         *(overlaps(results.data_report) if results.data_report else ()),
         *calibration(results),
         *validation_size(results),
+        *thresholds(results),
         *data_findings(results),
         *predicted_shares(results),
         *agreement(results),
@@ -321,6 +322,19 @@ def validation_size(results: Results) -> list[Sentence]:
             width=points("interval_width", width)
             if is_points
             else decimal("interval_width", width, 4),
+        )
+    ]
+
+
+def thresholds(results: Results) -> list[Sentence]:
+    """Return that thresholds were chosen for these images, if they were."""
+    if not results.evaluation.decision.endswith(ON_THESE_IMAGES):
+        return []
+    return [
+        say(
+            "Thresholds were chosen on the same validation images, which makes the result a "
+            "little too good.",
+            "methods",
         )
     ]
 

@@ -154,13 +154,13 @@ def _items(
 ) -> tuple[list[list[Item]], list[tuple[Item, Item]]]:
     """Return the nodes and trunks of each row, and the lines from each row to the next."""
     rows: list[list[Item]] = [[] for _ in range(max(row_of.values(), default=-1) + 1)]
-    for node in sorted(row_of):
-        rows[row_of[node]].append((node, row_of[node]))
+    for node, row in row_of.items():
+        rows[row].append((node, row))
     links: list[tuple[Item, Item]] = []
-    for node, row in sorted(trunks_of(sources, row_of)):
+    for node, row in trunks_of(sources, row_of):
         rows[row].append((node, row))
         links.append(((node, row - 1), (node, row)))
-    for node, own in sorted(sources.items()):
+    for node, own in sources.items():
         row = row_of[node]
         links += [((source, row - 1), (node, row)) for source in own]
     return rows, links

@@ -154,4 +154,4 @@ def _line(
 def _start_at_zero(axes: Axes) -> None:
     """Let the axis begin at zero, and end a little above the highest value."""
     highest = axes.dataLim.y1
-    axes.set_ylim(0, 1.06 * highest if math.isfinite(highest) and highest > 0 else 1)
+    axes.set_ylim(0, 1.06 * highest if highest > 0 else 1)

@@ -36,7 +36,6 @@ from imagepipe.evaluation.sentences import (
     metric_name,
     metric_number,
     say,
-    whole,
 )
 from imagepipe.files import write_text
 
@@ -149,14 +148,12 @@ def summary(results: Results, models: Sequence[Path]) -> Sentence:
     classes = results.evaluation.classes
     several = "any number of" if results.evaluation.several_labels else "one of"
     more = len(classes) - CLASSES_NAMED
-    names = listed("", [say("{name}", name=name) for name in classes[:CLASSES_NAMED]])
+    names = [say("{name}", name=name) for name in classes[:CLASSES_NAMED]]
     return say(
         f"A network ({{network}}) that gives an image {several} {{classes}}: {{names}}",
         network=network(results.run.recipe.get("model"), models),
         classes=amount("classes", len(classes), "class", "classes"),
-        names=say("{names} … and {more} more.", names=names, more=whole("more", more))
-        if more > 0
-        else names,
+        names=listed("", names, end=f" and {more:,} more." if more > 0 else "."),
     )
 
 

@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator, StrMethodFormatter
 
+from imagepipe.dataset.manifests import CLASS_SEPARATOR
 from imagepipe.dataset.packed import PackedFile
 from imagepipe.display.colors import light
 from imagepipe.display.figures import save_figure, styled
@@ -72,7 +73,8 @@ def draw_test_pictures(predictions: TestPredictions, images: PackedFile, svg: Pa
     with styled():
         if shown:
             pictures = [images.read(one.row, 1)[0] for one in shown]
-            captions = [_caption(one) for one in shown]
+            several = predictions.several_labels
+            captions = [_caption(one, several_labels=several) for one in shown]
             title = f"The least sure {len(shown)} of {predictions.images:,} test predictions"
             figure = draw_grid(pictures, captions, title)
         else:
@@ -80,10 +82,12 @@ def draw_test_pictures(predictions: TestPredictions, images: PackedFile, svg: Pa
         save_figure(figure, svg)
 
 
-def _caption(prediction: Prediction) -> str:
-    percent = f" {100 * prediction.probability:.0f} %"
-    name = caption_line(prediction.predicted or NO_LABEL, after=percent)
-    return f"{name}\n{caption_line(prediction.id, 'id ')}"
+def _caption(prediction: Prediction, *, several_labels: bool) -> str:
+    name = prediction.predicted or NO_LABEL
+    if several_labels:
+        name = name.replace(CLASS_SEPARATOR, ", ")
+    percent = f"{100 * prediction.probability:.0f} %, id "
+    return f"{caption_line(name)}\n{caption_line(prediction.id, percent)}"
 
 
 def shown_classes(by_class: Sequence[ClassShare]) -> Sequence[ClassShare]:
@@ -112,7 +116,8 @@ def _draw_shares(axes: Axes, shown: Sequence[ClassShare]) -> list[Line2D]:
     (diamonds,) = axes.plot(labelled, rows, "D", color=light("series6"), label="labelled images")
     dots.set(markersize=5, clip_on=False)
     diamonds.set(markersize=7, markerfacecolor="none", clip_on=False)
-    axes.set_xlim(0, 1.05 * max(*predicted, *labelled) or 1)
+    highest = max(*predicted, *labelled) or 1
+    axes.set_xlim(-0.02 * highest, 1.05 * highest)  # the markers at 0 are beside the names
     axes.set_ylim(len(shown) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
     axes.tick_params(labelsize=SMALL)

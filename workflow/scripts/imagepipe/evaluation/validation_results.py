@@ -15,7 +15,12 @@ from imagepipe.evaluation.class_results import (
     confused_pairs,
     confusion_counts,
 )
-from imagepipe.evaluation.evaluation_file import ClassResult, Estimate, Evaluation
+from imagepipe.evaluation.evaluation_file import (
+    ON_THESE_IMAGES,
+    ClassResult,
+    Estimate,
+    Evaluation,
+)
 from imagepipe.evaluation.intervals import F1_WILSON, WILSON, estimate, f1_interval, wilson
 from imagepipe.evaluation.shown_predictions import least_sure_hits, surest_mistakes
 from imagepipe.metrics.decisions import NO_THRESHOLDS, Thresholds, decide
@@ -91,10 +96,10 @@ def find_rows(ids: Sequence[str], packed_ids: Sequence[str]) -> list[int]:
 def decision_words(thresholds: Thresholds, *, several_labels: bool) -> str:
     """Return in a few words how classes are decided."""
     if thresholds.kind == "ordinal":
-        return "the expected number, rounded at thresholds found on these images"
+        return f"the expected number, rounded at thresholds {ON_THESE_IMAGES}"
     if thresholds.kind == "one" and thresholds.positive is not None:
         positive, value = quoted(thresholds.positive), thresholds.values[0]
-        return f"{positive} from a probability of {value:.3g} on, found on these images"
+        return f"{positive} from a probability of {value:.3g} on, {ON_THESE_IMAGES}"
     if not several_labels:
         return "the likeliest class"
     if thresholds.kind == "none":
@@ -102,7 +107,7 @@ def decision_words(thresholds: Thresholds, *, several_labels: bool) -> str:
     own = thresholds.kind == "per_class"
     limit = "the class's own threshold" if own else f"{thresholds.values[0]:.3g}"
     more = ", or else the likeliest one" if thresholds.at_least_one else ""
-    return f"all classes with a probability of at least {limit}{more}, found on these images"
+    return f"all classes with a probability of at least {limit}{more}, {ON_THESE_IMAGES}"
 
 
 def _with_interval(

@@ -43,15 +43,14 @@ class RunResult:
 
     settings: by their dotted keys, without "recipe." (see `column_name`). row: settings and results
     as texts. metric: the name of the competition's metric, and `value`, None where it is not
-    defined. standard_error: that of the accuracy. history: empty if it is damaged. written: the
-    time of metrics.json.
+    defined, of `valid_images`. history: empty if it is damaged. written: the time of metrics.json.
     """
 
     settings: Mapping[str, Any]
     row: Mapping[str, str]
     metric: str
     value: float | None
-    standard_error: float
+    valid_images: int
     history: Sequence[EpochMetrics]
     written: float
 
@@ -97,7 +96,7 @@ def read_run(folder: Path) -> RunResult | None:
             row=row,
             metric=metric,
             value=value,
-            standard_error=metrics["standard_error"],
+            valid_images=int(metrics["valid_images"]),
             history=_history(folder),
             written=source.stat().st_mtime,
         )

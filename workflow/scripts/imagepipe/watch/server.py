@@ -58,7 +58,7 @@ def serve(folder: Path, host: str, port: int, announce: Callable[[str], None]) -
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(
-            f"--host {host} --port {port}: {reason}; choose another port, or 0 for any free one"
+            f"--host {host} --port {port}: {reason}; choose another one; port 0 is any free one"
         ) from None
     with server:
         port = server.server_port

@@ -183,16 +183,22 @@ def _times(
     if history:
         since = max(0.0, now - (files.history_changed or now)) if is_running else 0.0
         so_far = sum(row.seconds for row in history) + since
-        pace = fmean(row.seconds for row in history[-EPOCHS_OF_THE_PACE:])
+        pace = max(1e-9, fmean(row.seconds for row in history[-EPOCHS_OF_THE_PACE:]))
         if not is_running or log.num_epochs is None:
             return so_far, None
-        return so_far, max(0.0, (log.num_epochs - history[-1].epochs) * pace - since)
+        epochs_left = log.num_epochs - history[-1].epochs
+        return so_far, _positive(pace * max(epochs_left - since / pace, epochs_left - 1))
     if progress and progress.images_per_second and is_running:
         since = max(0.0, now - (files.log_changed or now))
         so_far = progress.images / progress.images_per_second + since
         left = (progress.all_images - progress.images) / progress.images_per_second
-        return so_far, max(0.0, left - since)
+        return so_far, _positive(left - since)
     return None, None
+
+
+def _positive(seconds: float) -> float | None:
+    """Return an estimate, or None where it was too short."""
+    return seconds if seconds > 0 else None
 
 
 def _epoch(row: EpochMetrics) -> Epoch:

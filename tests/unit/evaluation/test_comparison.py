@@ -11,11 +11,12 @@ from types import SimpleNamespace
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from scipy.stats import binomtest
 
 import runs
 from figure_reading import check_readable, saved_figures, svg_texts
 from imagepipe.config.runs import run_name
-from imagepipe.selection.comparison import draw_comparison, largest_sweep, varied_settings
+from imagepipe.evaluation.comparison import draw_comparison, largest_sweep, varied_settings
 from imagepipe.selection.run_results import read_runs
 from imagepipe.training.history import EpochMetrics
 from run_builders import write_run
@@ -62,7 +63,7 @@ def test_less_than_two_runs_are_a_sentence(tmp_path: Path, count: int, words: st
     assert not figure.axes
 
 
-def test_each_run_has_its_accuracy_and_standard_error_the_best_first(tmp_path: Path) -> None:
+def test_each_run_has_its_accuracy_and_interval_the_best_first(tmp_path: Path) -> None:
     figure = drawn(sweep(tmp_path), tmp_path / "runs.svg")
     axes = figure.axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == [
@@ -71,17 +72,16 @@ def test_each_run_has_its_accuracy_and_standard_error_the_best_first(tmp_path: P
         "fast, lr=0.1",
         "d2l",
     ]
-    best = axes.containers[0]
-    (dot,), (bar,) = best.lines[0].get_xydata().tolist(), best.lines[2][0].get_segments()
-    assert dot == [0.95, 0.0]
-    error = math.sqrt(0.95 * 0.05 / 100)
-    assert bar[:, 0] == pytest.approx([0.95 - error, 0.95 + error])
+    bar, dot = axes.get_lines()[:2]
+    assert dot.get_xydata().tolist() == [[0.95, 0.0]]
+    interval = binomtest(95, 100).proportion_ci(method="wilson")
+    assert bar.get_xdata() == pytest.approx([interval.low, interval.high])
     assert axes.yaxis_inverted()
     shown = svg_texts(tmp_path / "runs.svg")
     assert [text for text in shown if text.startswith("0.") and len(text) == 6] == [
         *("0.9500", "0.9300", "0.9100", "0.4000")
     ]
-    assert "accuracy on the validation images ± standard error" in shown
+    assert "accuracy on the validation images, 95 % interval" in shown
 
 
 def test_curves_have_the_markers_of_their_runs(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_curves_have_the_markers_of_their_runs(tmp_path: Path) -> None:
         write_run(tmp_path, "b", 0, 0.1, valid_accuracy=long[-1], history=epochs(*long)),
     ]
     results, curves = drawn(folders, tmp_path / "runs.svg").axes[:2]
-    markers = [container.lines[0].get_marker() for container in results.containers]
+    markers = [line.get_marker() for line in results.get_lines()[1::2]]
     line_of = {line.get_marker(): line for line in curves.get_lines()}
     assert len(set(markers)) == 2
     assert line_of[markers[0]].get_xydata().tolist() == [[1, 0.3], [2, 0.5], [3, 0.9]]

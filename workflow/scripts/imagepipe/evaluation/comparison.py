@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from imagepipe.config.metric_names import higher_is_better, metric_words
@@ -52,9 +53,10 @@ SETTING_HEIGHT = 1.2
 def draw_comparison(runs: Sequence[RunResult], svg: Path) -> None:
     """Draw the validation results of runs, in their order, by the metric of the first.
 
-    Above, each run's metric, an accuracy with its standard error; then the curves of the validation
-    images over the epochs; then, for the settings that vary most among the runs of one recipe, the
-    metric by the setting's value. Runs for which the metric is not defined are left out.
+    Above, each run's metric, an accuracy with its Wilson interval of 95 %; then the curves of the
+    validation images over the epochs; then, for the settings that vary most among the runs of one
+    recipe, the metric by the setting's value. Runs for which the metric is not defined are left
+    out.
     """
     metric = runs[0].metric if runs else ACCURACY
     known = [run for run in runs if run.metric == metric and math.isfinite(run.rating)]
@@ -67,44 +69,34 @@ def draw_comparison(runs: Sequence[RunResult], svg: Path) -> None:
             save_figure(draw_sentence(sentence, TITLE), svg)
             return
         listed, sweep = known[:MAX_LISTED], largest_sweep(known)
-        labels, lines_below = _labels(listed), _lines_below(listed, len(runs) - len(listed))
+        labels, below = _labels(listed), _lines_below(listed, len(runs) - len(listed))
         settings = varied_settings(sweep)
         list_height = len(listed) * (ROW_GAP + LINE * max(len(lines) for lines in labels))
-        heights = [
-            *(TITLE_HEIGHT + list_height + TICKS + LINE * len(lines_below), CURVES_HEIGHT + AXIS),
-            *[SETTING_HEIGHT + AXIS] * math.ceil(len(settings) / 2),
-        ]
-        figure = titled_figure(TITLE, sum(heights) + TITLE_HEIGHT * (2 if settings else 1))
-        side = max(text_width(line) for lines in labels for line in lines) + GAP
-        top = TITLE_HEIGHT
-        place = (MARGIN + side, top, WIDTH - side - VALUE, list_height)
-        _draw_results(add_axes(figure, *place), listed, labels)
-        for number, line in enumerate(lines_below):
-            below = top + list_height + TICKS + number * LINE
-            write(figure, MARGIN + WIDTH, below, line, ha="right")
-        top = heights[0] + TITLE_HEIGHT
-        words = metric_words(known[0].metric)
-        write(
-            figure,
-            MARGIN,
-            top - 0.26,
-            f"Validation {words} over the epochs",
-            size=10,
-            weight="bold",
+        curves_top = TITLE_HEIGHT + list_height + TICKS + LINE * len(below)
+        settings_top = curves_top + TITLE_HEIGHT + CURVES_HEIGHT + AXIS
+        setting_rows = math.ceil(len(settings) / 2)
+        title_height = TITLE_HEIGHT if settings else 0
+        figure = titled_figure(
+            TITLE, settings_top + title_height + setting_rows * (SETTING_HEIGHT + AXIS)
         )
-        place = (MARGIN + NUMBERS, top, WIDTH - NUMBERS - GAP, CURVES_HEIGHT)
+        side = max(text_width(line) for lines in labels for line in lines) + GAP
+        place = (MARGIN + side, TITLE_HEIGHT, WIDTH - side - VALUE, list_height)
+        _draw_results(add_axes(figure, *place), listed, labels)
+        for number, line in enumerate(reversed(below), start=1):
+            write(figure, MARGIN + WIDTH, curves_top - number * LINE, line, ha="right")
+        words = metric_words(metric)
+        _head(figure, curves_top, f"Validation {words} over the epochs")
+        place = (MARGIN + NUMBERS, curves_top + TITLE_HEIGHT, WIDTH - NUMBERS - GAP, CURVES_HEIGHT)
         _draw_curves(add_axes(figure, *place), listed)
-        top += heights[1] + TITLE_HEIGHT
         if settings:
             recipe = fit(_recipe(sweep[0]), 1.5, 11)
             title = f"Validation {words} by what varies in {recipe} (★: the best)"
-            write(figure, MARGIN, top - 0.26, fit(title, WIDTH, 11), size=10, weight="bold")
-        columns = min(2, len(settings))
+            _head(figure, settings_top, title)
+        width = WIDTH / min(2, len(settings) or 1)
         for number, key in enumerate(settings):
-            width = WIDTH / columns
-            left = MARGIN + NUMBERS + width * (number % columns)
-            above = top + heights[-1] * (number // columns)
-            axes = add_axes(figure, left, above, width - NUMBERS - GAP, SETTING_HEIGHT)
+            left = MARGIN + NUMBERS + width * (number % 2)
+            top = settings_top + TITLE_HEIGHT + (SETTING_HEIGHT + AXIS) * (number // 2)
+            axes = add_axes(figure, left, top, width - NUMBERS - GAP, SETTING_HEIGHT)
             _draw_setting(axes, key, sweep)
         save_figure(figure, svg)
 
@@ -135,11 +127,21 @@ def varied_settings(runs: Sequence[RunResult]) -> list[str]:
     return sorted(fitting, key=lambda key: -fitting[key])[:MAX_SETTINGS]
 
 
+def _head(figure: Figure, top: float, title: str) -> None:
+    """Write the title of a part of the figure."""
+    write(figure, MARGIN, top + MARGIN, fit(title, WIDTH, 11), size=10, weight="bold")
+
+
 def _draw_results(axes: Axes, runs: Sequence[RunResult], labels: Sequence[Sequence[str]]) -> None:
-    is_accuracy = runs[0].metric == ACCURACY
+    # Importing SciPy takes as long as all else that is needed for a single run.
+    from imagepipe.evaluation.intervals import wilson
+
     for y, run in enumerate(runs):
-        value, error = _value(run), run.standard_error if is_accuracy else None
-        axes.errorbar(value, y, xerr=error, capsize=2, elinewidth=1.2, markersize=5.5, **_style(y))
+        value, style = _value(run), _style(y)
+        if run.metric == ACCURACY:
+            _, low, high = wilson(round(value * run.valid_images), run.valid_images)
+            axes.plot([low, high], [y, y], "|-", color=style["color"], markersize=5, linewidth=1.2)
+        axes.plot(value, y, markersize=5.5, **style)
         place = axes.get_yaxis_transform()
         axes.text(1.03, y, f"{value:.4f}", transform=place, va="center", size=SMALL)
     texts = ["\n".join(lines) for lines in labels]
@@ -156,7 +158,7 @@ def _lines_below(listed: Sequence[RunResult], more: int) -> list[str]:
     metric = listed[0].metric
     label = f"{metric_words(metric)} on the validation images"
     if metric == ACCURACY:
-        label += " ± standard error"
+        label += ", 95 % interval"
     elif not higher_is_better(metric):
         label += " (lower is better)"
     lines = [label]
@@ -173,14 +175,16 @@ def _draw_curves(axes: Axes, runs: Sequence[RunResult]) -> None:
         of_metric = attrgetter("valid_accuracy" if run.metric == ACCURACY else "metric")
         values = [math.nan if (v := of_metric(epoch)) is None else v for epoch in epochs]
         every = max(1, len(epochs) // 6)
-        is_marked = rank < len(MARKERS)
+        is_marked, style = rank < len(MARKERS), _style(rank)
+        if not is_marked and len(epochs) > 1:
+            style = {"color": light("muted"), "alpha": 0.4}
         axes.plot(
             [epoch.epochs for epoch in epochs],
             values,
             markevery=(rank % every, every),
-            markersize=4.5 if is_marked else 2.5,
-            linewidth=1.2 if is_marked else 0.8,
-            **_style(rank),
+            markersize=4.5,
+            linewidth=1.2 if is_marked else 0.6,
+            **style,
         )
     lengths = [len(run.history) for run in runs if run.history]
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))

@@ -1,0 +1,237 @@
+"""The report's sentences, which hold for any numbers."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from imagepipe.evaluation.answer import answer
+from imagepipe.evaluation.evaluation_file import Calibration, Estimate, Evaluation
+from imagepipe.evaluation.findings import can_you_trust_it, how_good, where_it_fails
+from imagepipe.evaluation.results import Results, Score, Table, read_run
+from imagepipe.evaluation.sentences import Sentence, percent
+from report_builders import Case
+
+TEN = tuple(f"class {letter}" for letter in "abcdefghij")
+
+
+@pytest.fixture(scope="module")
+def results(made_run: Callable[..., Any]) -> Results:
+    made = made_run(Case(TEN, certainty=2.5))
+    known = made.inputs
+    return read_run(
+        made.run,
+        known.evaluation,
+        known.metrics,
+        known.final_metrics,
+        known.data_report,
+        score=known.score,
+        predictions=known.predictions,
+        runs=known.runs,
+    )
+
+
+def words(sentences: Sequence[Sentence]) -> str:
+    return " ".join(one.markdown() for one in sentences).replace("\N{NO-BREAK SPACE}", " ")
+
+
+def changed(results: Results, **fields: Any) -> Results:
+    """Return results with other fields of the evaluation."""
+    return replace(results, evaluation=replace(results.evaluation, **fields))
+
+
+def runs_table(*runs: tuple[str, str]) -> Table:
+    rows = [{"run": name, "seed": seed, "valid_accuracy": "0.9"} for name, seed in runs]
+    return Table(("run", "seed", "valid_accuracy"), rows)
+
+
+@pytest.mark.parametrize(
+    ("runs", "said"),
+    [
+        ([("small", "0")], "It is the only run of this dataset so far."),
+        ([("small", "0"), ("small", "1")], "It is the best of 2 runs on these images"),
+        (
+            [("fast@lr=1", "7"), ("small", "1"), ("small", "0")],
+            "It is number 3 of 3 runs; the best is fast\\@lr=1, seed 7.",
+        ),
+        ([("other", "0")], None),
+    ],
+)
+def test_a_run_is_compared_with_the_others(
+    runs: list[tuple[str, str]], said: str | None, results: Results
+) -> None:
+    text = words(how_good(replace(results, runs=runs_table(*runs))))
+    assert said in text if said else "run" not in text
+
+
+@pytest.mark.parametrize(
+    ("right", "majority", "said"),
+    [
+        (0.9, 0.5, "right for 50.0 %; the network makes 80.0 % fewer mistakes."),
+        (1.0, 0.5, "would be right for 50.0 %."),
+        (0.5, 0.5, "right for 50.0 %: the network is no better."),
+        (0.2, 0.5, "right for 50.0 %: the network is no better."),
+        (1.0, 1.0, "All validation images have the same class"),
+    ],
+)
+def test_a_network_is_compared_with_always_saying_the_same(
+    right: float, majority: float, said: str, results: Results
+) -> None:
+    estimate = Estimate(right, 0.0, 1.0)
+    assert said in words(how_good(changed(results, decision_accuracy=estimate, majority=majority)))
+
+
+def with_calibration(
+    results: Results, confidence: float, right: float, interval: tuple[float, float], images: int
+) -> str:
+    calibration = Calibration(abs(confidence - right), confidence, right, [])
+    accuracy = Estimate(right, *interval)
+    return words(
+        can_you_trust_it(
+            changed(results, calibration=calibration, accuracy=accuracy, images=images)
+        )
+    )
+
+
+def test_confidence_is_judged_by_the_accuracy(results: Results) -> None:
+    tight = (0.895, 0.905)
+    assert "On average, its confidence fits." in with_calibration(results, 0.91, 0.9, tight, 9999)
+    assert "Its confidence is 8.0 points too high." in with_calibration(
+        results, 0.98, 0.9, tight, 9999
+    )
+    assert "Its confidence is 30.0 points too low." in with_calibration(
+        results, 0.6, 0.9, tight, 9999
+    )
+    # It may be chance.
+    wide = with_calibration(results, 0.8, 0.9, (0.7, 0.97), 30)
+    assert "too low" not in wide
+    assert wide.startswith("Hardly: 30 validation images tell too little.")
+
+
+def test_label_smoothing_explains_only_a_confidence_that_is_too_low(results: Results) -> None:
+    smoothed = replace(results, run=replace(results.run, recipe={"loss": {"label_smoothing": 0.2}}))
+    tight = (0.895, 0.905)
+    assert "label smoothing" in with_calibration(smoothed, 0.6, 0.9, tight, 9999)
+    assert "label smoothing" not in with_calibration(smoothed, 0.98, 0.9, tight, 9999)
+    plain = replace(results, run=replace(results.run, recipe={}))
+    assert "label smoothing" not in with_calibration(plain, 0.6, 0.9, tight, 9999)
+
+
+def test_images_in_two_sets_come_first(results: Results) -> None:
+    report = results.data_report
+    assert report is not None
+    pairs = [
+        pair | ({"groups": 1, "images": 2} if pair["splits"] == ["train", "valid"] else {})
+        for pair in report["duplicates"]["pairs"]
+    ]
+    duplicates = report["duplicates"] | {"pairs": pairs, "labelled_images_in_test": 1}
+    leaky = report | {"duplicates": duplicates, "attention": [{"finding": "", "message": ""}] * 2}
+    first, second, *others = can_you_trust_it(replace(results, data_report=leaky))
+    assert words([first]).startswith("2 images of the training and the validation set are the same")
+    assert words([second]).startswith("1 labelled image is in the test set, too")
+    assert "The data check found 2 things that need attention." in words(others)
+
+
+def test_without_a_mistake_it_says_how_many_there_may_be(results: Results) -> None:
+    perfect = changed(
+        results,
+        mistake_count=0,
+        mistakes=[],
+        confused=[],
+        by_class=[replace(one, f1=Estimate(1, 1, 1)) for one in results.evaluation.by_class],
+        decision_accuracy=Estimate(1.0, 0.963, 1.0),
+    )
+    text = words(where_it_fails(perfect))
+    assert text == (
+        "It makes no mistake on 100 validation images. "
+        "Of many more images, up to 3.7 % may be wrong, by the 95 % interval."
+    )
+
+
+def test_one_image_is_one_image(results: Results) -> None:
+    alone = changed(results, images=1, mistake_count=1)
+    assert "0 of 1 validation image is right." in words(how_good(alone))
+    assert "1 of 1 validation image is wrong." in words(where_it_fails(alone))
+
+
+def test_the_members_agreement_is_told(results: Results) -> None:
+    predictions = results.predictions
+    assert predictions is not None
+    agreed = replace(results, predictions=replace(predictions, members=3, agreement=0.92))
+    assert "All 3 members agree on 92.0 % of the test images." in words(can_you_trust_it(agreed))
+    assert "agree" not in words(can_you_trust_it(results))
+
+
+NOTHING = Estimate(None, None, None)
+
+
+def test_nothing_known_breaks_nothing(results: Results) -> None:
+    empty = Evaluation(
+        images=1,
+        classes=["a", "b"],
+        several_labels=False,
+        metric="roc_auc",
+        metric_value=NOTHING,
+        interval_method="none",
+        accuracy=NOTHING,
+        majority=None,
+        decision="the likeliest class",
+        decision_accuracy=NOTHING,
+        mistake_count=0,
+        macro_f1=NOTHING,
+        macro_f1_method="none",
+        by_class=[],
+        confusion=None,
+        confused=[],
+        calibration=Calibration(None, None, None, []),
+        mistakes=[],
+        unsure_hits=[],
+    )
+    unknown = replace(
+        results, evaluation=empty, predictions=None, score=None, runs=None, data_report=None
+    )
+    for sentences in (how_good(unknown), where_it_fails(unknown), can_you_trust_it(unknown)):
+        assert sentences
+        assert "None" not in words(sentences)
+    assert "Nothing is known about its confidence." in words(can_you_trust_it(unknown))
+    shown = answer(unknown)
+    assert shown.value is None
+    assert "not defined" in words(shown.notes)
+    assert shown.test is None
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "said"),
+    [
+        ("accuracy", 0.99, "That is better than the validation’s interval"),
+        ("accuracy", 0.5, "That is worse than the validation’s interval"),
+        ("accuracy", 0.85, "That is inside the validation’s interval."),
+        ("log_loss", 0.5, "That is better than the validation’s interval"),
+        ("log_loss", 0.99, "That is worse than the validation’s interval"),
+    ],
+)
+def test_the_score_is_compared_with_the_interval(
+    metric: str, value: float, said: str, results: Results
+) -> None:
+    validated = changed(results, metric=metric, metric_value=Estimate(0.85, 0.8, 0.9))
+    scored = replace(validated, score=Score(metric, value, 0.7, 500))
+    notes = words(answer(scored).test_notes)
+    assert said in notes
+    assert ("The accuracy is 70.0 %." in notes) == (metric != "accuracy")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0.0 %"),
+        (1, "100.0 %"),
+        (0.95, "95.0 %"),
+        (0.9996, "99.96 %"),
+        (0.0004, "0.04 %"),
+        (0.999999, "over 99.99 %"),
+        (0.000001, "under 0.01 %"),
+    ],
+)
+def test_only_all_are_a_hundred_percent(value: float, text: str) -> None:
+    assert percent("name", value).text == text.replace(" %", "\N{NO-BREAK SPACE}%")
