@@ -21,7 +21,7 @@ COLUMNS = 4
 # Where there are only originals.
 MORE_COLUMNS = 5
 # Letters of a line of small print.
-NOTE_LENGTH = 68
+NOTE_LENGTH = 72
 
 
 def draw_augmentation_examples(

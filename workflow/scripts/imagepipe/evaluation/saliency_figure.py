@@ -8,7 +8,6 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageFilter
 
 from imagepipe.dataset.manifests import CLASS_SEPARATOR
-from imagepipe.display.sentence import draw_sentence
 from imagepipe.evaluation.evaluation_file import Evaluation, Prediction
 from imagepipe.evaluation.picture_grid import LONGEST_SIDE, caption_line, draw_grid
 
@@ -22,6 +21,8 @@ DIMMED = 0.45
 LUMA = (0.299, 0.587, 0.114)
 # A line surrounds the places with at least so much of the largest heat.
 LINE_HEAT = 0.5
+# Images that are enlarged by at least so much show their pixels.
+SQUARES_FROM = 3
 NO_LABEL = "(no label)"
 NOTES = {
     "occlusion": (
@@ -77,8 +78,6 @@ def draw_saliency(
     images: uint8 [B, H, W, 3], as the network sees them. heat: float32 [B, 2, h, w] in 0…1, for
     `predicted` and `missed`; what belongs to None is not drawn. method: as `class_heat` names it.
     """
-    if not explained:
-        return draw_sentence("There are no validation images.", "Where the network looks")
     pictures, captions = [], []
     for one, image, (of_predicted, of_missed) in zip(explained, images, heat, strict=True):
         prediction = one.prediction
@@ -92,11 +91,12 @@ def draw_saliency(
                 pictures.append(np.zeros((*image.shape[:2], 4), np.uint8))
                 captions.append("")
                 continue
-            pictures.append(spotlight(image, places))
-            captions.append(_line(name))
             # With several labels, the probability is not that of a single class.
-            if not several_labels:
-                captions[-1] += f"\n{100 * (probability or 0):.0f} %"
+            words = [] if several_labels else [f"{100 * (probability or 0):.0f} %"]
+            if places.max() == 0:
+                words.append("seen nowhere")
+            pictures.append(spotlight(image, places))
+            captions.append(f"{_line(name)}\n{', '.join(words)}")
     return draw_grid(
         pictures,
         captions,
@@ -128,9 +128,10 @@ def spotlight(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
     """
     height, width = image.shape[:2]
     scale = LONGEST_SIDE / max(height, width)
-    # Pixels of small images become squares of several pixels, all of the same size.
-    size = tuple(round(side * (int(scale) if scale > 1 else scale)) for side in (width, height))
-    filter_ = Image.Resampling.NEAREST if scale > 1 else Image.Resampling.LANCZOS
+    # Each pixel of a small image becomes a square, and all squares have the same size.
+    is_small = scale >= SQUARES_FROM
+    size = tuple(round(side * (int(scale) if is_small else scale)) for side in (width, height))
+    filter_ = Image.Resampling.NEAREST if is_small else Image.Resampling.LANCZOS
     picture = np.asarray(Image.fromarray(image).resize(size, filter_), np.float32)
     smooth = Image.fromarray(heat.astype(np.float32)).resize(size, Image.Resampling.BICUBIC)
     # All the light inside of the line, less and less outside.
