@@ -69,6 +69,7 @@ WIDTHS = (1280, 390)
 @dataclass(frozen=True)
 class Report:
     page: Path
+    data_page: Path
     seconds: float
 
 
@@ -85,10 +86,11 @@ def report_of(tmp_path_factory: pytest.TempPathFactory) -> ReportOf:
         if name not in built:
             space = write_workspace(tmp_path_factory.mktemp("report"), CASES[name])
             seconds = sum(build_report(space).values())
-            # Nothing else is needed to look at it.
-            page = space.folder / "report.html"
-            (space.results / "report.html").rename(page)
-            built[name] = Report(page, seconds)
+            # Nothing else is needed to look at them.
+            pages = [space.folder / file for file in ("report.html", "data.html")]
+            for folder, page in zip((space.results, space.data), pages, strict=True):
+                (folder / "report.html").rename(page)
+            built[name] = Report(*pages, seconds)
         return built[name]
 
     return build
@@ -120,6 +122,14 @@ def test_any_dataset_has_a_report_that_fits_everywhere(
     with opened(browser, report.page, 390, "dark") as page:
         assert not scrolls_sideways(page)
         assert not axe_violations(page)
+
+
+def test_the_page_of_the_data_check_fits_everywhere(browser: Browser, report_of: ReportOf) -> None:
+    for width in WIDTHS:
+        with opened(browser, report_of("hostile names").data_page, width) as page:
+            assert not scrolls_sideways(page)
+            assert not axe_violations(page)
+            assert "<script>alert(1)</script>" in page.locator("main").inner_text()
 
 
 def test_the_wide_page_in_light_colors_is_accessible(page: Page) -> None:

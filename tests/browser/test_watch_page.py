@@ -46,7 +46,7 @@ def test_it_shows_all_trainings_and_the_curves_of_the_running_one(
 ) -> None:
     all_states(tmp_path)
     with served(tmp_path) as address, opened(browser, address, width, scheme) as page:
-        expect(page.get_by_role("status")).to_contain_text("1 running, 1 waiting, 1 failed")
+        expect(page.get_by_role("status")).to_contain_text("1 running, 1 starting, 1 failed")
         rows = page.locator("tbody tr")
         expect(rows).to_have_count(7)
         expect(rows.first).to_contain_text("▶ running")

@@ -13,6 +13,7 @@ import pytest
 from builders import make_competition
 from imagepipe.training.checkpoint import FILE_NAME
 from project import QUICK, Project, Result, environment, kill_group, run_of, wait_until
+from pseudo_terminal import PseudoTerminal
 
 CONFIG = ("dataset=cifar10", "raw_dir=kaggle", QUICK)
 RUN = run_of(QUICK)
@@ -196,3 +197,117 @@ time.sleep(60)
 def called(command: list[str], folder: Path) -> Result:
     done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True)
     return Result(done.returncode, done.stdout + done.stderr)
+
+
+# Two trainings at once.
+AT_ONCE = ("--set-threads", "train=1", "retrain=1")
+STAGE = re.compile(r"✓ (\w+) +\S.* [\d.]+ s$")
+
+
+def start_on(
+    terminal: PseudoTerminal, project: Project, *arguments: str, config: tuple[str, ...]
+) -> "subprocess.Popen[bytes]":
+    call = project.command(*arguments, config=config)
+    return terminal.start(call, str(project.folder), environment() | {"TERM": "xterm-256color"})
+
+
+def end_of(process: "subprocess.Popen[bytes]", terminal: PseudoTerminal) -> list[str]:
+    """Wait for the end of a call, and return all lines but Snakemake's first."""
+    terminal.wait_for(lambda: process.poll() is not None, 180)
+    terminal.read(0.2)
+    assert not terminal.screen.cursor.hidden
+    first, *lines = terminal.lines
+    assert first.startswith("Using workflow specific profile")
+    # Nothing is left of the rows.
+    assert not [line for line in lines if "━" in line or " of 21 stages" in line]
+    return lines
+
+
+def test_a_terminal_shows_a_block_for_each_stage_and_the_summary_last(
+    finished: Finished, tmp_path: Path
+) -> None:
+    project = finished.copy(tmp_path / "work")
+    config = (*CONFIG[:2], QUICK.replace("epochs: 1", "epochs: 2"), "members=2")
+    with PseudoTerminal(250, 30) as terminal:
+        process = start_on(terminal, project, "submission.csv", *AT_ONCE, config=config)
+        terminal.wait_for(lambda: terminal.shown[-1:] and "stages" in terminal.shown[-1], 60)
+        lines = end_of(process, terminal)
+        assert process.returncode == 0, lines
+        blank = lines.index("")
+        blocks, summary = lines[:blank], lines[blank + 1 :]
+        assert ", recipe fast" in summary[0]
+        begun, done, rule = set(), [], ""
+        epochs = {"train": 0, "retrain": 0}
+        for line in blocks:
+            if stage := STAGE.match(line):
+                rule = stage[1]
+                done.append(rule)
+            elif line.startswith("▸ "):
+                rule = line.split()[1]
+                begun.add(rule)
+            else:
+                # A stage's own lines are below its heading, or have its name.
+                of_rule = rule if line.startswith("    ") else line.split()[0]
+                assert of_rule in ("check_data", "train", "retrain", "predict", "score")
+                if "epoch 2/2: train loss" in line:
+                    epochs[of_rule] += 1
+        assert begun <= set(done)
+        assert done.count("retrain") == done.count("predict") == 2
+        assert epochs == {"train": 1, "retrain": 2}
+
+        # A second call has nothing to draw.
+        process = start_on(terminal, project, "submission.csv", config=config)
+        terminal.wait_for(lambda: process.poll() is not None, 60)
+        terminal.read(0.2)
+        assert terminal.lines[-len(summary) :] == [summary[0].partition(", in ")[0], *summary[1:]]
+
+
+def test_bars_of_jobs_at_once_do_not_tear_and_ctrl_c_leaves_the_reason_last(
+    finished: Finished, tmp_path: Path
+) -> None:
+    project = finished.copy(tmp_path / "work")
+    config = (*CONFIG[:2], QUICK.replace("epochs: 1", "epochs: 5000"))
+    with PseudoTerminal(250, 30) as terminal:
+        process = start_on(terminal, project, "submission.csv", *AT_ONCE, config=config)
+
+        def bars() -> list[str]:
+            return [line for line in terminal.shown if " left  epoch " in line]
+
+        terminal.wait_for(lambda: len(bars()) == 2, 90)
+        for _ in range(25):
+            terminal.read(0.1)
+            *_, blank, first, second, total = terminal.shown
+            assert blank == ""
+            assert {first.split()[0], second.split()[0]} == {"train", "retrain"}
+            for row in (first, second):
+                assert re.match(
+                    r"  \w+ +[━╸╺]{20}  [\d,]+ of [\d,]+ images  [\d,]+/s  [\d:]+ left  "
+                    r"epoch \d+ of 5000(, loss [\d.]+, acc [\d.]+, lr [\d.e-]+)?$",
+                    row,
+                )
+            assert re.match(r" +[━╸╺]{20}  0 of \d+ stages  0:\d\d$", total)
+            assert sum("━" in line for line in terminal.lines) == 3
+        terminal.type(b"\x03")
+        lines = end_of(process, terminal)
+        assert process.returncode == 1
+        assert "Terminating processes on user request, this might take some time." in lines
+        stopped = [line for line in lines if line.startswith("■ ")]
+        assert {line.split()[1] for line in stopped} == {"train", "retrain"}
+        *_, earlier, _, last = lines
+        assert earlier == EARLIER
+        assert re.match(r"stopped by SIGINT after epoch \d+ of 5000.*; the same command", last)
+
+
+def test_a_mistake_is_the_last_line_on_a_terminal_too(finished: Finished, tmp_path: Path) -> None:
+    project = finished.copy(tmp_path / "work")
+    with (project.directory / "kaggle/trainLabels.csv").open("a") as file:
+        file.write("777,cat\n")
+    with PseudoTerminal(200, 30) as terminal:
+        process = start_on(terminal, project, "submission.csv", config=CONFIG)
+        lines = end_of(process, terminal)
+    assert process.returncode == 1
+    *stages, failed, earlier, error = lines
+    assert all(STAGE.match(line) for line in stages)
+    assert failed.startswith("✗ labels ")
+    assert earlier == EARLIER
+    assert error.startswith("error: data/cifar10/extracted/trainLabels.csv: row 42: ")

@@ -31,7 +31,10 @@ def card_of(made: Any, run: Run | None = None, **changed: Any) -> str:
         models=known.models,
         data_report=known.data_report,
         sums=known.sums,
-        figures={"Confusion of classes": figures / "confusion.svg"},
+        figures={
+            "Confusion of classes": figures / "confusion.svg",
+            "Class balance": made.space.data / "figures/class_balance.svg",
+        },
         score=known.score,
     )
     target = made.space.run() / "model_card.md"
@@ -91,6 +94,8 @@ def test_people_find_what_they_need(ten: Any) -> None:
     ):
         assert part in text
     assert str(ten.space.folder) not in text
+    # What is outside of the card's folder is not published with it.
+    assert "class_balance" not in text
 
 
 def test_the_classes_with_the_lowest_f1_come_first(made_run: MakeRun) -> None:

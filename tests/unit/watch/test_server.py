@@ -70,8 +70,8 @@ def trainings(server: PageServer) -> dict[str, Any]:
 
 def test_the_data_are_those_of_the_terminal(server: PageServer) -> None:
     found = trainings(server)
-    assert found["tally"] == "1 running, 1 waiting, 1 failed, 1 stopped, 1 stale, 2 finished"
-    running, waiting, *_ = found["trainings"]
+    assert found["tally"] == "1 running, 1 starting, 1 failed, 1 stopped, 1 stale, 2 finished"
+    running, starting, *_ = found["trainings"]
     assert running["name"] == "sample, fast, seed 0, train"
     assert running["state"] == "running"
     assert running["cells"]["epochs"] == "5.4/8"
@@ -82,7 +82,7 @@ def test_the_data_are_those_of_the_terminal(server: PageServer) -> None:
     assert (loss["title"], loss["last_epoch"]) == ("loss", 8)
     assert [curve["label"] for curve in accuracy["curves"]] == ["train 0.849", "valid 0.741"]
     assert [epoch for epoch, _ in accuracy["curves"][0]["points"]] == [1, 2, 3, 4, 5]
-    assert waiting["plots"] is None
+    assert starting["plots"] is None
     assert [one["note"] for one in found["trainings"] if one["state"] == "failed"] == [FAILURE]
 
 

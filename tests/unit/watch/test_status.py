@@ -41,14 +41,14 @@ def test_each_state_is_known_and_what_runs_comes_first(tmp_path: Path) -> None:
     found = look(all_states(tmp_path))
     assert [(one.place.dataset, one.place.run, one.state) for one in found] == [
         ("sample", "fast", State.RUNNING),
-        ("sample", "best", State.WAITING),
+        ("sample", "best", State.STARTING),
         ("sample", "fast", State.FINISHED),
         ("sample", "small", State.FAILED),
         ("sample", "small", State.STOPPED),
         ("sample", "accurate", State.STALE),
         ("aptos2019", "fast", State.FINISHED),
     ]
-    assert tally(found) == "1 running, 1 waiting, 1 failed, 1 stopped, 1 stale, 2 finished"
+    assert tally(found) == "1 running, 1 starting, 1 failed, 1 stopped, 1 stale, 2 finished"
 
 
 def test_a_running_training_tells_how_far_it_is(made: WorkingDirectory) -> None:
@@ -218,9 +218,9 @@ def test_where_the_metric_is_not_defined_it_is_left_open(made: WorkingDirectory)
     assert cells(only(made))["metric"] == "– ROC AUC"
 
 
-def test_a_queued_job_waits(made: WorkingDirectory) -> None:
+def test_a_job_that_has_written_nothing_yet_is_starting(made: WorkingDirectory) -> None:
     made.add()
     one = only(made)
-    assert one.state == State.WAITING
-    assert note(one, NOW) == "its job waits for a machine, or is just starting"
+    assert one.state == State.STARTING
+    assert note(one, NOW) == "its job has just begun, and has not written anything yet"
     assert MINUTE < SILENCE

@@ -46,7 +46,7 @@ def test_without_a_terminal_one_picture_is_printed_as_plain_text(
     text = printed(tmp_path, *arguments, FORCE_COLOR="1")
     assert all(character.isprintable() or character == "\n" for character in text)
     lines = text.splitlines()
-    assert "1 running, 1 waiting, 1 failed, 1 stopped, 1 stale, 2 finished" in lines[0]
+    assert "1 running, 1 starting, 1 failed, 1 stopped, 1 stale, 2 finished" in lines[0]
     assert lines[1].split()[:6] == ["state", "dataset", "run", "seed", "training", "epochs"]
     assert lines[1].endswith("device")
     assert re.match(r"▶ running +sample +fast +0 +train +5.4/8 ", lines[2])

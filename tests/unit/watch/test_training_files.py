@@ -161,4 +161,4 @@ def test_files_that_go_meanwhile_are_gone(made: WorkingDirectory) -> None:
     place.log.unlink()
     (place.results / "history.csv").unlink()
     (one,) = watcher.look(NOW)
-    assert (one.state, one.epochs_done) == (State.WAITING, 0)
+    assert (one.state, one.epochs_done) == (State.STARTING, 0)

@@ -52,7 +52,7 @@ class ModelCardInputs:
 
     evaluation and metrics are those of the validated training; final_metrics, models: those of the
     final ones, one a seed. sums: SHA256SUMS. figures: SVG files by their titles; the card links to
-    the PNG files beside them.
+    the PNG files beside those below its own folder.
     """
 
     evaluation: Path
@@ -106,8 +106,10 @@ def write_model_card(
         confidence=calibration(results),
         limits=limits(results),
         figures={
-            title: os.path.relpath(path.with_suffix(".png"), target.parent)
+            title: path.with_suffix(".png").relative_to(target.parent)
             for title, path in inputs.figures.items()
+            # Others would be missing where the folder is published.
+            if path.is_relative_to(target.parent)
         },
         files=files(inputs, beside),
         command=command(run.settings),

@@ -31,10 +31,10 @@ KILLED = "it ended without a closing line, as when it is killed because the memo
 
 
 class State(StrEnum):
-    """WAITING: the job was prepared, but has not begun. STALE: silent for long, without an end."""
+    """STARTING: no file is there yet. STALE: silent for long, without an end."""
 
     RUNNING = "running"
-    WAITING = "waiting"
+    STARTING = "starting"
     FAILED = "failed"
     STOPPED = "stopped"
     STALE = "stale"
@@ -149,7 +149,7 @@ def status(place: Place, files: TrainingFiles, now: float) -> TrainingStatus:
 
 
 def _order(one: TrainingStatus) -> tuple[int, float]:
-    first = {State.RUNNING: 0, State.WAITING: 1}
+    first = {State.RUNNING: 0, State.STARTING: 1}
     return first.get(one.state, len(first)), -(one.changed or 0.0)
 
 
@@ -162,7 +162,7 @@ def _state(
     if files.has_metrics:
         return State.FINISHED, None
     if files.changed is None:
-        return State.WAITING, None
+        return State.STARTING, None
     longest = SILENCE
     if epochs and log.progress is None:
         longest = max(longest, SLOWER_EPOCH * (epochs[-1].seconds or 0))

@@ -35,7 +35,7 @@ WIDEST_PLOT, HIGHEST_PLOT = 70, 14
 MOST_PLOTTED = 4
 STYLES = {
     State.RUNNING: "bold cyan",
-    State.WAITING: "dim",
+    State.STARTING: "dim",
     State.FAILED: "bold red",
     State.STOPPED: "yellow",
     State.STALE: "bold yellow",
@@ -134,7 +134,7 @@ def _notes(
         Text.assemble(
             (f"{shorten(name(one), LONGEST_NAME)}: ", "bold"), text, no_wrap=True, overflow="ignore"
         )
-        for one in sorted(shown, key=lambda one: one.state == State.WAITING)
+        for one in sorted(shown, key=lambda one: one.state == State.STARTING)
         if (text := note(one, now))
     ]
     if most_lines is None:

@@ -13,7 +13,7 @@ LONGEST_METRIC = 24
 # Each state's mark, so that no state is told by its color alone.
 MARKS = {
     State.RUNNING: "▶",
-    State.WAITING: "…",
+    State.STARTING: "…",
     State.FAILED: "✗",
     State.STOPPED: "■",
     State.STALE: "?",
@@ -39,8 +39,8 @@ def name(status: TrainingStatus) -> str:
 
 def note(status: TrainingStatus, now: float) -> str | None:
     """Return a sentence about a training that has failed, or may have, or has not begun."""
-    if status.state == State.WAITING:
-        return "its job waits for a machine, or is just starting"
+    if status.state == State.STARTING:
+        return "its job has just begun, and has not written anything yet"
     if status.state == State.STALE and status.changed is not None:
         ago = duration(max(0.0, now - status.changed))
         clock = time.strftime("%Y-%m-%d %H:%M", time.localtime(status.changed))
