@@ -40,7 +40,7 @@ SECONDS_HELD = 2.0
 READ_SIZE = 1 << 16
 READS_AT_ONCE = 16
 # Narrower terminals have no room for counts.
-WIDTH_WITH_COUNTS = 110
+WIDTH_WITH_COUNTS = 130
 # The time of a stage ends in this column, or at the edge of a narrower terminal.
 LAST_COLUMN = 88
 TIME_WIDTH = len("12 min 34 s")
@@ -56,16 +56,18 @@ MARKS = {
 
 @dataclass
 class Stage:
-    """A running job."""
+    """A job. name: its rule, and what sets it apart from other jobs of this rule."""
 
     rule: str
     text: str
     wildcards: Mapping[str, str]
     log: str
+    name: str
     begun: float = field(default_factory=time.monotonic)
-    # Its lines that are not shown yet, and since when there are any.
-    held: list[Text] = field(default_factory=list)
+    # Its lines that are not shown yet, with their styles, and since when there are any.
+    held: list[tuple[str, str]] = field(default_factory=list)
     held_since: float = 0.0
+    has_heading: bool = False
     # The number of a cluster's job.
     submitted_as: str = ""
     # Its loops that are not over.
@@ -78,8 +80,8 @@ class Blocks:
     `ready` has the lines that are to be written next. width: that of the terminal.
     """
 
-    def __init__(self, rule_width: int, width: int, ascii_only: bool) -> None:
-        self.rule_width, self.width, self.ascii_only = rule_width, width, ascii_only
+    def __init__(self, name_width: int, width: int, ascii_only: bool) -> None:
+        self.name_width, self.width, self.ascii_only = name_width, width, ascii_only
         self.ready: list[Text] = []
         # The stage whose block is the last one and can be continued.
         self.open: Stage | None = None
@@ -88,7 +90,7 @@ class Blocks:
         """Add a line of a stage."""
         if not stage.held:
             stage.held_since = time.monotonic()
-        stage.held.append(Text(f"    {printable(text)}", "yellow" if is_warning else ""))
+        stage.held.append((printable(text), "yellow" if is_warning else ""))
 
     def show(self, lines: Iterable[str]) -> None:
         """Add lines that belong to no stage."""
@@ -96,29 +98,32 @@ class Blocks:
         self.open = None
 
     def release(self, stage: Stage) -> None:
-        """Show the lines of a stage that runs on, under its heading."""
-        if self.open is not stage:
-            self.ready.append(self.heading(stage, "begun"))
-        self.open = stage
-        self._take_lines(stage)
+        """Show the lines of a stage: below its heading, or with its name if others came between."""
+        if not stage.has_heading:
+            self._add_heading(stage, "begun")
+            self.open = stage
+        name = f"{stage.name:<{self.name_width}}"
+        for text, style in stage.held:
+            start = ("    ", "") if self.open is stage else (f"  {name}  ", "bold")
+            self.ready.append(Text.assemble(start, (text, style)))
+        if stage.held and self.open is not stage:
+            self.open = None
+        stage.held.clear()
 
     def end(self, stage: Stage, how: str) -> None:
         """Show that a stage has ended, and its remaining lines."""
-        if self.open is stage:
-            self._take_lines(stage)
-        self.ready.append(self.heading(stage, how))
-        self._take_lines(stage)
+        if stage.has_heading:
+            self.release(stage)
+        self._add_heading(stage, how)
+        self.open = stage
+        self.release(stage)
         self.open = None
 
-    def _take_lines(self, stage: Stage) -> None:
-        self.ready += stage.held
-        stage.held.clear()
-
-    def heading(self, stage: Stage, how: str) -> Text:
+    def _add_heading(self, stage: Stage, how: str) -> None:
         mark, ascii_mark, style = MARKS[how]
         heading = Text.assemble(
             (ascii_mark if self.ascii_only else mark, style),
-            (f" {stage.rule:<{self.rule_width}}  ", "bold"),
+            (f" {stage.rule:<{self.name_width}}  ", "bold"),
         )
         room = min(self.width, LAST_COLUMN) - heading.cell_len - TIME_WIDTH - 2
         text = shortened(printable(stage.text), room)
@@ -127,7 +132,8 @@ class Blocks:
             heading.pad_right(max(room - cell_len(text), 0))
             seconds = time.monotonic() - stage.begun
             heading.append(f"  {duration(seconds):>{TIME_WIDTH}}", "dim")
-        return heading
+        self.ready.append(heading)
+        stage.has_heading = True
 
 
 class Screen:
@@ -139,6 +145,8 @@ class Screen:
     def __init__(self, stream: TextIO, stages: int, rules: Iterable[str]) -> None:
         self.stages, self.finished = stages, 0
         self.running: dict[int, Stage] = {}
+        # By rule and log, so that a job that is tried again is one.
+        self.seen: dict[str, dict[str, Stage]] = {}
         self.begun = time.monotonic()
         stream.flush()
         self.terminal = os.fdopen(
@@ -179,7 +187,10 @@ class Screen:
     ) -> None:
         """Show a row for the job with this number, which begins."""
         with self.lock:
-            self.running[number] = Stage(rule, text, wildcards, log)
+            stage = self.running[number] = Stage(rule, text, wildcards, log, rule)
+            of_rule = self.seen.setdefault(rule, {})
+            of_rule[log] = stage
+            set_names(list(of_rule.values()))
 
     def note_submission(self, numbers: Iterable[int], submitted_as: str) -> None:
         """Show the number that a cluster has given to some jobs."""
@@ -334,11 +345,10 @@ class Screen:
         """Return a row for each running stage, and one for all stages."""
         stages = list(self.running.values())
         shown = stages[: max(height - 6, 1)]
-        names = row_names(shown)
-        name_width = max([self.blocks.rule_width, *map(len, names)]) + 2
+        name_width = max([self.blocks.name_width, *(len(stage.name) for stage in shown)]) + 2
         rows = []
-        for name, stage in zip(names, shown, strict=True):
-            row = Text(f"  {name:<{name_width}}", "bold")
+        for stage in shown:
+            row = Text.assemble((f"  {stage.name:<{name_width}}", "bold"))
             rows.append(row.append_text(self._cells(stage, width, width - 1 - row.cell_len)))
         if len(shown) < len(stages):
             rows.append(Text(f"  and {len(stages) - len(shown)} more"))
@@ -391,18 +401,13 @@ class Screen:
         return text
 
 
-def row_names(stages: list[Stage]) -> list[str]:
-    """Return a name for each stage: its rule, and what sets it apart from others of this rule."""
-    names = []
+def set_names(stages: list[Stage]) -> None:
+    """Give all stages of a rule names by which they can be told apart."""
+    keys = dict.fromkeys(key for stage in stages for key in stage.wildcards)
+    varied = [key for key in keys if len({stage.wildcards.get(key) for stage in stages}) > 1]
     for stage in stages:
-        others = [other for other in stages if other.rule == stage.rule]
-        words = [
-            f"{key} {value}"
-            for key, value in stage.wildcards.items()
-            if any(other.wildcards.get(key) != value for other in others)
-        ]
-        names.append(printable(" ".join([stage.rule, *words])))
-    return names
+        words = [f"{key} {stage.wildcards[key]}" for key in varied if key in stage.wildcards]
+        stage.name = printable(" ".join([stage.rule, *words]))
 
 
 def reflows(environment: Mapping[str, str]) -> bool:

@@ -13,3 +13,9 @@ def test_it_subtracts_the_mean_and_divides_by_the_std_of_each_channel() -> None:
     for channel in range(3):
         expected = (images[..., channel].float() / 255 - MEAN[channel]) / STD[channel]
         torch.testing.assert_close(result[:, channel], expected, rtol=0, atol=1e-5)
+
+
+def test_it_is_undone() -> None:
+    images = noise(3, size=5).permute(0, 3, 1, 2)
+    normalize = Normalize.from_statistics(MEAN, STD, CPU)
+    torch.testing.assert_close(normalize.undo(normalize(images)), images.float(), rtol=0, atol=1e-3)

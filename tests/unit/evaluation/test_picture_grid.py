@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from evaluation_builders import SVG, shown_texts
+from figure_reading import check_readable
 from imagepipe.display.figures import COLUMN_WIDTH, save_figure, styled
 from imagepipe.display.text import text_width
 from imagepipe.evaluation.picture_grid import LONGEST_SIDE, caption_line, draw_grid
@@ -102,6 +103,31 @@ def test_captions_are_shown_and_have_room(tmp_path: Path) -> None:
     assert expected | {"r", "قط", "猫", "😀"} <= set(texts)
     (shortened,) = (one for one in texts if one.startswith("WWW"))
     assert text_width(shortened) < COLUMN_WIDTH / 4
+
+
+def test_column_titles_are_above_and_notes_below(tmp_path: Path) -> None:
+    pictures, captions = [noise(8, 8)] * 4, ["a", "b", "c", "d"]
+    titles, notes = ["original", "epoch 1"], ["Method: none.", "Second line."]
+    plain = draw_grid(pictures, captions, "Title", 2)
+    figure = draw_grid(pictures, captions, "Title", 2, column_titles=titles, notes=notes)
+    check_readable(figure)
+    assert {*titles, *notes} <= set(shown_texts(figure, tmp_path))
+    boxes, before = places(figure), places(plain)
+    # The pictures are as large as without.
+    assert np.allclose([box[2:] for box in boxes], [box[2:] for box in before])
+    at = {text.get_text(): text.get_position() for text in figure.texts}
+    width, height = figure.get_size_inches()
+    for title, box in zip(titles, boxes, strict=False):
+        assert at[title][0] * width == pytest.approx(box[0])
+        assert (1 - at[title][1]) * height < box[1]
+    for note in notes:
+        assert (1 - at[note][1]) * height > boxes[-1][1] + boxes[-1][3]
+
+
+def test_a_transparent_picture_is_kept_so() -> None:
+    nothing = np.zeros((8, 8, 4), np.uint8)
+    figure = draw_grid([noise(8, 8), nothing], ["a", ""], "Title")
+    assert (np.asarray(figure.axes[1].images[0].get_array()) == nothing).all()
 
 
 @pytest.mark.parametrize(

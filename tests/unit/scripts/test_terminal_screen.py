@@ -15,7 +15,7 @@ from builders import SCRIPTS
 from imagepipe import terminal_messages
 from imagepipe.terminal_messages import Count, Line, Message, encode
 from pseudo_terminal import PseudoTerminal
-from terminal_screen import Screen, clock, printable, reflows, row_names, shortened
+from terminal_screen import Screen, clock, printable, reflows, shortened
 
 RULES = ("pack", "train", "retrain")
 TRAIN = "Train fast, seed 0, and validate it"
@@ -111,27 +111,41 @@ def test_lines_of_a_long_stage_are_a_block_as_they_come(run: Run) -> None:
     assert end.startswith(f"✓ train    {TRAIN}  ")
 
 
-def test_lines_of_stages_at_once_are_below_their_own_headings(run: Run) -> None:
-    run.begin(1, "train", "Train a")
-    run.begin(2, "retrain", "Train b")
-    run.send(1, Line("a1"))
-    run.send(2, Line("b1"))
-    run.wait_for("b1")
-    run.send(1, Line("a2"))
-    run.send(2, Line("b2"))
-    run.wait_for("b2")
+def test_lines_of_stages_at_once_name_their_stage(run: Run) -> None:
+    run.begin(1, "train", "Train a", seed="0")
+    run.begin(2, "retrain", "Train b", seed="0")
+    run.begin(3, "retrain", "Train c", seed="1")
+    for number, line in ((1, "a1"), (2, "b1"), (3, "c1")):
+        run.send(number, Line(line))
+    run.wait_for("c1")
+    for number, line in ((1, "a2"), (3, "c2"), (3, "c3")):
+        run.send(number, Line(line))
+    run.wait_for("c3")
     run.screen.end(1, "done")
-    run.send(2, Line("b3"))
+    run.send(2, Line("b2"))
     run.screen.end(2, "failed")
-    below: dict[str, list[str]] = {"train": [], "retrain": []}
-    rule = ""
-    for line in run.close():
-        if not line.startswith(" "):
-            rule = line.split()[1]
-        else:
-            below[rule].append(line.strip())
-    assert below == {"train": ["a1", "a2"], "retrain": ["b1", "b2", "b3"]}
-    assert run.find("^✗ retrain")
+    lines = [line[:31].rstrip() for line in run.close()]
+    assert lines == [
+        *("▸ train    Train a", "    a1"),
+        *("▸ retrain  Train b", "    b1"),
+        *("▸ retrain  Train c", "    c1"),
+        *("  train    a2", "  retrain seed 1  c2", "  retrain seed 1  c3"),
+        "✓ train    Train a",
+        *("  retrain seed 0  b2", "✗ retrain  Train b"),
+    ]
+
+
+def test_rows_of_one_rule_are_told_apart(run: Run) -> None:
+    run.begin(1, "train", "a", run="fast", seed="0")
+    run.begin(3, "pack", "c")
+    run.begin(2, "train", "b", run="fast", seed="1")
+    run.wait_for("train seed 1  b  0:0")
+    rows = [line.split("  ")[1] for line in run.terminal.shown if "  0:0" in line]
+    assert rows[:3] == ["train seed 0", "pack", "train seed 1"]
+    # Also after the other one has ended.
+    run.screen.end(1, "done")
+    run.wait_for("✓ train")
+    assert run.find("train seed 1")
 
 
 def test_a_row_shows_how_far_a_loop_is_and_when_it_ends(run: Run) -> None:
@@ -154,7 +168,7 @@ def test_a_row_shows_how_far_a_loop_is_and_when_it_ends(run: Run) -> None:
 
 
 def test_a_wide_terminal_has_room_for_counts(run: Run) -> None:
-    run.terminal.resize(130, 20)
+    run.terminal.resize(140, 20)
     run.begin(1, "train", TRAIN)
     run.send(1, count(250, initial=250))
     # What was done before says nothing of the speed.
@@ -221,21 +235,13 @@ def test_more_rows_than_the_terminal_has_are_counted(run: Run) -> None:
     assert not run.terminal.screen.history.top
 
 
-def test_rows_of_one_rule_are_told_apart(run: Run) -> None:
-    run.begin(1, "train", "a", run="fast", seed="0")
-    run.begin(2, "train", "b", run="fast", seed="1")
-    run.begin(3, "pack", "c")
-    names = row_names(list(run.screen.running.values()))
-    assert names == ["train seed 0", "train seed 1", "pack"]
-
-
 def test_a_job_of_a_cluster_has_its_number_there(run: Run) -> None:
     run.begin(1, "train", TRAIN)
     run.screen.note_submission([1, 7], "4711")
     run.wait_for(f"^  train    {TRAIN}  job 4711  0:0")
 
 
-@pytest.mark.parametrize(("columns", "rows"), [(130, 20), (60, 20), (100, 30)])
+@pytest.mark.parametrize(("columns", "rows"), [(140, 20), (60, 20), (100, 30)])
 def test_the_terminal_can_be_resized(run: Run, columns: int, rows: int) -> None:
     # As in a terminal that cuts lines.
     os.environ["XTERM_VERSION"] = "1"
@@ -245,7 +251,7 @@ def test_the_terminal_can_be_resized(run: Run, columns: int, rows: int) -> None:
     run.wait_for("stages")
     run.terminal.resize(columns, rows)
     run.send(1, count(500, figures="loss 1.234, " * 20))
-    run.wait_for("50%" if columns < 110 else "500 of 1,000 images")
+    run.wait_for("50%" if columns < 130 else "500 of 1,000 images")
     assert len(run.find("stages")) == 1
     assert len(run.find("━")) == 2
     assert all(len(line) < columns for line in run.terminal.shown)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from imagepipe.training.sampling import BalancedSampling
+from imagepipe.training.sampling import BalancedSampling, epoch_order
 
 
 def counts(labels: np.ndarray, classes: int, epochs: int = 20) -> np.ndarray:
@@ -43,3 +43,19 @@ def test_each_seed_and_epoch_draws_its_own_and_the_same_again() -> None:
 
 def test_one_image_is_drawn_over_and_over() -> None:
     assert BalancedSampling.from_labels(np.array([0]), 1).draw(0, 0).tolist() == [0]
+
+
+def test_an_order_has_every_image_once_and_each_has_its_own_draws() -> None:
+    order, draw_of = epoch_order(50, None, 0, 3)
+    assert sorted(order.tolist()) == list(range(50))
+    assert order.tolist() == draw_of.tolist()
+    assert epoch_order(50, None, 0, 3)[0].tolist() == order.tolist()
+    assert epoch_order(50, None, 0, 4)[0].tolist() != order.tolist()
+
+
+def test_an_image_that_comes_twice_has_other_draws_each_time() -> None:
+    sampling = BalancedSampling.from_labels(np.array([0] * 45 + [1] * 5), 2)
+    order, draw_of = epoch_order(50, sampling, 0, 3)
+    assert order.tolist() == sampling.draw(0, 3).tolist()
+    assert len(set(order.tolist())) < 50
+    assert draw_of.tolist() == list(range(50))
