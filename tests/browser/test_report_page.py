@@ -33,9 +33,9 @@ CASES = {
     "ten classes": Case(TEN),
     "two classes of photos": Case(
         ("no cactus", "cactus"),
-        train=40,
-        valid=60,
-        test=60,
+        train=20,
+        valid=40,
+        test=30,
         height=375,
         width=500,
         metric="roc_auc",
@@ -43,7 +43,7 @@ CASES = {
     ),
     "many classes and runs": Case(
         tuple(f"breed number {number}" for number in range(120)),
-        valid=1200,
+        valid=480,
         metric="log_loss",
         members=3,
         runs=100,
