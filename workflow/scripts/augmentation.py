@@ -11,6 +11,7 @@ from imagepipe.dataset.packed import read_packed, read_split
 from imagepipe.display.figures import save_figure, styled
 from imagepipe.evaluation.augmentation_examples import augmentation_examples, classes_of
 from imagepipe.evaluation.augmentation_figure import draw_augmentation_examples
+from imagepipe.evaluation.evaluation_file import label_words
 from imagepipe.training.runs import read_channels, training_data
 from imagepipe.training.state import TrainingSpec
 
@@ -28,7 +29,11 @@ def main(snakemake) -> None:
     data = training_data(packed, classes, splits, several_labels=spec.several_labels)
     examples = augmentation_examples(data, spec, packed.labels)
     with styled():
-        figure = draw_augmentation_examples(examples, packed.labels, spec.recipe)
+        figure = draw_augmentation_examples(
+            examples,
+            [label_words(label, several=spec.several_labels) for label in packed.labels],
+            spec.recipe,
+        )
         save_figure(figure, Path(snakemake.output.augmentation))
 
 

@@ -56,7 +56,7 @@ def test_mixed_images_have_the_shares_of_both(tmp_path: Path) -> None:
     variants = [Variant(picture(1), 2, 0.704), None, Variant(picture(1), 1, 0.5)]
     recipe = complete_recipe(augmentation={"mixup": 0.4}, epochs=8)
     pictures, texts = drawn(
-        [Example(0, picture(0), variants)], ["cat", "", "dog"], recipe, tmp_path
+        [Example(0, picture(0), variants)], ["cat", "(no label)", "dog"], recipe, tmp_path
     )
     position = texts.index("70 % cat")
     assert texts[position : position + 2] == ["70 % cat", "30 % dog"]

@@ -108,7 +108,7 @@ def test_pictures_and_captions(method: str, tmp_path: Path) -> None:
 def test_several_labels_have_no_probability_of_their_own(tmp_path: Path) -> None:
     explained = choose_explained(evaluation_of(("cat|dog", "cat|frog"), ("", ""), several=True))
     _, texts = drawn(explained, tmp_path, several=True)
-    assert {"wrong label", "missing label", "cat|dog", "frog", "dog", "(no label)"} <= set(texts)
+    assert {"wrong label", "missing label", "cat + dog", "frog", "dog", "(no label)"} <= set(texts)
     assert not any("%" in text for text in texts)
 
 

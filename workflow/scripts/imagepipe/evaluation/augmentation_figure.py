@@ -14,7 +14,6 @@ from imagepipe.evaluation.augmentation_examples import Example, Variant, shown_e
 from imagepipe.evaluation.picture_grid import caption_line, draw_grid
 from imagepipe.training.schedule import TrainingSchedule
 
-NO_LABEL = "(no label)"
 # Pixels of the longer side of a picture: there are many.
 LONGEST_SIDE = 96
 COLUMNS = 4
@@ -29,9 +28,9 @@ def draw_augmentation_examples(
 ) -> Figure:
     """Draw a row for each example: the image, and its variants. Call it inside `styled`.
 
-    labels: those of all images of the array.
+    labels: those of all images of the array, as text.
     """
-    names = [labels[one.row] or NO_LABEL for one in examples]
+    names = [labels[one.row] for one in examples]
     if recipe.augmentation == Augmentation() and not recipe.progressive_resizing:
         return draw_grid(
             [_place(one.original, one.original) for one in examples],
@@ -82,7 +81,7 @@ def _caption(name: str, variant: Variant | None, labels: Sequence[str]) -> str:
         return "not in this epoch"
     if variant.partner is None:
         return ""
-    partner = labels[variant.partner] or NO_LABEL
+    partner = labels[variant.partner]
     shares = ((name, variant.lam), (partner, 1 - variant.lam))
     return "\n".join(caption_line(one, f"{100 * share:.0f} % ") for one, share in shares)
 

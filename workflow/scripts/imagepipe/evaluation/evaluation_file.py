@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import pydantic
 
+from imagepipe.dataset.manifests import CLASS_SEPARATOR
 from imagepipe.errors import UserError
 from imagepipe.files import write_text
 
@@ -172,6 +173,13 @@ class TestPredictions:
     confidences: Sequence[int]
     least_sure: Sequence[Prediction]
     surest: Sequence[Prediction]
+
+
+def label_words(label: str | None, *, several: bool, none: str = "(no label)") -> str:
+    """Return an image's class, or all that it has; `none` stands for no class."""
+    if not label:
+        return none
+    return label.replace(CLASS_SEPARATOR, " + ") if several else label
 
 
 def write_results(path: Path, results: Evaluation | TestPredictions) -> None:

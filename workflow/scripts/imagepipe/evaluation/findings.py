@@ -4,9 +4,10 @@ Each function returns sentences in the order of their weight. They hold for the 
 validation image, no mistakes, a metric or an interval that is not defined.
 """
 
+from functools import partial
+
 from imagepipe.checks.data_report import Report
-from imagepipe.dataset.manifests import CLASS_SEPARATOR
-from imagepipe.evaluation.evaluation_file import ON_THESE_IMAGES, ClassResult
+from imagepipe.evaluation.evaluation_file import ON_THESE_IMAGES, ClassResult, label_words
 from imagepipe.evaluation.results import Results, Run, Table
 from imagepipe.evaluation.sentences import (
     Sentence,
@@ -187,24 +188,20 @@ def where_it_fails(results: Results) -> list[Sentence]:
         )
     if evaluation.mistakes:
         first = evaluation.mistakes[0]
+        words = partial(label_words, several=evaluation.several_labels, none="nothing")
         found.append(
             say(
                 "Its surest mistake: image {id} is {true}, and it said {predicted} with "
                 "{probability}.",
                 "mistakes",
                 id=first.id,
-                true=label_words(first.true, several=evaluation.several_labels),
-                predicted=label_words(first.predicted, several=evaluation.several_labels),
+                true=words(first.true),
+                predicted=words(first.predicted),
                 probability=percent("mistakes.0.probability", first.probability),
             )
         )
     found += unseen_classes(results)
     return found
-
-
-def label_words(label: str | None, *, several: bool) -> str:
-    """Return an image's class, or all that it has."""
-    return (label or "nothing").replace(CLASS_SEPARATOR, " + ") if several else label or "nothing"
 
 
 def weakest_classes(results: Results) -> list[ClassResult]:

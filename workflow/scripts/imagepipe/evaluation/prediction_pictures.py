@@ -6,10 +6,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from imagepipe.display.sentence import draw_sentence
-from imagepipe.evaluation.evaluation_file import Evaluation, Prediction
+from imagepipe.evaluation.evaluation_file import Evaluation, Prediction, label_words
 from imagepipe.evaluation.picture_grid import caption_line, draw_grid
-
-NO_LABEL = "(no label)"
 
 
 def draw_mistakes(evaluation: Evaluation, images: np.ndarray) -> Figure:
@@ -18,21 +16,17 @@ def draw_mistakes(evaluation: Evaluation, images: np.ndarray) -> Figure:
     if not shown:
         words = f"The model is right on {_images(evaluation.images)}: it makes no mistake."
         return draw_sentence(words, "The surest mistakes")
+    several = evaluation.several_labels
     captions = [
-        "\n".join(
-            (
-                caption_line(one.true or NO_LABEL),
-                caption_line(one.predicted or NO_LABEL, "→ "),
-                _probability(one),
-            )
-        )
+        f"{caption_line(label_words(one.true, several=several))}\n"
+        f"{prediction_caption(one, '→ ', several=several)}"
         for one in shown
     ]
     if len(shown) < number:
         title = f"The surest {len(shown)} of {number:,} mistakes"
     else:
         title = f"All {number} mistakes" if number > 1 else "The only mistake"
-    return draw_grid(_pictures(shown, images), captions, f"{title}: true → predicted")
+    return draw_grid(_pictures(shown, images), captions, f"{title}: true → predicted, id")
 
 
 def draw_unsure_hits(evaluation: Evaluation, images: np.ndarray) -> Figure:
@@ -41,7 +35,7 @@ def draw_unsure_hits(evaluation: Evaluation, images: np.ndarray) -> Figure:
     if not shown:
         words = f"The model is wrong on {_images(evaluation.images)}."
         return draw_sentence(words, "The least sure hits")
-    captions = [f"{caption_line(one.predicted or NO_LABEL)}\n{_probability(one)}" for one in shown]
+    captions = [prediction_caption(one, several=evaluation.several_labels) for one in shown]
     if len(shown) < number:
         title = f"The least sure {len(shown)} of {number:,} right predictions"
     else:
@@ -53,8 +47,11 @@ def _images(number: int) -> str:
     return f"all {number:,} validation images" if number > 1 else "the only validation image"
 
 
-def _probability(prediction: Prediction) -> str:
-    return caption_line(prediction.id, f"{100 * prediction.probability:.0f} %, id ")
+def prediction_caption(prediction: Prediction, before: str = "", *, several: bool) -> str:
+    """Return a line with the predicted label and its probability, and one with the image's id."""
+    percent = f", {100 * prediction.probability:.0f} %"
+    line = caption_line(label_words(prediction.predicted, several=several), before, percent)
+    return f"{line}\n{caption_line(prediction.id)}"
 
 
 def _pictures(predictions: Sequence[Prediction], images: np.ndarray) -> list[np.ndarray]:

@@ -19,11 +19,10 @@ from imagepipe.display.figures import inline_svg
 from imagepipe.display.page import page_environment
 from imagepipe.evaluation.answer import answer, facts
 from imagepipe.evaluation.captions import read_caption
-from imagepipe.evaluation.evaluation_file import Estimate
+from imagepipe.evaluation.evaluation_file import Estimate, label_words
 from imagepipe.evaluation.findings import (
     can_you_trust_it,
     how_good,
-    label_words,
     position_of,
     where_it_fails,
 )

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageFilter
 
 from imagepipe.dataset.manifests import CLASS_SEPARATOR
-from imagepipe.evaluation.evaluation_file import Evaluation, Prediction
+from imagepipe.evaluation.evaluation_file import Evaluation, Prediction, label_words
 from imagepipe.evaluation.picture_grid import LONGEST_SIDE, caption_line, draw_grid
 
 MAX_IMAGES = 6
@@ -23,7 +23,6 @@ LUMA = (0.299, 0.587, 0.114)
 LINE_HEAT = 0.5
 # Images that are enlarged by at least so much show their pixels.
 SQUARES_FROM = 3
-NO_LABEL = "(no label)"
 NOTES = {
     "occlusion": (
         "Method: occlusion. Covering a place inside the line lowers the class's logit",
@@ -82,7 +81,8 @@ def draw_saliency(
     for one, image, (of_predicted, of_missed) in zip(explained, images, heat, strict=True):
         prediction = one.prediction
         pictures.append(image)
-        captions.append(f"{_line(prediction.true or NO_LABEL)}\n{_line(prediction.id, 'id ')}")
+        true = label_words(prediction.true, several=several_labels)
+        captions.append(f"{_line(true)}\n{_line(prediction.id, 'id ')}")
         for name, places, probability in (
             (one.predicted, of_predicted, prediction.probability),
             (one.missed, of_missed, prediction.true_probability),

@@ -7,7 +7,6 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator, StrMethodFormatter
 
-from imagepipe.dataset.manifests import CLASS_SEPARATOR
 from imagepipe.dataset.packed import PackedFile
 from imagepipe.display.colors import light
 from imagepipe.display.figures import save_figure, styled
@@ -23,9 +22,9 @@ from imagepipe.display.layout import (
 )
 from imagepipe.display.sentence import draw_sentence
 from imagepipe.display.text import SMALL, fit, text_width
-from imagepipe.evaluation.evaluation_file import ClassShare, Prediction, TestPredictions
-from imagepipe.evaluation.picture_grid import caption_line, draw_grid
-from imagepipe.evaluation.prediction_pictures import NO_LABEL
+from imagepipe.evaluation.evaluation_file import ClassShare, TestPredictions
+from imagepipe.evaluation.picture_grid import draw_grid
+from imagepipe.evaluation.prediction_pictures import prediction_caption
 
 # Of more classes, only those are drawn whose shares differ most.
 ALL_CLASSES = 30
@@ -74,20 +73,12 @@ def draw_test_pictures(predictions: TestPredictions, images: PackedFile, svg: Pa
         if shown:
             pictures = [images.read(one.row, 1)[0] for one in shown]
             several = predictions.several_labels
-            captions = [_caption(one, several_labels=several) for one in shown]
+            captions = [prediction_caption(one, several=several) for one in shown]
             title = f"The least sure {len(shown)} of {predictions.images:,} test predictions"
             figure = draw_grid(pictures, captions, title)
         else:
             figure = draw_sentence("There are no test images.", "The least sure test predictions")
         save_figure(figure, svg)
-
-
-def _caption(prediction: Prediction, *, several_labels: bool) -> str:
-    name = prediction.predicted or NO_LABEL
-    if several_labels:
-        name = name.replace(CLASS_SEPARATOR, ", ")
-    percent = f"{100 * prediction.probability:.0f} %, id "
-    return f"{caption_line(name)}\n{caption_line(prediction.id, percent)}"
 
 
 def shown_classes(by_class: Sequence[ClassShare]) -> Sequence[ClassShare]:
