@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -354,6 +355,12 @@ def test_a_failure_to_draw_loses_no_line(run: Run, monkeypatch: pytest.MonkeyPat
     assert "a mistake" in lines[2]
 
 
+@pytest.fixture
+def in_folder(tmp_path: Path) -> dict[str, str]:
+    """The environment of a process that may leave its pipe."""
+    return dict(os.environ) | {"TMPDIR": str(tmp_path), "TERM": "xterm-256color"}
+
+
 OWN_PROCESS = f"""
 import os, signal, subprocess, sys, time
 sys.path.insert(0, {str(SCRIPTS)!r})
@@ -372,10 +379,12 @@ screen.begin(1, "pack", "Decode", {{}}, "logs/1.log")
         ("subprocess.run(['sh', '-c', 'echo of a child >&2; exit 1'])", "of a child"),
     ],
 )
-def test_a_process_that_ends_in_any_way_leaves_no_rows(end: str, last: str) -> None:
+def test_a_process_that_ends_in_any_way_leaves_no_rows(
+    end: str, last: str, in_folder: dict[str, str]
+) -> None:
     with PseudoTerminal() as terminal:
         script = f"{OWN_PROCESS}\ntime.sleep(0.5)\n{end}\n"
-        process = terminal.start([sys.executable, "-c", script], "/", dict(os.environ))
+        process = terminal.start([sys.executable, "-c", script], "/", in_folder)
         terminal.wait_for(lambda: process.poll() is not None, 30)
         terminal.read(0.1)
         assert terminal.lines[-1].strip() == last
@@ -383,10 +392,10 @@ def test_a_process_that_ends_in_any_way_leaves_no_rows(end: str, last: str) -> N
         assert not terminal.screen.cursor.hidden
 
 
-def test_after_a_sigkill_the_cursor_is_on_a_line_of_its_own() -> None:
+def test_after_a_sigkill_the_cursor_is_on_a_line_of_its_own(in_folder: dict[str, str]) -> None:
     with PseudoTerminal() as terminal:
         script = f"{OWN_PROCESS}\ntime.sleep(60)\n"
-        process = terminal.start([sys.executable, "-c", script], "/", dict(os.environ))
+        process = terminal.start([sys.executable, "-c", script], "/", in_folder)
         terminal.wait_for(lambda: "stages" in "".join(terminal.lines), 30)
         process.kill()
         process.wait()
@@ -396,10 +405,12 @@ def test_after_a_sigkill_the_cursor_is_on_a_line_of_its_own() -> None:
         assert not cursor.hidden
 
 
-def test_a_process_goes_on_after_ctrl_z_below_what_the_shell_has_written() -> None:
+def test_a_process_goes_on_after_ctrl_z_below_what_the_shell_has_written(
+    in_folder: dict[str, str],
+) -> None:
     shell = ["bash", "--norc", "-i"]
     with PseudoTerminal() as terminal:
-        environment = dict(os.environ) | {"PS1": "$ ", "SCRIPT": f"{OWN_PROCESS}\ntime.sleep(4)\n"}
+        environment = in_folder | {"PS1": "$ ", "SCRIPT": f"{OWN_PROCESS}\ntime.sleep(4)\n"}
         process = terminal.start(shell, "/", environment)
         terminal.type(f'{sys.executable} -c "$SCRIPT"\n'.encode())
         terminal.wait_for(lambda: "of 3 stages" in "".join(terminal.lines), 30)
@@ -418,11 +429,11 @@ def test_a_process_goes_on_after_ctrl_z_below_what_the_shell_has_written() -> No
         process.wait()
 
 
-def test_in_the_background_only_lines_are_written() -> None:
+def test_in_the_background_only_lines_are_written(in_folder: dict[str, str]) -> None:
     shell = ["bash", "--norc", "-i"]
     script = f"{OWN_PROCESS}\ntime.sleep(1)\nscreen.end(1, 'done')\ntime.sleep(0.5)\n"
     with PseudoTerminal() as terminal:
-        environment = dict(os.environ) | {"PS1": "$ ", "SCRIPT": script}
+        environment = in_folder | {"PS1": "$ ", "SCRIPT": script}
         process = terminal.start(shell, "/", environment)
         terminal.type(f'{sys.executable} -c "$SCRIPT" &\n'.encode())
         terminal.wait_for(lambda: "✓ pack" in "\n".join(terminal.lines), 30)
