@@ -289,15 +289,16 @@ class Screen:
         if decoded is None:
             return
         log, content = decoded
-        for stage in self.running.values():
-            if stage.log != log:
-                continue
-            if isinstance(content, Line):
-                self.blocks.add(stage, content.text, content.is_warning)
-            elif content.is_over:
-                stage.counts.pop(content.number, None)
+        stage = next((stage for stage in self.running.values() if stage.log == log), None)
+        if isinstance(content, Line):
+            if stage is None:
+                self.blocks.show([content.text])
             else:
-                stage.counts[content.number] = content
+                self.blocks.add(stage, content.text, content.is_warning)
+        elif stage is not None:
+            stage.counts[content.number] = content
+            if content.is_over:
+                del stage.counts[content.number]
 
     def _is_in_background(self) -> bool:
         try:
@@ -339,7 +340,8 @@ class Screen:
         lines = len(self.drawn)
         if width < self.drawn_width and reflows(os.environ):
             lines = sum(max(1, -(-row.cell_len // width)) for row in self.drawn)
-        return "\r" + (f"\x1b[{lines}A" if lines else "") + "\x1b[J"
+        # Line by line: tmux keeps a screen that is erased from its first line in its history.
+        return "\r\x1b[2K" + lines * "\x1b[A\x1b[2K"
 
     def rows(self, width: int, height: int) -> list[Text]:
         """Return a row for each running stage, and one for all stages."""

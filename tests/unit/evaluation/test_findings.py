@@ -235,3 +235,22 @@ def test_the_score_is_compared_with_the_interval(
 )
 def test_only_all_are_a_hundred_percent(value: float, text: str) -> None:
     assert percent("name", value).text == text.replace(" %", "\N{NO-BREAK SPACE}%")
+
+
+def test_the_weakest_classes_and_the_surest_mistake_are_named(results: Results) -> None:
+    by_class = results.evaluation.by_class
+    scores = {"class c": 0.4, "class h": 0.5, "class a": 0.6, "class b": 0.7}
+    graded = [
+        replace(one, f1=Estimate(scores.get(one.name, 1.0), 0.25, 1.0))
+        for one in by_class
+        if one.name != "class j"
+    ]
+    unseen = replace(by_class[-1], images=0, f1=Estimate(None, None, None))
+    text = words(where_it_fails(changed(results, by_class=[*graded, unseen])))
+    assert (
+        "The weakest by F1 are class c 0.40 (0.25 to 1.00), class h 0.50 (0.25 to 1.00), "
+        "class a 0.60 (0.25 to 1.00)." in text
+    )
+    assert "1 of 10 classes has no validation image" in text
+    first = results.evaluation.mistakes[0]
+    assert f"image {first.id} is {first.true}, and it said {first.predicted} with " in text

@@ -199,6 +199,17 @@ def test_bars_never_tear(run: Run) -> None:
     assert sum("epoch" in line for line in lines) == 10
 
 
+def test_no_erased_row_goes_into_the_history_of_a_terminal(run: Run) -> None:
+    """As tmux keeps what is erased from the first line to the end of the screen."""
+    run.begin(1, "train", TRAIN)
+    run.send(1, count(250))
+    run.wait_for("25%")
+    run.send(1, count(500))
+    run.wait_for("50%")
+    assert b"\x1b[J" not in run.terminal.written
+    assert b"\x1b[2J" not in run.terminal.written
+
+
 def test_what_other_programs_write_does_not_tear_the_rows(run: Run) -> None:
     run.begin(1, "train", TRAIN)
     run.send(1, count(250))
@@ -222,9 +233,10 @@ def test_lines_of_no_stage_are_above_the_rows(run: Run) -> None:
     run.begin(1, "train", TRAIN)
     run.wait_for("stages")
     run.screen.show(["Terminating processes", "at once"])
-    run.wait_for("at once")
+    run.send(7, Line("of a job that has ended"))
+    run.wait_for("has ended")
     above, _, _ = "\n".join(run.terminal.lines).partition(TRAIN)
-    assert "Terminating processes\nat once\n" in above
+    assert "Terminating processes\nat once\nof a job that has ended\n" in above
 
 
 def test_more_rows_than_the_terminal_has_are_counted(run: Run) -> None:
@@ -263,9 +275,9 @@ def test_a_terminal_that_wraps_lines_is_cleared_of_all_of_them(run: Run) -> None
     run.send(1, count(250, figures="loss 1.234, " * 20))
     run.wait_for("stages")
     # A blank row, one of 99 columns and one of 44: in 50 columns, four lines.
-    assert run.screen._erase(50) == "\r\x1b[4A\x1b[J"
+    assert run.screen._erase(50).count("\x1b[A\x1b[2K") == 4
     os.environ["STY"] = "1"
-    assert run.screen._erase(50) == "\r\x1b[3A\x1b[J"
+    assert run.screen._erase(50).count("\x1b[A\x1b[2K") == 3
 
 
 @pytest.mark.parametrize(

@@ -119,7 +119,7 @@ def test_score(results: Results) -> tuple[Number | None, list[Sentence]]:
     images = amount("score.n", score.images, "test image")
     if score.value is None:
         return None, [say("The metric is not defined on the {images}.", images=images)]
-    found = [say("on {images}, whose labels are known here", images=images)]
+    found = [say("On {images}, whose labels are known here.", images=images)]
     if score.metric != "accuracy" and score.accuracy is not None:
         accuracy = percent("score.accuracy", score.accuracy)
         found.append(say("The accuracy is {accuracy}.", accuracy=accuracy))

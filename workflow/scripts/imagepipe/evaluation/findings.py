@@ -1,4 +1,4 @@
-"""What the numbers of a run mean, in sentences: how good it is, where it fails, whom to trust.
+"""What the numbers of a run mean, in sentences: how good it is, where it fails, can one trust it.
 
 Each function returns sentences in the order of their weight. They hold for the extremes, too: one
 validation image, no mistakes, a metric or an interval that is not defined.
@@ -171,10 +171,10 @@ def where_it_fails(results: Results) -> list[Sentence]:
     if evaluation.confused:
         found.append(
             listed(
-                "Most often taken for one another: ",
+                "Most confused: ",
                 [
                     say(
-                        "{true} for {predicted} ({images}, {share} of its class)",
+                        "{true} taken for {predicted} ({images}, {share} of its class)",
                         true=pair.true,
                         predicted=pair.predicted,
                         images=amount(f"confused.{rank}.images", pair.images),

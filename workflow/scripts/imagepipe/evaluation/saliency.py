@@ -3,11 +3,11 @@
 - Occlusion (Zeiler and Fergus, arXiv 1311.2901, section 4.2): the places whose covering lowers the
   class's logit. It suits every network, and takes 65 forward passes.
 - Grad-CAM (Selvaraju et al., arXiv 1610.02391, section 3): the places of the last feature map whose
-  channels raise the logit. It takes a forward and a backward pass.
+  channels raise the logit. It takes little more than one forward pass.
 
-Grad-CAM says little about small images, whose last feature map has few places. Of networks trained
-on CIFAR-10, the logit fell no more without the quarter of the image that Grad-CAM finds than
-without a random one, and far more without that of occlusion.
+Grad-CAM says little about small images, whose last feature map has few places. The logits of
+networks that were trained on CIFAR-10 fall little more without the quarter of the image that it
+finds than without a random quarter, and far more without that of occlusion.
 """
 
 import math
@@ -26,12 +26,12 @@ from imagepipe.device.devices import chosen_device, set_arithmetic
 from imagepipe.models.model_files import load_model
 from imagepipe.prediction.predict import images_at_once
 
-# Of an image that is occluded.
-MAX_PIXELS = 64 * 64
-# Along each side of an image. Each square has a quarter of the side, so that neighbors overlap.
+# Images of at most so many pixels are occluded, whatever the network.
+SMALL_IMAGE = 64 * 64
+# Covered squares along each side of an image, and their side. Neighbors overlap.
 SQUARES = 8
 SQUARE_SIDE = 1 / 4
-# Along the shorter side of a feature map for Grad-CAM.
+# Grad-CAM needs a feature map with so many places along its shorter side.
 MIN_PLACES = 7
 
 
@@ -44,7 +44,7 @@ def class_heat(model: nn.Module, images: Tensor, classes: Tensor) -> tuple[Tenso
     """
     pairs = list(zip(images, classes, strict=True))
     height, width = images.shape[-2:]
-    if height * width > MAX_PIXELS:
+    if height * width > SMALL_IMAGE:
         maps = [found for pair in pairs if (found := grad_cam(model, *pair)) is not None]
         if len(maps) == len(pairs):
             return _scaled(maps), "Grad-CAM"
