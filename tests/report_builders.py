@@ -217,6 +217,7 @@ def _write_arrays(space: Workspace, random: np.random.Generator, labelled: int) 
 
 
 def _write_training(
+    case: Case,
     folder: Path,
     run: int,
     seed: int,
@@ -246,7 +247,8 @@ def _write_training(
     recipe = RECIPE.model_dump()
     recipe["optimizer"]["lr"] = run / 1000 or recipe["optimizer"]["lr"]
     settings = {"run": folder.parents[1].name, "split": "38466edbe9fd", "recipe": recipe}
-    settings |= {"seed": seed, "mean": [0.5] * 3, "std": [0.2] * 3, "several_labels": False}
+    settings |= {"seed": seed, "mean": [0.5] * 3, "std": [0.2] * 3}
+    settings["several_labels"] = case.several_labels
     (folder / "run.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
 
 
@@ -260,7 +262,7 @@ def _write_validated(
         for name in (case.metric, "accuracy")
     )
     assert accuracy is not None
-    _write_training(folder, run, 0, case.valid, (case.metric, value), accuracy - 0.005 * run)
+    _write_training(case, folder, run, 0, case.valid, (case.metric, value), accuracy - 0.005 * run)
     if run == 0:
         _write_model(space, folder / "model.safetensors")
 
@@ -294,7 +296,7 @@ def _write_final(space: Workspace, seed: int, random: np.random.Generator) -> No
     ids = np.array([f"test-{number:06d}" for number in range(case.test)], dtype=np.str_)
     predictions = Predictions(ids, logits, np.array(case.classes), case.several_labels)
     write_predictions(folder / "test_logits.npz", predictions)
-    _write_training(folder, 0, seed)
+    _write_training(case, folder, 0, seed)
     _write_model(space, folder / "model.safetensors")
 
 
@@ -365,9 +367,7 @@ def _build_report(space: Workspace) -> dict[str, float]:
     dataset = dataset_options("sample", title=case.title, mean=None, std=None)
     settings: dict[str, Any] = {"title": case.title, "dataset": DATASET, "run": run.name}
     settings |= {"dataset_file": dataset.model_dump(), "seeds": seeds}
-    training = {"recipe": RECIPE.model_dump(exclude={"title", "members"})}
-    settings["recipe"] = training["recipe"]
-    training |= {"mean": None, "std": None, "several_labels": case.several_labels}
+    settings["recipe"] = RECIPE.model_dump(exclude={"members"})
     labelled = {"labelled": packed / "labelled.npy", "labelled_table": packed / "labelled.csv"}
     test = {"test": packed / "test.npy", "test_table": packed / "test.csv"}
     split = {"split": data / "split.csv"}
@@ -404,15 +404,14 @@ def _build_report(space: Workspace) -> dict[str, float]:
         {"run": run.name, "seeds": seeds},
         {
             "validated": validated / "history.csv",
-            "metrics": validated / "metrics.json",
             "final": [space.seed(seed) / "final/history.csv" for seed in seeds],
         },
         figures(pictures, "learning_curves"),
     )
     do(
         "augmentation",
-        {"seed": 0, **training},
-        labelled | split | channels,
+        {},
+        labelled | split | {"settings": validated / "run.yaml"},
         figures(pictures, "augmentation"),
     )
     do(

@@ -38,7 +38,7 @@ READERS = {
     ],
     "compare": ["check_data", "train", "retrain"],
     "check_data": ["report", "model_card"],
-    "train": ["runs", "curves", "evaluate", "saliency", "report", "model_card"],
+    "train": ["runs", "curves", "augmentation", "evaluate", "saliency", "report", "model_card"],
     "runs": ["report"],
     "retrain": ["predict", "curves", "report", "model_card"],
     "predict": ["submission", "test_predictions"],
@@ -65,7 +65,7 @@ def onward(*rules: str) -> set[str]:
 
 
 NOTHING: set[str] = set()
-TRAINING = onward("train", "retrain", "augmentation")
+TRAINING = onward("train", "retrain")
 DESCRIPTION = onward("report", "model_card")
 IMAGES_AND_TABLES = onward("extract", "tables", "true_labels")
 ANOTHER_MEMBER = onward("retrain")

@@ -16,6 +16,8 @@ rule predict:
         f"{LOGS}/{{run}}/seed{{seed}}/predict.log",
     benchmark:
         f"{LOGS}/{{run}}/seed{{seed}}/predict.benchmark.tsv"
+    # Before the figures, which need one core each.
+    priority: 1
     conda:
         "../../envs/train.yaml"
     threads: THREADS

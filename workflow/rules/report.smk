@@ -27,7 +27,7 @@ rule curves:
 
 rule augmentation:
     input:
-        **CHANNELS,
+        settings=f"{VALIDATION}/run.yaml",
         labelled=rules.pack.output.labelled,
         labelled_table=rules.pack.output.labelled_table,
         split=rules.split.output.split,
@@ -42,7 +42,7 @@ rule augmentation:
     resources:
         **FIGURE_RESOURCES,
     params:
-        options=options(seed=config["seed"], **TRAINING_OPTIONS),
+        options=options(),
         code=code("augmentation.py"),
     message:
         "Show what augmentation does"

@@ -1,28 +1,21 @@
 """Rule `augmentation`: shows what augmentation does to some training images."""
 
-import json
 from pathlib import Path
 
 import torch
 
 import job
-from imagepipe.config.recipe import Recipe
 from imagepipe.dataset.packed import read_packed, read_split
 from imagepipe.display.figures import save_figure, styled
 from imagepipe.evaluation.augmentation_examples import augmentation_examples, classes_of
 from imagepipe.evaluation.augmentation_figure import draw_augmentation_examples
 from imagepipe.evaluation.evaluation_file import label_words
-from imagepipe.training.runs import read_channels, training_data
-from imagepipe.training.state import TrainingSpec
+from imagepipe.training.runs import read_spec, training_data
 
 
 def main(snakemake) -> None:
     torch.set_num_threads(snakemake.threads)
-    options = json.loads(snakemake.params.options)
-    options["recipe"] = Recipe.model_validate(options["recipe"])
-    if options["mean"] is None:
-        options |= read_channels(Path(snakemake.input.channels))
-    spec = TrainingSpec(**options)
+    spec = read_spec(Path(snakemake.input.settings))
     packed = read_packed(Path(snakemake.input.labelled), Path(snakemake.input.labelled_table))
     splits = read_split(Path(snakemake.input.split), packed.ids)
     classes = classes_of(packed.labels, several_labels=spec.several_labels)

@@ -30,6 +30,7 @@ from imagepipe.training.runs import (
     TrainingInputs,
     TrainingOutputs,
     read_channels,
+    read_spec,
     train_run,
 )
 from imagepipe.training.state import TrainingSpec
@@ -465,3 +466,18 @@ def test_checkpoints_are_as_far_apart_as_the_machines_minutes_say(
     with pytest.raises(KeyboardInterrupt):
         run(packed, tmp_path / "run")
     assert given == [300.0]
+
+
+def test_a_training_s_settings_are_read_as_they_were_written(tmp_path: Path) -> None:
+    spec = TrainingSpec(complete_recipe(epochs=3), 7, [0.1, 0.2, 0.3], [0.4, 0.5, 0.6], True)
+    path = tmp_path / "run.yaml"
+    path.write_text(yaml.safe_dump({"run": "fast", "split": None} | spec.to_dict()))
+    assert read_spec(path) == spec
+
+
+@pytest.mark.parametrize("text", ["", "recipe: 1", "{", "[]", "recipe: {}\nseed: 0"])
+def test_settings_that_are_damaged_are_named(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=r"run\.yaml: cannot be read"):
+        read_spec(path)

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-from sklearn.metrics import confusion_matrix, multilabel_confusion_matrix
 
 from imagepipe.evaluation.evaluation_file import ClassResult, ConfusedPair
 from imagepipe.evaluation.intervals import estimates, f1_interval, wilson
@@ -21,24 +20,25 @@ def class_results(
     labels, decided: int [N], positions in `classes`, or 0 and 1 [N, classes] if an image may have
     several labels.
     """
-    truth, guess, numbers = labels, decided, range(len(classes))
-    if labels.ndim == 2 and labels.shape[1] == 1:
-        # scikit-learn would take 0 and 1 of the only class for two classes.
-        truth, guess, numbers = labels[:, 0], decided[:, 0], range(1, 2)
-    counts = multilabel_confusion_matrix(truth, guess, labels=numbers)
-    tn, fp, fn, tp = counts.reshape(-1, 4).T
-    images, predicted = tp + fn, tp + fp
+    # Counted here, because importing scikit-learn takes as long as all the rest.
+    if labels.ndim == 2:
+        images, predicted = (labels == 1).sum(axis=0), (decided == 1).sum(axis=0)
+        hits = ((labels == 1) & (decided == 1)).sum(axis=0)
+    else:
+        matrix = confusion_counts(labels, decided, len(classes))
+        images, predicted, hits = matrix.sum(axis=1), matrix.sum(axis=0), matrix.diagonal()
+    right = len(labels) - images - predicted + 2 * hits
     return [
         ClassResult(name, int(here), int(guessed), int(hit), *figures)
         for name, here, guessed, hit, *figures in zip(
             classes,
             images,
             predicted,
-            tp,
-            estimates(wilson(tp, predicted)),
-            estimates(wilson(tp, images)),
-            estimates(f1_interval(tp, images, predicted)),
-            estimates(wilson(tp + tn, np.full_like(tp, len(labels)))),
+            hits,
+            estimates(wilson(hits, predicted)),
+            estimates(wilson(hits, images)),
+            estimates(f1_interval(hits, images, predicted)),
+            estimates(wilson(right, np.full_like(hits, len(labels)))),
             strict=True,
         )
     ]
@@ -53,7 +53,7 @@ def confusion_counts(labels: np.ndarray, decided: np.ndarray, classes: int) -> n
     if labels.ndim == 2:
         missed, wrong = (labels == 1) & (decided != 1), (labels != 1) & (decided == 1)
         return np.asarray(missed.T.astype(np.float64) @ wrong).round().astype(np.int64)
-    return np.asarray(confusion_matrix(labels, decided, labels=range(classes)))
+    return np.bincount(labels * classes + decided, minlength=classes**2).reshape(classes, classes)
 
 
 def confused_pairs(

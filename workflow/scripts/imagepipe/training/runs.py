@@ -180,6 +180,20 @@ def train_run(run: Run, group: ProcessGroup = SINGLE_PROCESS) -> None:
     checkpoint.remove(run.checkpoint_folder)
 
 
+def read_spec(settings: Path) -> TrainingSpec:
+    """Return what a training was asked for, by its run.yaml.
+
+    Raises `UserError` if another version wrote it.
+    """
+    try:
+        values = yaml.safe_load(settings.read_text(encoding="utf-8"))
+        recipe = Recipe.model_validate(values["recipe"])
+        others = {key: values[key] for key in ("seed", "mean", "std", "several_labels")}
+    except (yaml.YAMLError, LookupError, TypeError, ValueError):
+        raise UserError(f"{settings}: cannot be read; remove it, and call again") from None
+    return TrainingSpec(recipe, **others)
+
+
 def read_channels(path: Path) -> dict[str, list[float]]:
     """Return `mean` and `std` of the channels in 0…1, as rule `pack` measured them."""
     measured = channels.read_channels(path)
