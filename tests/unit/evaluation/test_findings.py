@@ -7,7 +7,12 @@ from typing import Any
 import pytest
 
 from imagepipe.evaluation.answer import answer
-from imagepipe.evaluation.evaluation_file import Calibration, Estimate, Evaluation
+from imagepipe.evaluation.evaluation_file import (
+    Calibration,
+    ConfusedPair,
+    Estimate,
+    Evaluation,
+)
 from imagepipe.evaluation.findings import can_you_trust_it, how_good, where_it_fails
 from imagepipe.evaluation.results import Results, Score, Table, read_run
 from imagepipe.evaluation.sentences import Sentence, percent
@@ -204,11 +209,14 @@ def test_nothing_known_breaks_nothing(results: Results) -> None:
 @pytest.mark.parametrize(
     ("metric", "value", "said"),
     [
-        ("accuracy", 0.99, "That is better than the validation’s interval"),
-        ("accuracy", 0.5, "That is worse than the validation’s interval"),
-        ("accuracy", 0.85, "That is inside the validation’s interval."),
-        ("log_loss", 0.5, "That is better than the validation’s interval"),
-        ("log_loss", 0.99, "That is worse than the validation’s interval"),
+        ("accuracy", 0.99, "That is better than the validation, by more than chance"),
+        ("accuracy", 0.5, "That is worse than the validation, by more than chance"),
+        ("accuracy", 0.85, "That agrees with the validation"),
+        # Its own interval begins at 0.889.
+        ("accuracy", 0.916, "That agrees with the validation"),
+        ("log_loss", 0.5, "That is better than the validation, by more than chance"),
+        ("log_loss", 0.85, "That agrees with the validation"),
+        ("log_loss", 0.99, "That is worse than the validation, by more than chance"),
     ],
 )
 def test_the_score_is_compared_with_the_interval(
@@ -219,6 +227,7 @@ def test_the_score_is_compared_with_the_interval(
     notes = words(answer(scored).test_notes)
     assert said in notes
     assert ("The accuracy is 70.0 %." in notes) == (metric != "accuracy")
+    assert ("confidence interval" in notes) == (metric == "accuracy")
 
 
 @pytest.mark.parametrize(
@@ -248,9 +257,40 @@ def test_the_weakest_classes_and_the_surest_mistake_are_named(results: Results) 
     unseen = replace(by_class[-1], images=0, f1=Estimate(None, None, None))
     text = words(where_it_fails(changed(results, by_class=[*graded, unseen])))
     assert (
-        "The weakest by F1 are class c 0.40 (0.25 to 1.00), class h 0.50 (0.25 to 1.00), "
-        "class a 0.60 (0.25 to 1.00)." in text
+        "The weakest by F1, with its 95 % interval, are class c 0.40 (0.25 to 1.00), class h 0.50 "
+        "(0.25 to 1.00), class a 0.60 (0.25 to 1.00)." in text
     )
     assert "1 of 10 classes has no validation image" in text
     first = results.evaluation.mistakes[0]
     assert f"image {first.id} is {first.true}, and it said {first.predicted} with " in text
+
+
+def test_a_class_is_not_called_weaker_than_its_equal(results: Results) -> None:
+    scores = {"class c": 0.4, "class h": 0.5, "class a": 0.6, "class b": 0.6}
+    graded = [
+        replace(one, f1=Estimate(scores.get(one.name, 1.0), 0.25, 1.0))
+        for one in results.evaluation.by_class
+    ]
+    text = words(where_it_fails(changed(results, by_class=graded)))
+    assert "class c 0.40 (0.25 to 1.00), class h 0.50 (0.25 to 1.00)." in text
+
+
+def test_the_most_frequent_mistake_is_in_the_headline_if_there_is_one(results: Results) -> None:
+    one, other = (ConfusedPair("cat", "dog", images, images / 10) for images in (3, 2))
+    for pairs, said in (
+        ([one, other], "wrong, most often cat taken for dog."),
+        ([one, one], "are wrong."),
+        ([replace(one, images=1)], "are wrong."),
+    ):
+        assert words(where_it_fails(changed(results, confused=pairs))[:1]).endswith(said)
+
+
+def test_the_result_is_to_be_trusted_within_its_interval_unless_there_are_doubts(
+    results: Results,
+) -> None:
+    start = "The result within its interval, yes. "
+    assert words(can_you_trust_it(results)[:1]).startswith(start)
+    unknown = changed(results, metric_value=Estimate(0.5, None, None))
+    few = changed(results, accuracy=Estimate(0.5, 0.1, 0.9))
+    for doubted in (unknown, few):
+        assert start not in words(can_you_trust_it(doubted))

@@ -75,7 +75,7 @@ def test_people_find_what_they_need(ten: Any) -> None:
     text = card_of(ten)
     model = "seed0/final/model.safetensors"
     for part in (
-        "# made for a test: small\n",
+        "# Made for a test: small\n",
         "small_cnn",
         "one of 10\N{NO-BREAK SPACE}classes: class a, class b",
         f"imagepipe predict {model} my-images/",

@@ -143,14 +143,7 @@ def where_it_fails(results: Results) -> list[Sentence]:
     total = amount("images", evaluation.images, "validation image")
     wrong = evaluation.mistake_count
     if wrong:
-        found.append(
-            say(
-                "{wrong} of {total} {are} wrong.",
-                wrong=whole("wrong", wrong),
-                total=total,
-                are="is" if 1 in (wrong, evaluation.images) else "are",
-            )
-        )
+        found.append(wrong_images(results))
     else:
         found.append(say("It makes no mistake on {total}.", total=total))
         if evaluation.decision_accuracy.low is not None:
@@ -164,7 +157,9 @@ def where_it_fails(results: Results) -> list[Sentence]:
     if weakest := weakest_classes(results):
         found.append(
             listed(
-                "The weakest class by F1 is " if len(weakest) == 1 else "The weakest by F1 are ",
+                "The weakest class by F1 is "
+                if len(weakest) == 1
+                else "The weakest by F1, with its 95\N{NO-BREAK SPACE}% interval, are ",
                 [say("{name} {f1}", name=one.name, f1=f1(one)) for one in weakest],
                 "mistakes",
             )
@@ -204,11 +199,33 @@ def where_it_fails(results: Results) -> list[Sentence]:
     return found
 
 
+def wrong_images(results: Results) -> Sentence:
+    """Return how many validation images are wrong, and the mistake that is made most often."""
+    evaluation = results.evaluation
+    number, confused = evaluation.mistake_count, evaluation.confused
+    template = "{wrong} of {total} {are} wrong"
+    first = {}
+    if confused and confused[0].images > (confused[1].images if len(confused) > 1 else 1):
+        template += ", most often {true} taken for {predicted}"
+        first = {"true": confused[0].true, "predicted": confused[0].predicted}
+    return say(
+        template + ".",
+        wrong=whole("wrong", number),
+        total=amount("images", evaluation.images, "validation image"),
+        are="is" if 1 in (number, evaluation.images) else "are",
+        **first,
+    )
+
+
 def weakest_classes(results: Results) -> list[ClassResult]:
-    """Return the classes with the lowest F1, without those that have no mistake."""
+    """Return the classes with the lowest F1, without those that have no mistake.
+
+    Where a class that is left out has the F1 of a listed one, neither is listed.
+    """
     known = [(one.f1.value, one) for one in results.evaluation.by_class if one.f1.value is not None]
     weak = sorted((pair for pair in known if pair[0] < 1), key=lambda pair: pair[0])
-    return [one for _, one in weak[:LISTED]]
+    listed_ones = [one for one in weak[:LISTED] if len(weak) <= LISTED or one[0] < weak[LISTED][0]]
+    return [one for _, one in listed_ones or weak[:LISTED]]
 
 
 def unseen_classes(results: Results) -> list[Sentence]:
@@ -229,10 +246,15 @@ def unseen_classes(results: Results) -> list[Sentence]:
 
 def can_you_trust_it(results: Results) -> list[Sentence]:
     """Return what speaks for and against the numbers, and the network's own confidence."""
+    doubts = few_images(results)
+    if results.data_report:
+        doubts += overlaps(results.data_report)
+    confidence = calibration(results)
+    if not doubts and results.evaluation.metric_value.low is not None:
+        confidence[0] = say("The result within its interval, yes. {fit}", fit=confidence[0])
     return [
-        *few_images(results),
-        *(overlaps(results.data_report) if results.data_report else ()),
-        *calibration(results),
+        *doubts,
+        *confidence,
         *validation_size(results),
         *thresholds(results),
         *data_findings(results),
@@ -277,18 +299,18 @@ def calibration(results: Results) -> list[Sentence]:
     if evaluation.several_labels:
         details = (
             "It gives a class a probability of {confidence} on average, and {right} of the images "
-            "have it; a probability is off by {ece} on average"
+            "have it; within bins of probability, it is off by {ece}"
         )
     else:
         details = (
-            "It is {confidence} sure on average, and {right} right; a confidence is off by {ece} "
-            "on average"
+            "It is {confidence} sure on average, and {right} right; within bins of confidence, it "
+            "is off by {ece}"
         )
     smoothed = difference < 0 and not fits and label_smoothing(results)
     return [
         say(template, points=points("calibration.difference", abs(difference))),
         say(
-            details + (", as label smoothing makes networks less sure." if smoothed else "."),
+            details + (", as is usual with label smoothing." if smoothed else "."),
             "confidence",
             confidence=percent("calibration.mean_confidence", confidence),
             right=percent("calibration.accuracy", right),
@@ -392,9 +414,10 @@ def predicted_shares(results: Results) -> list[Sentence]:
     farthest = max(predictions.by_class, key=lambda one: abs(one.share - one.labelled_share))
     return [
         say(
-            "Of the test images, {share} are predicted as {name}, which is {labelled} of the "
-            "labelled images; no class differs more.",
+            "The classes’ shares of the test predictions and of the labelled images differ by at "
+            "most {difference}: {name}, {share} and {labelled}.",
             "test",
+            difference=points("test.farthest", abs(farthest.share - farthest.labelled_share)),
             name=farthest.name,
             share=percent("test.farthest.share", farthest.share),
             labelled=percent("test.farthest.labelled_share", farthest.labelled_share),
@@ -423,7 +446,7 @@ def limits(results: Results) -> list[Sentence]:
     found = [
         say(
             "It knows images like those that it was trained on, and gives any other image one of "
-            "its {classes} classes, too, often with high confidence.",
+            "its {classes} classes, too.",
             classes=whole("classes", len(evaluation.classes)),
         ),
         *validation_size(results),

@@ -14,8 +14,9 @@ from pathlib import Path
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from imagepipe.config.metric_names import metric_words
 from imagepipe.display.escaping import escape_markdown, printable
-from imagepipe.evaluation.answer import facts, network
+from imagepipe.evaluation.answer import facts, network, score_interval
 from imagepipe.evaluation.evaluation_file import Estimate
 from imagepipe.evaluation.findings import calibration, how_good, limits
 from imagepipe.evaluation.provenance import Provenance, command
@@ -90,7 +91,7 @@ def write_model_card(
     beside = [os.path.relpath(path, target.parent) for path in inputs.models]
     text = environment.get_template("model_card.md.j2").render(
         front_matter=front_matter(results),
-        title=escape_markdown(f"{run.title}: {run.run}"),
+        title=escape_markdown(f"{run.title[:1].upper()}{run.title[1:]}: {run.run}"),
         summary=summary(results, inputs.models),
         model_files=" ".join(map(shlex.quote, beside)),
         model_list=", ".join(map(json.dumps, beside)),
@@ -100,6 +101,8 @@ def write_model_card(
         recipe=as_yaml(run.recipe),
         evaluation=results.evaluation,
         metrics=metric_rows(results),
+        metric_words=metric_words(results.evaluation.metric),
+        has_score=results.score is not None,
         good=how_good(results),
         classes=class_rows(results),
         classes_title=classes_title(results),
@@ -191,10 +194,8 @@ def metric_rows(results: Results) -> list[list[str]]:
         what, images = f"{metric_name(name)}, validation", f"{evaluation.images:,}"
         found.append([what, images, *value_and_interval(name, estimates[name])])
     if score is not None:
-        unknown = Estimate(None, None, None)
-        value = unknown if score.value is None else Estimate(score.value, None, None)
         what, images = f"{metric_name(score.metric)}, test", f"{score.images:,}"
-        found.append([what, images, *value_and_interval(score.metric, value)])
+        found.append([what, images, *value_and_interval(score.metric, score_interval(score))])
     return found
 
 
