@@ -54,7 +54,7 @@ def runs_table(*runs: tuple[str, str]) -> Table:
 @pytest.mark.parametrize(
     ("runs", "said"),
     [
-        ([("small", "0")], "It is the only run of this dataset so far."),
+        ([("small", "0")], "It is the only run on these images so far."),
         ([("small", "0"), ("small", "1")], "It is the best of 2 runs on these images"),
         (
             [("fast@lr=1", "7"), ("small", "1"), ("small", "0")],
@@ -68,6 +68,22 @@ def test_a_run_is_compared_with_the_others(
 ) -> None:
     text = words(how_good(replace(results, runs=runs_table(*runs))))
     assert said in text if said else "run" not in text
+
+
+def test_runs_on_other_images_or_by_another_metric_do_not_count(results: Results) -> None:
+    columns = ("run", "seed", "split", "log_loss")
+    own, elsewhere, earlier = (
+        dict(zip(columns, row, strict=True))
+        for row in (
+            ("small", "0", "a", "0.5"),
+            ("better", "0", "b", "0.1"),
+            ("accuracy-only", "0", "a", ""),
+        )
+    )
+    by_loss = replace(
+        changed(results, metric="log_loss"), runs=Table(columns, [elsewhere, own, earlier])
+    )
+    assert "It is the only run on these images so far." in words(how_good(by_loss))
 
 
 @pytest.mark.parametrize(
@@ -110,7 +126,7 @@ def test_confidence_is_judged_by_the_accuracy(results: Results) -> None:
     )
     # It may be chance.
     wide = with_calibration(results, 0.8, 0.9, (0.7, 0.97), 30)
-    assert "too low" not in wide
+    assert "Its confidence is 10.0 points too low, which may be chance in so few images." in wide
     assert wide.startswith("Hardly: 30 validation images tell too little.")
 
 
@@ -214,9 +230,8 @@ def test_nothing_known_breaks_nothing(results: Results) -> None:
         ("accuracy", 0.85, "That agrees with the validation"),
         # Its own interval begins at 0.889.
         ("accuracy", 0.916, "That agrees with the validation"),
-        ("log_loss", 0.5, "That is better than the validation, by more than chance"),
-        ("log_loss", 0.85, "That agrees with the validation"),
-        ("log_loss", 0.99, "That is worse than the validation, by more than chance"),
+        ("log_loss", 0.5, "That is outside the validation’s interval."),
+        ("log_loss", 0.85, "That is inside the validation’s interval."),
     ],
 )
 def test_the_score_is_compared_with_the_interval(

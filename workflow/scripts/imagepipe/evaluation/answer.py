@@ -118,7 +118,7 @@ def test_score(results: Results) -> tuple[Number | None, list[Sentence]]:
     """Return the submission's score, and what to know about it."""
     score, estimate = results.score, results.evaluation.metric_value
     if score is None:
-        return None, [say("The labels of the test images are not known here.")]
+        return None, [say("No score of the test images is known here.")]
     images = amount("score.n", score.images, "test image")
     if score.value is None:
         return None, [say("The metric is not defined on the {images}.", images=images)]
@@ -150,8 +150,10 @@ def beside_validation(score: Estimate, validation: Estimate, metric: str) -> lis
     low, high, value = validation.low, validation.high, score.value
     if low is None or high is None or value is None:
         return []
-    lowest, highest = score.low or value, score.high or value
-    if lowest <= high and low <= highest:
+    if score.low is None or score.high is None:
+        place = "inside" if low <= value <= high else "outside"
+        return [say(f"That is {place} the validation’s interval.")]
+    if score.low <= high and low <= score.high:
         return [say("That agrees with the validation: a difference may be chance.")]
     is_better = (value > high) == higher_is_better(metric)
     return [

@@ -25,6 +25,8 @@ from imagepipe.evaluation.sentences import (
 LISTED = 3
 # A difference of mean confidence and accuracy that is worth a word.
 CALIBRATED = 0.02
+# With several labels, also this part of the share of pairs that are labels.
+CALIBRATED_SHARE = 0.1
 # A class is weak below this F1.
 WEAK = 0.8
 # An accuracy is hardly known if its interval is as wide as this.
@@ -102,12 +104,21 @@ def among_runs(results: Results) -> list[Sentence]:
     runs = results.runs
     if runs is None:
         return []
-    position, number = position_of(results.run, runs), len(runs.rows)
+    position = position_of(results.run, runs)
     if position is None:
         return []
-    rank, count, best = position + 1, whole("runs", number), runs.rows[0]
+    own = runs.rows[position]
+    # Others were validated on other images, or by another metric.
+    alike = [row for row in runs.rows if row.get("split") == own.get("split")]
+    metric = results.evaluation.metric
+    if metric != "accuracy":
+        alike = [row for row in alike if row.get(metric)]
+    if own not in alike:
+        return []
+    number = len(alike)
+    rank, count, best = alike.index(own) + 1, whole("runs", number), alike[0]
     if number == 1:
-        return [say("It is the only run of this dataset so far.", "runs")]
+        return [say("It is the only run on these images so far.", "runs")]
     if rank == 1:
         return [
             say(
@@ -170,7 +181,11 @@ def where_it_fails(results: Results) -> list[Sentence]:
                 "Most confused: ",
                 [
                     say(
-                        "{true} taken for {predicted} ({images}, {share} of its class)",
+                        (
+                            "{true} missed and {predicted} said ({images}, {share} of its class)"
+                            if evaluation.several_labels
+                            else "{true} taken for {predicted} ({images}, {share} of its class)"
+                        ),
                         true=pair.true,
                         predicted=pair.predicted,
                         images=amount(f"confused.{rank}.images", pair.images),
@@ -187,7 +202,7 @@ def where_it_fails(results: Results) -> list[Sentence]:
         found.append(
             say(
                 "Its surest mistake: image {id} is {true}, and it said {predicted} with "
-                "{probability}.",
+                f"{'a mean probability of ' if evaluation.several_labels else ''}{{probability}}.",
                 "mistakes",
                 id=first.id,
                 true=words(first.true),
@@ -206,7 +221,11 @@ def wrong_images(results: Results) -> Sentence:
     template = "{wrong} of {total} {are} wrong"
     first = {}
     if confused and confused[0].images > (confused[1].images if len(confused) > 1 else 1):
-        template += ", most often {true} taken for {predicted}"
+        template += (
+            ", most often with {true} missed and {predicted} said"
+            if evaluation.several_labels
+            else ", most often {true} taken for {predicted}"
+        )
         first = {"true": confused[0].true, "predicted": confused[0].predicted}
     return say(
         template + ".",
@@ -222,7 +241,8 @@ def weakest_classes(results: Results) -> list[ClassResult]:
 
     Where a class that is left out has the F1 of a listed one, neither is listed.
     """
-    known = [(one.f1.value, one) for one in results.evaluation.by_class if one.f1.value is not None]
+    by_class = results.evaluation.by_class
+    known = [(one.f1.value, one) for one in by_class if one.images and one.f1.value is not None]
     weak = sorted((pair for pair in known if pair[0] < 1), key=lambda pair: pair[0])
     listed_ones = [one for one in weak[:LISTED] if len(weak) <= LISTED or one[0] < weak[LISTED][0]]
     return [one for _, one in listed_ones or weak[:LISTED]]
@@ -250,13 +270,15 @@ def can_you_trust_it(results: Results) -> list[Sentence]:
     if results.data_report:
         doubts += overlaps(results.data_report)
     confidence = calibration(results)
-    if not doubts and results.evaluation.metric_value.low is not None:
+    chosen = thresholds(results)
+    is_known = results.evaluation.metric_value.low is not None and results.data_report is not None
+    if is_known and not doubts and not chosen:
         confidence[0] = say("The result within its interval, yes. {fit}", fit=confidence[0])
     return [
         *doubts,
         *confidence,
         *validation_size(results),
-        *thresholds(results),
+        *chosen,
         *data_findings(results),
         *predicted_shares(results),
         *agreement(results),
@@ -289,13 +311,17 @@ def calibration(results: Results) -> list[Sentence]:
         return [say("Nothing is known about its confidence.")]
     difference = confidence - right
     fits = abs(difference) < CALIBRATED
-    if accuracy.low is not None and accuracy.high is not None and not evaluation.several_labels:
-        # A difference that may be chance is none.
-        fits = fits or accuracy.low <= confidence <= accuracy.high
+    may_be_chance = False
+    if evaluation.several_labels:
+        # Most pairs of an image and a class are no label: a difference is large beside their share.
+        fits = abs(difference) < min(CALIBRATED, CALIBRATED_SHARE * right)
+    elif accuracy.low is not None and accuracy.high is not None:
+        may_be_chance = accuracy.low <= confidence <= accuracy.high
     too = "too high" if difference > 0 else "too low"
-    template = (
-        "On average, its confidence fits." if fits else f"Its confidence is {{points}} {too}."
-    )
+    template = "On average, its confidence fits."
+    if not fits:
+        template = f"Its confidence is {{points}} {too}"
+        template += ", which may be chance in so few images." if may_be_chance else "."
     if evaluation.several_labels:
         details = (
             "It gives a class a probability of {confidence} on average, and {right} of the images "
@@ -306,7 +332,7 @@ def calibration(results: Results) -> list[Sentence]:
             "It is {confidence} sure on average, and {right} right; within bins of confidence, it "
             "is off by {ece}"
         )
-    smoothed = difference < 0 and not fits and label_smoothing(results)
+    smoothed = difference < 0 and not (fits or may_be_chance) and label_smoothing(results)
     return [
         say(template, points=points("calibration.difference", abs(difference))),
         say(
@@ -329,8 +355,10 @@ def validation_size(results: Results) -> list[Sentence]:
     """Return what the number of validation images means for the result."""
     evaluation = results.evaluation
     estimate, total = evaluation.metric_value, amount("images", evaluation.images, "image")
+    if estimate.value is None:
+        return [say("The metric is not defined on these images.")]
     if estimate.low is None or estimate.high is None:
-        return [say("With {total} to validate on, the result is only a hint.", total=total)]
+        return [say("{total} do not show how far the result would vary.", total=total)]
     width = estimate.high - estimate.low
     is_points = is_percentage(evaluation.metric)
     return [
@@ -445,8 +473,9 @@ def limits(results: Results) -> list[Sentence]:
     evaluation, report = results.evaluation, results.data_report
     found = [
         say(
-            "It knows images like those that it was trained on, and gives any other image one of "
-            "its {classes} classes, too.",
+            "It knows images like those that it was trained on, and gives any other image "
+            f"{'some or none' if evaluation.several_labels else 'one'} of its {{classes}} classes, "
+            "too.",
             classes=whole("classes", len(evaluation.classes)),
         ),
         *validation_size(results),
