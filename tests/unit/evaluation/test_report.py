@@ -472,7 +472,7 @@ OPTIONAL = {
     "submission": "It could not be read.",
     "settings": "",
     "sums": "",
-    "score": "The labels of the test images are not known here.",
+    "score": "No score of the test images is known here.",
 }
 
 
