@@ -357,8 +357,8 @@ def test_a_failure_to_draw_loses_no_line(run: Run, monkeypatch: pytest.MonkeyPat
 
 @pytest.fixture
 def in_folder(tmp_path: Path) -> dict[str, str]:
-    """The environment of a process that may leave its pipe."""
-    return dict(os.environ) | {"TMPDIR": str(tmp_path), "TERM": "xterm-256color"}
+    """Variables of a process that may leave its pipe."""
+    return {"TMPDIR": str(tmp_path)}
 
 
 OWN_PROCESS = f"""
@@ -384,7 +384,7 @@ def test_a_process_that_ends_in_any_way_leaves_no_rows(
 ) -> None:
     with PseudoTerminal() as terminal:
         script = f"{OWN_PROCESS}\ntime.sleep(0.5)\n{end}\n"
-        process = terminal.start([sys.executable, "-c", script], "/", in_folder)
+        process = terminal.start([sys.executable, "-c", script], "/", **in_folder)
         terminal.wait_for(lambda: process.poll() is not None, 30)
         terminal.read(0.1)
         assert terminal.lines[-1].strip() == last
@@ -395,7 +395,7 @@ def test_a_process_that_ends_in_any_way_leaves_no_rows(
 def test_after_a_sigkill_the_cursor_is_on_a_line_of_its_own(in_folder: dict[str, str]) -> None:
     with PseudoTerminal() as terminal:
         script = f"{OWN_PROCESS}\ntime.sleep(60)\n"
-        process = terminal.start([sys.executable, "-c", script], "/", in_folder)
+        process = terminal.start([sys.executable, "-c", script], "/", **in_folder)
         terminal.wait_for(lambda: "stages" in "".join(terminal.lines), 30)
         process.kill()
         process.wait()
@@ -410,8 +410,8 @@ def test_a_process_goes_on_after_ctrl_z_below_what_the_shell_has_written(
 ) -> None:
     shell = ["bash", "--norc", "-i"]
     with PseudoTerminal() as terminal:
-        environment = in_folder | {"PS1": "$ ", "SCRIPT": f"{OWN_PROCESS}\ntime.sleep(4)\n"}
-        process = terminal.start(shell, "/", environment)
+        script = f"{OWN_PROCESS}\ntime.sleep(4)\n"
+        process = terminal.start(shell, "/", PS1="$ ", SCRIPT=script, **in_folder)
         terminal.type(f'{sys.executable} -c "$SCRIPT"\n'.encode())
         terminal.wait_for(lambda: "of 3 stages" in "".join(terminal.lines), 30)
         terminal.type(b"\x1a")
@@ -433,8 +433,7 @@ def test_in_the_background_only_lines_are_written(in_folder: dict[str, str]) -> 
     shell = ["bash", "--norc", "-i"]
     script = f"{OWN_PROCESS}\ntime.sleep(1)\nscreen.end(1, 'done')\ntime.sleep(0.5)\n"
     with PseudoTerminal() as terminal:
-        environment = in_folder | {"PS1": "$ ", "SCRIPT": script}
-        process = terminal.start(shell, "/", environment)
+        process = terminal.start(shell, "/", PS1="$ ", SCRIPT=script, **in_folder)
         terminal.type(f'{sys.executable} -c "$SCRIPT" &\n'.encode())
         terminal.wait_for(lambda: "✓ pack" in "\n".join(terminal.lines), 30)
         assert b"stages" not in terminal.written
