@@ -208,7 +208,7 @@ def start_on(
     terminal: PseudoTerminal, project: Project, *arguments: str, config: tuple[str, ...]
 ) -> "subprocess.Popen[bytes]":
     call = project.command(*arguments, config=config)
-    return terminal.start(call, str(project.folder), environment() | {"TERM": "xterm-256color"})
+    return terminal.start(call, project.folder)
 
 
 def end_of(process: "subprocess.Popen[bytes]", terminal: PseudoTerminal) -> list[str]:

@@ -10,7 +10,7 @@ import pytest
 from builders import make_competition
 from imagepipe.watch.server import PageServer
 from project import Project, kill_group, run_of
-from terminals import terminal
+from pseudo_terminal import PseudoTerminal
 from watch_builders import WATCH
 
 # Long enough to be watched.
@@ -56,20 +56,21 @@ def test_a_run_that_is_watched_is_shown_to_its_end_and_has_the_same_bytes(tmp_pa
     process = watched.start(target, config=config)
     with (
         PageServer(watched.directory, "127.0.0.1", 0) as server,
-        terminal([*WATCH, str(watched.directory)], tmp_path, 150, 40) as opened,
+        PseudoTerminal(150, 40) as opened,
     ):
+        opened.start([*WATCH, str(watched.directory)], tmp_path)
         is_over = threading.Event()
         browser = threading.Thread(target=lambda: ask_until(server, is_over))
         browser.start()
         try:
-            opened.wait_for("▶ running", f"of {EPOCHS}", "accuracy", "valid 0.", seconds=120)
+            opened.wait_for_words("▶ running", f"of {EPOCHS}", "accuracy", "valid 0.", seconds=120)
             assert process.poll() is None
-            opened.wait_for("✓ finished", f"{EPOCHS}/{EPOCHS}", "1 finished", seconds=120)
+            opened.wait_for_words("✓ finished", f"{EPOCHS}/{EPOCHS}", "1 finished", seconds=120)
         finally:
             is_over.set()
             browser.join()
-        opened.press(b"q")
-        assert opened.wait() == 0
+        opened.type(b"q")
+        assert opened.wait_for_end() == 0
     assert process.wait(timeout=60) == 0
     for name in SAME_BYTES:
         path = f"{results_of(OVERRIDE)}/{name}"
@@ -86,18 +87,19 @@ def project(tmp_path: Path) -> Project:
 def test_a_training_that_is_stopped_and_one_that_fails_are_shown_with_their_closing_lines(
     project: Project,
 ) -> None:
-    with terminal([*WATCH, "."], project.directory, 170, 40) as opened:
+    with PseudoTerminal(170, 40) as opened:
+        opened.start([*WATCH, "."], project.directory)
         process = project.start(
             f"{results_of(OVERRIDE)}/model.safetensors", config=(*DATASET, OVERRIDE)
         )
-        opened.wait_for("▶ running", f"of {EPOCHS}", seconds=120)
+        opened.wait_for_words("▶ running", f"of {EPOCHS}", seconds=120)
         kill_group(process, signal.SIGTERM)
-        opened.wait_for("■ stopped", "stopped by SIGTERM after epoch", f"of {EPOCHS}")
+        opened.wait_for_words("■ stopped", "stopped by SIGTERM after epoch", f"of {EPOCHS}")
         result = project.run(
             f"{results_of(TOO_FAST)}/model.safetensors", config=(*DATASET, TOO_FAST)
         )
         assert result.code == 1
         (error,) = result.errors
-        screen = opened.wait_for("✗ failed", "1 failed, 1 stopped")
+        screen = opened.wait_for_words("✗ failed", "1 failed, 1 stopped")
         shown = " ".join(screen.replace("\n", " ").split())
         assert error[:80] in shown

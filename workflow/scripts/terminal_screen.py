@@ -149,10 +149,13 @@ class Screen:
         self.seen: dict[str, dict[str, Stage]] = {}
         self.begun = time.monotonic()
         stream.flush()
-        self.terminal = os.fdopen(
-            os.dup(stream.fileno()), "w", encoding=stream.encoding, errors="backslashreplace"
-        )
-        self.console = Console(file=self.terminal, force_terminal=True, highlight=False)
+        self.encoding = stream.encoding
+        self.terminal = open_terminal(stream.fileno())
+        # What the terminal has not taken yet.
+        self.unwritten = b""
+        self.is_closed = False
+        # Its output is captured; the file only tells the encoding.
+        self.console = Console(file=stream, force_terminal=True, highlight=False)
         # The rows below the lines that scroll, and the terminal's width when they were drawn.
         self.drawn: list[Text] = []
         self.drawn_width = self.last_width = self._size()[0]
@@ -172,12 +175,18 @@ class Screen:
         """Put a named pipe in the place of standard output and standard error."""
         self.folder = Path(tempfile.mkdtemp(prefix="imagepipe-"))
         path = self.folder / "terminal"
-        os.mkfifo(path, 0o600)
+        try:
+            os.mkfifo(path, 0o600)
+        except OSError:
+            self.folder.rmdir()
+            raise
         self.pipe = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         self.unread = b""
         os.environ[terminal_messages.PIPE] = str(path)
         writer = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-        self.replaced = {fd: os.dup(fd) for fd in (1, 2) if os.isatty(fd)}
+        # A stream that was closed from the start is None, and its number may be another file's.
+        fds = [fd for fd, stream in ((1, sys.stdout), (2, sys.stderr)) if stream is not None]
+        self.replaced = {fd: os.dup(fd) for fd in fds if os.isatty(fd)}
         for fd in self.replaced:
             os.dup2(writer, fd)
         os.close(writer)
@@ -219,14 +228,17 @@ class Screen:
 
     def close(self) -> None:
         """Show what is left, remove the rows, and give the terminal back."""
+        # While the pipe is still read, because it may be full.
+        for stream in filter(None, (sys.stdout, sys.stderr)):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
         self.ending.set()
         self.thread.join()
         with self.lock:
-            if self.terminal.closed:
+            if self.is_closed:
                 return
+            self.is_closed = True
             atexit.unregister(self.close)
-            for stream in (sys.stdout, sys.stderr):
-                stream.flush()
             for fd, original in self.replaced.items():
                 os.dup2(original, fd)
                 os.close(original)
@@ -239,12 +251,14 @@ class Screen:
                 if stage.held:
                     self.blocks.release(stage)
             self.running.clear()
-            self._draw([])
+            # The terminal may be gone.
             with contextlib.suppress(OSError):
+                os.set_blocking(self.terminal, True)
+                self._draw([])
                 if self.problem is not None:
                     self.blocks.show([f"the rows of stages could not be drawn: {self.problem!r}"])
-                    self.terminal.writelines(f"{line.plain}\n" for line in self.blocks.ready)
-                self.terminal.close()
+                    self._write("".join(f"{line.plain}\n" for line in self.blocks.ready))
+            os.close(self.terminal)
 
     def _run(self) -> None:
         waiting_since = time.monotonic()
@@ -274,6 +288,12 @@ class Screen:
             *lines, self.unread = (self.unread + data).split(b"\n")
             for line in lines:
                 self._take(line)
+            # Of a bar that another program draws, only the last state is kept.
+            last = self.unread.rstrip(b"\r").rfind(b"\r")
+            self.unread = self.unread[last + 1 :]
+            if len(self.unread) > READ_SIZE:
+                self._take(self.unread)
+                self.unread = b""
 
     def _take(self, line: bytes) -> None:
         """Take a line from the pipe: a message, plain text, or the one after the other."""
@@ -302,12 +322,12 @@ class Screen:
 
     def _is_in_background(self) -> bool:
         try:
-            return os.tcgetpgrp(self.terminal.fileno()) != os.getpgrp()
+            return os.tcgetpgrp(self.terminal) != os.getpgrp()
         except OSError:  # not the controlling terminal
             return False
 
     def _size(self) -> tuple[int, int]:
-        width, height = os.get_terminal_size(self.terminal.fileno())
+        width, height = os.get_terminal_size(self.terminal)
         return width or 80, height or 24
 
     def _draw(self, rows: list[Text] | None) -> None:
@@ -315,6 +335,9 @@ class Screen:
         if self.problem is not None:
             return  # but the pipe is read on, so that no job waits
         try:
+            self._write()
+            if self.unwritten:
+                return
             width, height = self._size()
             if width != self.last_width and rows is None:
                 # A window is dragged: wait for its final width.
@@ -328,12 +351,22 @@ class Screen:
             with self.console.capture() as captured:
                 for line in [*self.blocks.ready, *rows]:
                     self.console.print(line, soft_wrap=True)
-            self.terminal.write(self._erase(width) + captured.get())
-            self.terminal.flush()
+            text = self._erase(width) + captured.get()
             self.blocks.ready.clear()
             self.drawn, self.drawn_width, self.last_width = rows, width, width
+            self._write(text)
         except Exception as problem:
             self.problem = problem
+
+    def _write(self, text: str = "") -> None:
+        """Write what the terminal takes: nothing after Ctrl-S, or if its connection hangs.
+
+        So that the run goes on, this never waits, except at the end.
+        """
+        self.unwritten += text.encode(self.encoding, errors="backslashreplace")
+        with contextlib.suppress(BlockingIOError):
+            while self.unwritten:
+                self.unwritten = self.unwritten[os.write(self.terminal, self.unwritten) :]
 
     def _erase(self, width: int) -> str:
         """Return what erases the rows that are drawn, from the line below them."""
@@ -381,7 +414,7 @@ class Screen:
         figures = printable(count.figures or count.description)
         if count.total is None:
             return Text("  ".join([f"{amount(done)}{unit}", speed, figures]))
-        left = f"{clock((count.total - done) / rate)} left" if rate else ""
+        left = f"{clock(max(count.total - done, 0) / rate)} left" if rate else ""
         if width >= WIDTH_WITH_COUNTS:
             words = [f"{amount(done)} of {amount(count.total)}{unit}", speed, left, figures]
         else:
@@ -401,6 +434,17 @@ class Screen:
         text = Text.assemble(*parts)
         text.pad_right(bar_width - text.cell_len)
         return text
+
+
+def open_terminal(fd: int) -> int:
+    """Open the terminal behind a file descriptor once more, so that writing to it never waits.
+
+    A copy would share this mode with the jobs. It is returned only if the terminal cannot be
+    opened, as after `su`.
+    """
+    with contextlib.suppress(OSError):
+        return os.open(os.ttyname(fd), os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
+    return os.dup(fd)
 
 
 def set_names(stages: list[Stage]) -> None:

@@ -5,6 +5,8 @@ import os
 import re
 import signal
 import sys
+import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,8 +50,11 @@ class Run:
 
     def close(self) -> list[str]:
         """Close the screen, and return all lines on the terminal."""
-        if not self.screen.terminal.closed:
-            self.screen.close()
+        if not self.screen.is_closed:
+            # It waits until the terminal has taken everything.
+            closing = threading.Thread(target=self.screen.close, daemon=True)
+            closing.start()
+            self.terminal.wait_for(lambda: not closing.is_alive(), 10)
             os.close(self.pipe)
             self.stream.close()
         self.terminal.read(0.1)
@@ -355,10 +360,80 @@ def test_a_failure_to_draw_loses_no_line(run: Run, monkeypatch: pytest.MonkeyPat
     assert "a mistake" in lines[2]
 
 
+def test_a_terminal_that_takes_nothing_holds_up_no_job(run: Run) -> None:
+    """As after Ctrl-S, or while a connection hangs."""
+    run.begin(1, "train", TRAIN)
+    run.begin(2, "pack", "Decode")
+    lines = [f"epoch {number} {'x' * 200}" for number in range(2_000)]
+    start = time.monotonic()
+    for line in lines:
+        run.send(1, Line(line))
+    run.screen.end(1, "done")
+    run.screen.end(2, "done")
+    # One fifth of it fills the terminal.
+    time.sleep(2 * terminal_screen.SECONDS_BETWEEN_DRAWS)
+    run.screen.show(["the last"])
+    assert time.monotonic() - start < 5
+    assert run.screen.problem is None
+    # Nothing is lost.
+    run.wait_for("^the last$")
+    shown = "".join(run.close())
+    assert all(line in shown for line in lines)
+
+
+def test_a_screen_that_is_closed_waits_for_its_terminal(run: Run) -> None:
+    lines = [f"{number} {'x' * 90}" for number in range(1_000)]
+    run.screen.show(lines)
+    assert run.close() == lines
+
+
+def test_text_that_looks_like_a_message_does_no_harm(run: Run) -> None:
+    run.begin(1, "train", TRAIN)
+    for number in ("[]", '"1"', "null"):
+        text = encode(count(1), "logs/1.log").replace(
+            b'"number": 0', f'"number": {number}'.encode()
+        )
+        os.write(run.pipe, text)
+    run.send(1, Line("epoch 1"))
+    run.wait_for("^    epoch 1$")
+    run.send(1, count(250))
+    run.wait_for("25%")
+
+
+def test_text_without_end_takes_no_memory(run: Run) -> None:
+    run.begin(1, "train", TRAIN)
+    for number in range(20_000):
+        os.write(run.pipe, b"\r%6d of 20000 |%s" % (number, b"#" * 90))
+    os.write(run.pipe, b"\n")
+    run.wait_for("19999 of 20000")
+    for _ in range(100):
+        os.write(run.pipe, b"x" * 4_096)
+    time.sleep(2 * terminal_screen.SECONDS_BETWEEN_DRAWS)
+    kept = len(run.screen.unread)
+    assert kept <= terminal_screen.READ_SIZE
+    assert not [line for line in run.close() if "of 20000" in line and "19999" not in line]
+
+
+def test_without_pipes_nothing_is_changed(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As in some folders that are shared with another system."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "mkfifo", refuse)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(PermissionError):
+        Screen(run.stream, 2, RULES)
+    assert not list(tmp_path.iterdir())
+    assert os.environ[terminal_messages.PIPE] == str(run.screen.folder / "terminal")
+
+
 @pytest.fixture
 def in_folder(tmp_path: Path) -> dict[str, str]:
-    """The environment of a process that may leave its pipe."""
-    return dict(os.environ) | {"TMPDIR": str(tmp_path), "TERM": "xterm-256color"}
+    """Variables of a process that may leave its pipe."""
+    return {"TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": ""}
 
 
 OWN_PROCESS = f"""
@@ -384,7 +459,7 @@ def test_a_process_that_ends_in_any_way_leaves_no_rows(
 ) -> None:
     with PseudoTerminal() as terminal:
         script = f"{OWN_PROCESS}\ntime.sleep(0.5)\n{end}\n"
-        process = terminal.start([sys.executable, "-c", script], "/", in_folder)
+        process = terminal.start([sys.executable, "-c", script], "/", **in_folder)
         terminal.wait_for(lambda: process.poll() is not None, 30)
         terminal.read(0.1)
         assert terminal.lines[-1].strip() == last
@@ -392,10 +467,35 @@ def test_a_process_that_ends_in_any_way_leaves_no_rows(
         assert not terminal.screen.cursor.hidden
 
 
+def test_a_process_ends_although_the_pipe_is_full(in_folder: dict[str, str]) -> None:
+    with PseudoTerminal() as terminal:
+        script = (
+            f"{OWN_PROCESS}\ntime.sleep(0.5)\n"
+            "os.write(1, b'x\\n' * 32_000)\nprint('y' * 6_000 + 'z', end='')\n"
+        )
+        terminal.start([sys.executable, "-c", script], "/", **in_folder)
+        assert terminal.wait_for_end() == 0
+        assert terminal.lines[-1].endswith("yz")
+
+
+@pytest.mark.parametrize("closed", [">&-", "| head -0"])
+def test_a_process_without_standard_output_shows_its_stages(
+    closed: str, in_folder: dict[str, str]
+) -> None:
+    script = f"{OWN_PROCESS}\ntime.sleep(0.5)\nprint('x')\nscreen.end(1, 'done')\nscreen.close()\n"
+    command = f'"$PYTHON" -c "$SCRIPT" {closed}'
+    with PseudoTerminal() as terminal:
+        variables = in_folder | {"PYTHON": sys.executable, "SCRIPT": script}
+        terminal.start(["sh", "-c", command], "/", **variables)
+        assert terminal.wait_for_end() == 0
+        assert terminal.lines[0].startswith("✓ pack ")
+        assert b"Traceback" not in terminal.written
+
+
 def test_after_a_sigkill_the_cursor_is_on_a_line_of_its_own(in_folder: dict[str, str]) -> None:
     with PseudoTerminal() as terminal:
         script = f"{OWN_PROCESS}\ntime.sleep(60)\n"
-        process = terminal.start([sys.executable, "-c", script], "/", in_folder)
+        process = terminal.start([sys.executable, "-c", script], "/", **in_folder)
         terminal.wait_for(lambda: "stages" in "".join(terminal.lines), 30)
         process.kill()
         process.wait()
@@ -410,8 +510,8 @@ def test_a_process_goes_on_after_ctrl_z_below_what_the_shell_has_written(
 ) -> None:
     shell = ["bash", "--norc", "-i"]
     with PseudoTerminal() as terminal:
-        environment = in_folder | {"PS1": "$ ", "SCRIPT": f"{OWN_PROCESS}\ntime.sleep(4)\n"}
-        process = terminal.start(shell, "/", environment)
+        script = f"{OWN_PROCESS}\ntime.sleep(4)\n"
+        process = terminal.start(shell, "/", PS1="$ ", SCRIPT=script, **in_folder)
         terminal.type(f'{sys.executable} -c "$SCRIPT"\n'.encode())
         terminal.wait_for(lambda: "of 3 stages" in "".join(terminal.lines), 30)
         terminal.type(b"\x1a")
@@ -433,8 +533,7 @@ def test_in_the_background_only_lines_are_written(in_folder: dict[str, str]) -> 
     shell = ["bash", "--norc", "-i"]
     script = f"{OWN_PROCESS}\ntime.sleep(1)\nscreen.end(1, 'done')\ntime.sleep(0.5)\n"
     with PseudoTerminal() as terminal:
-        environment = in_folder | {"PS1": "$ ", "SCRIPT": script}
-        process = terminal.start(shell, "/", environment)
+        process = terminal.start(shell, "/", PS1="$ ", SCRIPT=script, **in_folder)
         terminal.type(f'{sys.executable} -c "$SCRIPT" &\n'.encode())
         terminal.wait_for(lambda: "✓ pack" in "\n".join(terminal.lines), 30)
         assert b"stages" not in terminal.written

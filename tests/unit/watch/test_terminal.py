@@ -11,8 +11,8 @@ import pytest
 import watch_builders
 from imagepipe.training.history import epoch_line, write_history
 from project import environment
+from pseudo_terminal import PseudoTerminal
 from snapshots import snapshot
-from terminals import Terminal, terminal
 from watch_builders import FAILURE, STOP, WATCH, WorkingDirectory, all_states, epochs_of
 
 
@@ -62,10 +62,11 @@ def test_without_a_terminal_one_picture_is_printed_as_plain_text(
 def test_a_terminal_without_utf8_or_with_no_abilities_gets_a_picture_too(tmp_path: Path) -> None:
     all_states(tmp_path)
     assert "? running" in printed(tmp_path, PYTHONIOENCODING="ascii")
-    with terminal([*WATCH, str(tmp_path)], tmp_path, 170, 60, TERM="dumb") as opened:
-        assert opened.wait() == 0
+    with PseudoTerminal(170, 60) as opened:
+        opened.start([*WATCH, str(tmp_path)], tmp_path, TERM="dumb")
+        assert opened.wait_for_end() == 0
         assert b"\x1b" not in opened.written
-        assert "▶ running" in opened.screen
+        assert "▶ running" in opened.text
 
 
 def test_before_anything_runs_it_says_so(tmp_path: Path) -> None:
@@ -75,37 +76,38 @@ def test_before_anything_runs_it_says_so(tmp_path: Path) -> None:
 def test_it_follows_a_training_to_its_end(tmp_path: Path) -> None:
     made = WorkingDirectory(tmp_path)
     epochs = epochs_of(8)
-    with terminal([*WATCH, str(tmp_path)], tmp_path) as opened:
-        opened.wait_for("no trainings yet", "q ends")
+    with PseudoTerminal() as opened:
+        opened.start([*WATCH, str(tmp_path)], tmp_path)
+        opened.wait_for_words("no trainings yet", "q ends")
         results = made.add(log=[])
-        opened.wait_for("▶ running", "its curves begin after the first epoch")
+        opened.wait_for_words("▶ running", "its curves begin after the first epoch")
         log = made.log(Path("sample/fast/seed0"), "train")
         for count in (1, 2, 3):
             write_history(results / "history.csv", epochs[:count])
             with log.open("a") as file:
                 file.write(f"{epoch_line(epochs[count - 1], 8)}\n")
-        opened.wait_for("3/8", "epoch 4 of 8", "loss", "accuracy", "train 0.706", "8 epochs")
+        opened.wait_for_words("3/8", "epoch 4 of 8", "loss", "accuracy", "train 0.706", "8 epochs")
         write_history(results / "history.csv", epochs)
         (results / "metrics.json").write_text("{}")
-        opened.wait_for("✓ finished", "8/8", "1 finished", "valid 0.862")
-        assert "running" not in opened.screen
-        opened.press(b"q")
-        assert opened.wait() == 0
+        opened.wait_for_words("✓ finished", "8/8", "1 finished", "valid 0.862")
+        assert "running" not in opened.text
+        opened.type(b"q")
+        assert opened.wait_for_end() == 0
         assert opened.is_restored()
         # The last table stays.
         after = opened.written.rpartition(b"\x1b[?1049l")[2].decode()
         assert "✓ finished" in after
 
 
-def press_q(opened: Terminal) -> None:
-    opened.press(b"xq")
+def press_q(opened: PseudoTerminal) -> None:
+    opened.type(b"xq")
 
 
-def press_ctrl_c(opened: Terminal) -> None:
-    opened.press(b"\x03")
+def press_ctrl_c(opened: PseudoTerminal) -> None:
+    opened.type(b"\x03")
 
 
-def send_sigterm(opened: Terminal) -> None:
+def send_sigterm(opened: PseudoTerminal) -> None:
     opened.process.send_signal(signal.SIGTERM)
 
 
@@ -117,26 +119,28 @@ def test_however_it_ends_the_terminal_is_as_before(
 ) -> None:
     all_states(tmp_path)
     before = snapshot(tmp_path)
-    with terminal([*WATCH, str(tmp_path)], tmp_path) as opened:
-        opened.wait_for("▶ running")
+    with PseudoTerminal() as opened:
+        opened.start([*WATCH, str(tmp_path)], tmp_path)
+        opened.wait_for_words("▶ running")
         assert not opened.is_restored()
         start = time.monotonic()
         end(opened)
-        assert opened.wait() == code
+        assert opened.wait_for_end() == code
         assert time.monotonic() - start < 10
         assert opened.is_restored()
-        assert "Traceback" not in opened.screen
+        assert "Traceback" not in opened.text
     assert snapshot(tmp_path) == before
 
 
 def test_ctrl_z_does_not_leave_it_behind(tmp_path: Path) -> None:
-    with terminal([*WATCH, str(tmp_path)], tmp_path) as opened:
-        opened.wait_for("no trainings yet")
-        opened.press(b"\x1a")
+    with PseudoTerminal() as opened:
+        opened.start([*WATCH, str(tmp_path)], tmp_path)
+        opened.wait_for_words("no trainings yet")
+        opened.type(b"\x1a")
         all_states(tmp_path)
-        opened.wait_for("▶ running")
-        opened.press(b"q")
-        assert opened.wait() == 0
+        opened.wait_for_words("▶ running")
+        opened.type(b"q")
+        assert opened.wait_for_end() == 0
 
 
 @pytest.mark.parametrize("size", [(80, 24), (200, 60), (30, 12), (1, 1)])
@@ -144,16 +148,18 @@ def test_it_fits_terminals_of_any_size(tmp_path: Path, size: tuple[int, int]) ->
     made = all_states(tmp_path)
     for number in range(30):
         made.add(f"{'x' * 80}{number}", epochs=epochs_of(8), log=[], has_metrics=True, silent=99)
-    with terminal([*WATCH, str(tmp_path)], tmp_path, *size) as opened:
-        opened.read(2.5)
-        assert opened.process.poll() is None, opened.screen
+    with PseudoTerminal(*size) as opened:
+        opened.start([*WATCH, str(tmp_path)], tmp_path)
+        drawn = time.monotonic() + 2.5
+        opened.wait_for(lambda: time.monotonic() > drawn, 10)
+        assert opened.process.poll() is None, opened.text
         if size >= (80, 24):
             for words in ("▶ running", "more, which --once shows", "train 0.849", "valid 0.741"):
-                assert words in opened.screen
-        opened.set_size(100, 40)
-        opened.wait_for("▶ running", "valid 0.741", "q ends")
-        opened.press(b"q")
-        assert opened.wait() == 0
+                assert words in opened.text
+        opened.resize(100, 40)
+        opened.wait_for_words("▶ running", "valid 0.741", "q ends")
+        opened.type(b"q")
+        assert opened.wait_for_end() == 0
 
 
 def test_names_and_messages_from_outside_are_shown_as_they_are(tmp_path: Path) -> None:
@@ -162,5 +168,6 @@ def test_names_and_messages_from_outside_are_shown_as_they_are(tmp_path: Path) -
     text = printed(tmp_path)
     assert "[red]a\\x1b[2Jb\\u202e" in text
     assert "error: [bold]\\x1b]0;x\\x07 bad[/]" in text
-    with terminal([*WATCH, str(tmp_path)], tmp_path, 150, 40) as opened:
-        opened.wait_for("[red]a\\x1b[2Jb\\u202e", "error: [bold]\\x1b]0;x\\x07 bad[/]")
+    with PseudoTerminal(150, 40) as opened:
+        opened.start([*WATCH, str(tmp_path)], tmp_path)
+        opened.wait_for_words("[red]a\\x1b[2Jb\\u202e", "error: [bold]\\x1b]0;x\\x07 bad[/]")

@@ -8,7 +8,7 @@ without such a pipe, or whose reader is gone: the job then writes to standard er
 import json
 import os
 import select
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 
 # The path of the pipe.
 PIPE = "IMAGEPIPE_TERMINAL_PIPE"
@@ -107,9 +107,14 @@ def decode(data: bytes) -> tuple[str, Message] | None:
     """Return the job and the message in a line that begins with `START`; None if it is damaged."""
     try:
         content = json.loads(data.removeprefix(START))
-        return content.pop("job"), KINDS[content.pop("kind")](**content)
-    except (AttributeError, KeyError, TypeError, ValueError):
+        job, message = content.pop("job"), KINDS[content.pop("kind")](**content)
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
         return None
+    for one in fields(message):
+        # No annotation of this module is text.
+        if not isinstance(getattr(message, one.name), one.type):  # type: ignore[arg-type]
+            return None
+    return job, message
 
 
 def _close() -> None:
