@@ -19,7 +19,7 @@ from browser_pages import chromium, opened
 
 HERE = Path(__file__).parent
 # So that the three cards of the first screen are complete.
-HEIGHT = 1030
+HEIGHT = 1120
 # Enough where there are no pictures.
 COLORS = 256
 MOST_BYTES = 150_000
