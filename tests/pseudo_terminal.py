@@ -84,8 +84,8 @@ class PseudoTerminal:
             self.read(0.05)
 
     def wait_for_words(self, *words: str, seconds: float = 60) -> str:
-        """Read until all words are on the screen; return it."""
-        self.wait_for(lambda: all(word in self.text for word in words), seconds)
+        """Read until all words are on the screen, on whatever lines; return it."""
+        self.wait_for(lambda: all(w in " ".join(self.text.split()) for w in words), seconds)
         return self.text
 
     def wait_for_end(self, seconds: float = 20) -> int:

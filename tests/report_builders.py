@@ -431,7 +431,7 @@ def _build_report(space: Workspace) -> dict[str, float]:
         {},
         test
         | {"logits": [space.seed(seed) / "final/test_logits.npz" for seed in seeds]}
-        | {"labels": data / "labels.csv", "classes": classes},
+        | {"labelled_table": labelled["labelled_table"]},
         predictions | figures(pictures, *of_test),
     )
     score = results / "score.json"

@@ -60,6 +60,9 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSlurm]:
         slurm.stop()
 
 
+SAMPLE = "results/sample/fast@epochs=1"
+
+
 def override(epochs: int) -> str:
     return (
         f"override={{epochs: {epochs}, batch_size: 10, min_steps_per_epoch: 1, precision: fp32, "
@@ -70,6 +73,12 @@ def override(epochs: int) -> str:
 def results_of(override: str) -> str:
     """Return the folder of an override's results."""
     return f"results/cifar10/{run_of(override)}"
+
+
+def trained(results: str) -> list[str]:
+    """Return what a run makes without its figures and report, by its folder of results."""
+    submission = str(Path(results).parent / "submission.csv")
+    return [submission, *(f"{results}/seed0/{one}/model.safetensors" for one in ("train", "final"))]
 
 
 @dataclass(frozen=True)
@@ -134,20 +143,26 @@ def ways(slurm: LocalSlurm, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     }
     if real_data:
         make_kaggle(Path(real_data), archives["real"], "--train", "2000", "--test", "500")
-    results = results_of(override(epochs=8))
-    models = [f"{results}/seed{seed}/final/model.safetensors" for seed in range(5)]
+    members = results_of(override(epochs=8))
+    targets = {
+        # Alone, with figures and report.
+        "sample": ["submission.csv"],
+        "two nodes": trained(results_of(SMOOTH)),
+        "members": [f"{members}/seed{seed}/final/model.safetensors" for seed in range(5)],
+        "real": trained(results_of(override(epochs=1))),
+    }
     ways: dict[str, Way] = {}
     try:
         for name, project in projects.items():
-            targets = models if name == "members" else ["submission.csv"]
             nodes = ("train:nodes=2", "retrain:nodes=2") if name == "two nodes" else ()
             config = (PACKED, *configs[name])
-            ways[name] = Way.submit(project, *targets, *one_thread(*nodes), config=config)
+            ways[name] = Way.submit(project, *targets[name], *one_thread(*nodes), config=config)
         for name in set(names) - {"members"}:
             here = Project.copy_to(folder / f"{name} here")
             if archives[name].exists():
                 shutil.copytree(archives[name], here.directory / "kaggle")
-            arguments = ("submission.csv", *one_thread())
+            local = trained(SAMPLE) if name == "sample" else targets[name]
+            arguments = (*local, *one_thread())
             ways[f"{name} here"] = Way.start(here, *arguments, config=ways[name].config)
         yield ways
     finally:
@@ -156,8 +171,7 @@ def ways(slurm: LocalSlurm, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 def assert_same_bytes(one: Project, other: Project, results: str) -> None:
-    models = [f"{results}/{stage}/model.safetensors" for stage in ("train", "final")]
-    for path in ("submission.csv", *models):
+    for path in trained(results):
         assert one.read(path) == other.read(path), path
 
 
@@ -263,8 +277,9 @@ def test_the_whole_way_gives_the_bytes_of_the_local_run(ways: dict[str, Way]) ->
     way, here = ways["sample"], ways["sample here"]
     way.wait()
     here.wait()
-    assert way.output.count("submitted with SLURM jobid") == 4  # data, train, retrain, predict
-    assert_same_bytes(here.project, way.project, "results/sample/fast@epochs=1/seed0")
+    # data, train, retrain, predict, augmentation and saliency
+    assert way.output.count("submitted with SLURM jobid") == 6
+    assert_same_bytes(here.project, way.project, SAMPLE)
     again = way.project.run("submission.csv", *PROFILE, config=way.config, cores=None)
     assert "Nothing to be done" in again.output
 
@@ -274,8 +289,8 @@ def test_real_images_give_the_bytes_of_the_local_run(ways: dict[str, Way]) -> No
     way, here = ways["real"], ways["real here"]
     way.wait()
     here.wait()
-    assert_same_bytes(here.project, way.project, f"{results_of(override(epochs=1))}/seed0")
-    assert len(rows(here.project.directory / "submission.csv")) == 500
+    assert_same_bytes(here.project, way.project, results_of(override(epochs=1)))
+    assert len(rows(here.project.directory / "results/cifar10/submission.csv")) == 500
 
 
 def test_five_members_run_side_by_side_on_two_nodes(
@@ -309,7 +324,7 @@ def test_a_training_on_two_nodes_comes_to_the_same_as_on_one(
         for alone, together in zip(rows(one / history), rows(two / history), strict=True):
             loss = float(alone["train_loss"])
             assert float(together["train_loss"]) == pytest.approx(loss, rel=1e-4)
-    answers = [rows(folder / "submission.csv") for folder in (one, two)]
+    answers = [rows(folder / "results/cifar10/submission.csv") for folder in (one, two)]
     same = [a == b for a, b in zip(*answers, strict=True)]
     assert len(same) == 1000
     assert sum(same) >= 999

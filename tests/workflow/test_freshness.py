@@ -27,7 +27,6 @@ READERS = {
     "true_labels": ["score"],
     "labels": [
         *("form", "split", "reorganise", "pack", "check_data", "train", "retrain", "submission"),
-        "test_predictions",
     ],
     "form": ["train", "submission", "score", "evaluate"],
     "split": ["reorganise", "check_data", "train", "augmentation"],

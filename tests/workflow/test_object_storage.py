@@ -127,7 +127,8 @@ def test_jobs_that_share_no_folder_come_to_the_same_bytes(storage: Storage, tmp_
     assert (
         f"  submission      s3://{storage.bucket}/run/submission.csv" in result.output.splitlines()
     )
-    assert len(list(jobs.iterdir())) == 4  # data, train, retrain, predict
+    # data, train, retrain, predict, augmentation and saliency
+    assert len(list(jobs.iterdir())) == 6
 
     here, config_here = prepared(tmp_path / "here")
     assert here.run(SUBMISSION, config=config_here).code == 0

@@ -59,8 +59,8 @@ def summary_of(lines: list[str]) -> list[str]:
 
 def test_a_run_shows_each_stage_once_and_its_summary_last(finished: Finished) -> None:
     lines = finished.lines
-    begun = [line for line in lines if re.search(r" \(\d+ of 18\)$", line)]
-    assert [int(line.split()[-3].strip("(")) for line in begun] == list(range(1, 19))
+    begun = [line for line in lines if re.search(r" \(\d+ of 23\)$", line)]
+    assert [int(line.split()[-3].strip("(")) for line in begun] == list(range(1, 24))
     assert sum(f"[train] Train {RUN}, seed 0, and validate it (" in line for line in begun) == 1
     summary = summary_of(lines)
     assert re.search(r", in ([\d.]+ s|\d+ min \d+ s)$", summary[0])

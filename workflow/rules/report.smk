@@ -110,7 +110,7 @@ rule test_predictions:
         logits=expand(f"{FINAL}/test_logits.npz", seed=SEEDS, allow_missing=True),
         test=rules.pack.output.test,
         test_table=rules.pack.output.test_table,
-        labels=rules.labels.output.labels,
+        labelled_table=rules.pack.output.labelled_table,
     output:
         **figure("test_predictions", "Test", "Predictions for the test images"),
         **figure("test_pictures", "Test", "The least sure test images"),

@@ -51,6 +51,7 @@ rule train:
 rule runs:
     input:
         metrics=expand(f"{VALIDATED}/metrics.json", run=RUN, seed=config["seed"]),
+        history=expand(f"{VALIDATED}/history.csv", run=RUN, seed=config["seed"]),
         settings=expand(f"{VALIDATED}/run.yaml", run=RUN, seed=config["seed"]),
     output:
         **figure("comparison", "Runs", "All runs", f"{RESULTS}/figures"),

@@ -3,8 +3,6 @@
 import json
 from pathlib import Path
 
-from imagepipe.evaluation.workflow_figures import draw_times, draw_workflow
-
 import job
 from imagepipe.evaluation.provenance import (
     Provenance,
@@ -14,6 +12,7 @@ from imagepipe.evaluation.provenance import (
 )
 from imagepipe.evaluation.report import FIGURES, ReportInputs, write_report
 from imagepipe.evaluation.results import Run
+from imagepipe.evaluation.workflow_figures import draw_times, draw_workflow
 
 
 def main(snakemake) -> None:

@@ -16,7 +16,7 @@ def main(snakemake) -> None:
     members = [read_predictions(Path(path)) for path in snakemake.input.logits]
     table = Path(snakemake.input.test_table)
     check_ids(members[0], table)
-    labels = [label for _, (label,) in read_rows(Path(snakemake.input.labels), ("label",))]
+    labels = [label for _, (label,) in read_rows(Path(snakemake.input.labelled_table), ("label",))]
     thresholds = snakemake.input.get("thresholds")
     predictions = summarize_predictions(
         members, labels, read_thresholds(Path(thresholds)) if thresholds else NO_THRESHOLDS

@@ -7,7 +7,12 @@ from typing import Any
 import pytest
 
 from imagepipe.evaluation.answer import answer
-from imagepipe.evaluation.evaluation_file import Calibration, Estimate, Evaluation
+from imagepipe.evaluation.evaluation_file import (
+    Calibration,
+    ConfusedPair,
+    Estimate,
+    Evaluation,
+)
 from imagepipe.evaluation.findings import can_you_trust_it, how_good, where_it_fails
 from imagepipe.evaluation.results import Results, Score, Table, read_run
 from imagepipe.evaluation.sentences import Sentence, percent
@@ -49,7 +54,7 @@ def runs_table(*runs: tuple[str, str]) -> Table:
 @pytest.mark.parametrize(
     ("runs", "said"),
     [
-        ([("small", "0")], "It is the only run of this dataset so far."),
+        ([("small", "0")], "It is the only run on these images so far."),
         ([("small", "0"), ("small", "1")], "It is the best of 2 runs on these images"),
         (
             [("fast@lr=1", "7"), ("small", "1"), ("small", "0")],
@@ -63,6 +68,22 @@ def test_a_run_is_compared_with_the_others(
 ) -> None:
     text = words(how_good(replace(results, runs=runs_table(*runs))))
     assert said in text if said else "run" not in text
+
+
+def test_runs_on_other_images_or_by_another_metric_do_not_count(results: Results) -> None:
+    columns = ("run", "seed", "split", "log_loss")
+    own, elsewhere, earlier = (
+        dict(zip(columns, row, strict=True))
+        for row in (
+            ("small", "0", "a", "0.5"),
+            ("better", "0", "b", "0.1"),
+            ("accuracy-only", "0", "a", ""),
+        )
+    )
+    by_loss = replace(
+        changed(results, metric="log_loss"), runs=Table(columns, [elsewhere, own, earlier])
+    )
+    assert "It is the only run on these images so far." in words(how_good(by_loss))
 
 
 @pytest.mark.parametrize(
@@ -105,7 +126,7 @@ def test_confidence_is_judged_by_the_accuracy(results: Results) -> None:
     )
     # It may be chance.
     wide = with_calibration(results, 0.8, 0.9, (0.7, 0.97), 30)
-    assert "too low" not in wide
+    assert "Its confidence is 10.0 points too low, which may be chance in so few images." in wide
     assert wide.startswith("Hardly: 30 validation images tell too little.")
 
 
@@ -204,11 +225,13 @@ def test_nothing_known_breaks_nothing(results: Results) -> None:
 @pytest.mark.parametrize(
     ("metric", "value", "said"),
     [
-        ("accuracy", 0.99, "That is better than the validation’s interval"),
-        ("accuracy", 0.5, "That is worse than the validation’s interval"),
-        ("accuracy", 0.85, "That is inside the validation’s interval."),
-        ("log_loss", 0.5, "That is better than the validation’s interval"),
-        ("log_loss", 0.99, "That is worse than the validation’s interval"),
+        ("accuracy", 0.99, "That is better than the validation, by more than chance"),
+        ("accuracy", 0.5, "That is worse than the validation, by more than chance"),
+        ("accuracy", 0.85, "That agrees with the validation"),
+        # Its own interval begins at 0.889.
+        ("accuracy", 0.916, "That agrees with the validation"),
+        ("log_loss", 0.5, "That is outside the validation’s interval."),
+        ("log_loss", 0.85, "That is inside the validation’s interval."),
     ],
 )
 def test_the_score_is_compared_with_the_interval(
@@ -219,6 +242,7 @@ def test_the_score_is_compared_with_the_interval(
     notes = words(answer(scored).test_notes)
     assert said in notes
     assert ("The accuracy is 70.0 %." in notes) == (metric != "accuracy")
+    assert ("confidence interval" in notes) == (metric == "accuracy")
 
 
 @pytest.mark.parametrize(
@@ -248,9 +272,40 @@ def test_the_weakest_classes_and_the_surest_mistake_are_named(results: Results) 
     unseen = replace(by_class[-1], images=0, f1=Estimate(None, None, None))
     text = words(where_it_fails(changed(results, by_class=[*graded, unseen])))
     assert (
-        "The weakest by F1 are class c 0.40 (0.25 to 1.00), class h 0.50 (0.25 to 1.00), "
-        "class a 0.60 (0.25 to 1.00)." in text
+        "The weakest by F1, with its 95 % interval, are class c 0.40 (0.25 to 1.00), class h 0.50 "
+        "(0.25 to 1.00), class a 0.60 (0.25 to 1.00)." in text
     )
     assert "1 of 10 classes has no validation image" in text
     first = results.evaluation.mistakes[0]
     assert f"image {first.id} is {first.true}, and it said {first.predicted} with " in text
+
+
+def test_a_class_is_not_called_weaker_than_its_equal(results: Results) -> None:
+    scores = {"class c": 0.4, "class h": 0.5, "class a": 0.6, "class b": 0.6}
+    graded = [
+        replace(one, f1=Estimate(scores.get(one.name, 1.0), 0.25, 1.0))
+        for one in results.evaluation.by_class
+    ]
+    text = words(where_it_fails(changed(results, by_class=graded)))
+    assert "class c 0.40 (0.25 to 1.00), class h 0.50 (0.25 to 1.00)." in text
+
+
+def test_the_most_frequent_mistake_is_in_the_headline_if_there_is_one(results: Results) -> None:
+    one, other = (ConfusedPair("cat", "dog", images, images / 10) for images in (3, 2))
+    for pairs, said in (
+        ([one, other], "wrong, most often cat taken for dog."),
+        ([one, one], "are wrong."),
+        ([replace(one, images=1)], "are wrong."),
+    ):
+        assert words(where_it_fails(changed(results, confused=pairs))[:1]).endswith(said)
+
+
+def test_the_result_is_to_be_trusted_within_its_interval_unless_there_are_doubts(
+    results: Results,
+) -> None:
+    start = "The result within its interval, yes. "
+    assert words(can_you_trust_it(results)[:1]).startswith(start)
+    unknown = changed(results, metric_value=Estimate(0.5, None, None))
+    few = changed(results, accuracy=Estimate(0.5, 0.1, 0.9))
+    for doubted in (unknown, few):
+        assert start not in words(can_you_trust_it(doubted))

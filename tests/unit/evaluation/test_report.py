@@ -5,7 +5,7 @@ import csv
 import hashlib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -257,6 +257,7 @@ def expected_of_test(made: Any) -> dict[str, float | None]:
     # The first of equals.
     _, share, labelled_share = max(differences, key=lambda one: one[0])
     found |= {"test.farthest.share": share, "test.farthest.labelled_share": labelled_share}
+    found["test.farthest"] = abs(share - labelled_share)
     return found
 
 
@@ -289,7 +290,17 @@ def expected_of_run(made: Any, accuracy: float | None) -> dict[str, float | None
         "score.n": score.get("n"),
         "score.value": score.get(score.get("metric")),
         "score.accuracy": score.get("accuracy"),
+        **score_interval(score),
     }
+
+
+def score_interval(score: Mapping[str, Any]) -> dict[str, float | None]:
+    """Return the bounds of a score that is a fraction of the test images."""
+    metric = score.get("metric", "")
+    if metric != "accuracy" and not metric.endswith("_error"):
+        return {}
+    found = wilson(round(score[metric] * score["n"]), score["n"], "score")
+    return {name: value for name, value in found.items() if name != "score.value"}
 
 
 CASES: dict[str, tuple[Any, ...]] = {
@@ -461,7 +472,7 @@ OPTIONAL = {
     "submission": "It could not be read.",
     "settings": "",
     "sums": "",
-    "score": "The labels of the test images are not known here.",
+    "score": "No score of the test images is known here.",
 }
 
 

@@ -160,12 +160,6 @@ def test_transformers() -> None:
     assert random_heat(swin, 72, 72) == "occlusion"
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("architecture", ["vit_b_16", "swin_t"])
-def test_large_transformers(architecture: str) -> None:
-    random_heat(torchvision.models.get_model(architecture, num_classes=3), 224, 224)
-
-
 def test_channels_last_are_no_map() -> None:
     class ChannelsLast(nn.Module):
         """Ends as timm's Swin does: with [B, h, w, C]."""

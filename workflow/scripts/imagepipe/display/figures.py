@@ -26,6 +26,7 @@ COLUMN_WIDTH = 4.8
 # No date and no name of a program, so that the same figure gives the same bytes.
 _NO_METADATA = {"Date": None, "Creator": None}
 _NOT_FOR_A_PAGE = re.compile(r"<(metadata|style)\b.*?</\1>", re.DOTALL)
+_TAG = re.compile(r"<[^>]*>")
 _ID = re.compile(r'(\bid="|href="#|url\(#)')
 _SIZE = re.compile(r'<svg[^>]*?viewBox="([^"]*)"[^>]*>', re.DOTALL)
 _PICTURE = re.compile(r'"data:image/png;base64,\s*([^"]+)"([^>]*)')
@@ -96,7 +97,12 @@ def inline_svg(svg: Path, title: str) -> str:
         f'aria-label="{escape(title)}" style="max-width: {width * 4 / 3:.0f}px">'
     )
     text = start + _NOT_FOR_A_PAGE.sub("", text[box.end() :])
-    text = _ID.sub(rf"\g<1>{svg.stem}-", text)
+    # Inside tags only: a class may have a color's value as its name.
+    return _TAG.sub(lambda tag: _for_a_page(tag[0], svg.stem), text)
+
+
+def _for_a_page(tag: str, prefix: str) -> str:
+    tag = _ID.sub(rf"\g<1>{prefix}-", tag)
     for role, (color, _) in COLORS.items():
-        text = text.replace(color, f"var(--{role})")
-    return text
+        tag = tag.replace(color, f"var(--{role})")
+    return tag

@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from imagepipe.config.metric_names import higher_is_better
+from imagepipe.evaluation import intervals
 from imagepipe.evaluation.evaluation_file import Estimate
 from imagepipe.evaluation.provenance import StageCost
-from imagepipe.evaluation.results import Results, read_or_none
+from imagepipe.evaluation.results import Results, Run, Score, read_or_none
 from imagepipe.evaluation.sentences import (
     Number,
     Sentence,
@@ -115,30 +118,48 @@ def test_score(results: Results) -> tuple[Number | None, list[Sentence]]:
     """Return the submission's score, and what to know about it."""
     score, estimate = results.score, results.evaluation.metric_value
     if score is None:
-        return None, [say("The labels of the test images are not known here.")]
+        return None, [say("No score of the test images is known here.")]
     images = amount("score.n", score.images, "test image")
     if score.value is None:
         return None, [say("The metric is not defined on the {images}.", images=images)]
+    value = metric_number("score.value", score.metric, score.value)
     found = [say("On {images}, whose labels are known here.", images=images)]
+    own = score_interval(score)
+    if own.low is not None and own.high is not None:
+        bounds = {"low": like(value, "score.low", own.low)}
+        bounds["high"] = like(value, "score.high", own.high)
+        found.append(say("95\N{NO-BREAK SPACE}% confidence interval: {low} to {high}", **bounds))
     if score.metric != "accuracy" and score.accuracy is not None:
         accuracy = percent("score.accuracy", score.accuracy)
         found.append(say("The accuracy is {accuracy}.", accuracy=accuracy))
     if score.metric == results.evaluation.metric:
-        found += beside_interval(score.value, estimate, score.metric)
-    return metric_number("score.value", score.metric, score.value), found
+        found += beside_validation(own, estimate, score.metric)
+    return value, found
 
 
-def beside_interval(value: float, estimate: Estimate, metric: str) -> list[Sentence]:
-    """Return where a score lies relative to the validation's interval."""
-    if estimate.low is None or estimate.high is None:
+def score_interval(score: Score) -> Estimate:
+    """Return a score with its interval, if it is a fraction of images, else without bounds."""
+    if score.value is None or not is_percentage(score.metric):
+        return Estimate(score.value, None, None)
+    hits = np.array([round(score.value * score.images)])
+    return intervals.estimates(intervals.wilson(hits, np.array([score.images])))[0]
+
+
+def beside_validation(score: Estimate, validation: Estimate, metric: str) -> list[Sentence]:
+    """Return whether the test images say the same as the validation images."""
+    low, high, value = validation.low, validation.high, score.value
+    if low is None or high is None or value is None:
         return []
-    if estimate.low <= value <= estimate.high:
-        return [say("That is inside the validation’s interval.")]
-    is_better = (value > estimate.high) == higher_is_better(metric)
+    if score.low is None or score.high is None:
+        place = "inside" if low <= value <= high else "outside"
+        return [say(f"That is {place} the validation’s interval.")]
+    if score.low <= high and low <= score.high:
+        return [say("That agrees with the validation: a difference may be chance.")]
+    is_better = (value > high) == higher_is_better(metric)
     return [
         say(
-            f"That is {'better' if is_better else 'worse'} than the validation’s interval; the "
-            "submission comes from training on all labelled images."
+            f"That is {'better' if is_better else 'worse'} than the validation, by more than "
+            "chance in the draw of the images explains."
         )
     ]
 
@@ -150,6 +171,7 @@ def facts(
     run, metrics, data = results.run, results.metrics, results.data_report
     title = run.recipe.get("title")
     found = [
+        ("Dataset", dataset(run)),
         ("Recipe", say("{run}: {title}" if title else "{run}", run=run.run, title=str(title))),
         ("Network", network(run.recipe.get("model"), models)),
         (
@@ -186,6 +208,17 @@ def facts(
             )
         )
     return found
+
+
+def dataset(run: Run) -> Sentence:
+    """Return the dataset's name, and where its files come from."""
+    options = run.dataset_file
+    origin = {
+        "generated": "pictures that were drawn here",
+        "kaggle": "files from Kaggle ({competition})",
+        "url": "downloaded files",
+    }.get(str(options.get("source")), "files of one’s own")
+    return say(f"{{name}}: {origin}", name=run.dataset, competition=str(options.get("competition")))
 
 
 def network(model: object, models: Sequence[Path]) -> Sentence:

@@ -161,7 +161,7 @@ class TestPredictions:
 
     agreement: the fraction of images for which all members predict the same; None for one member.
     confidences: the number of images in each of 20 equal bins of the confidence, from 0 to 1, which
-    is that of `Prediction.probability`. least_sure, surest: of both, at most 12.
+    is that of `Prediction.probability`. least_sure: at most 12.
     """
 
     images: int
@@ -172,7 +172,6 @@ class TestPredictions:
     by_class: Sequence[ClassShare]
     confidences: Sequence[int]
     least_sure: Sequence[Prediction]
-    surest: Sequence[Prediction]
 
 
 def label_words(label: str | None, *, several: bool, none: str = "(no label)") -> str:

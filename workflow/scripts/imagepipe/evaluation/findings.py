@@ -25,6 +25,8 @@ from imagepipe.evaluation.sentences import (
 LISTED = 3
 # A difference of mean confidence and accuracy that is worth a word.
 CALIBRATED = 0.02
+# With several labels, also this part of the share of pairs that are labels.
+CALIBRATED_SHARE = 0.1
 # A class is weak below this F1.
 WEAK = 0.8
 # An accuracy is hardly known if its interval is as wide as this.
@@ -102,12 +104,21 @@ def among_runs(results: Results) -> list[Sentence]:
     runs = results.runs
     if runs is None:
         return []
-    position, number = position_of(results.run, runs), len(runs.rows)
+    position = position_of(results.run, runs)
     if position is None:
         return []
-    rank, count, best = position + 1, whole("runs", number), runs.rows[0]
+    own = runs.rows[position]
+    # Others were validated on other images, or by another metric.
+    alike = [row for row in runs.rows if row.get("split") == own.get("split")]
+    metric = results.evaluation.metric
+    if metric != "accuracy":
+        alike = [row for row in alike if row.get(metric)]
+    if own not in alike:
+        return []
+    number = len(alike)
+    rank, count, best = alike.index(own) + 1, whole("runs", number), alike[0]
     if number == 1:
-        return [say("It is the only run of this dataset so far.", "runs")]
+        return [say("It is the only run on these images so far.", "runs")]
     if rank == 1:
         return [
             say(
@@ -143,14 +154,7 @@ def where_it_fails(results: Results) -> list[Sentence]:
     total = amount("images", evaluation.images, "validation image")
     wrong = evaluation.mistake_count
     if wrong:
-        found.append(
-            say(
-                "{wrong} of {total} {are} wrong.",
-                wrong=whole("wrong", wrong),
-                total=total,
-                are="is" if 1 in (wrong, evaluation.images) else "are",
-            )
-        )
+        found.append(wrong_images(results))
     else:
         found.append(say("It makes no mistake on {total}.", total=total))
         if evaluation.decision_accuracy.low is not None:
@@ -164,7 +168,9 @@ def where_it_fails(results: Results) -> list[Sentence]:
     if weakest := weakest_classes(results):
         found.append(
             listed(
-                "The weakest class by F1 is " if len(weakest) == 1 else "The weakest by F1 are ",
+                "The weakest class by F1 is "
+                if len(weakest) == 1
+                else "The weakest by F1, with its 95\N{NO-BREAK SPACE}% interval, are ",
                 [say("{name} {f1}", name=one.name, f1=f1(one)) for one in weakest],
                 "mistakes",
             )
@@ -175,7 +181,11 @@ def where_it_fails(results: Results) -> list[Sentence]:
                 "Most confused: ",
                 [
                     say(
-                        "{true} taken for {predicted} ({images}, {share} of its class)",
+                        (
+                            "{true} missed and {predicted} said ({images}, {share} of its class)"
+                            if evaluation.several_labels
+                            else "{true} taken for {predicted} ({images}, {share} of its class)"
+                        ),
                         true=pair.true,
                         predicted=pair.predicted,
                         images=amount(f"confused.{rank}.images", pair.images),
@@ -192,7 +202,7 @@ def where_it_fails(results: Results) -> list[Sentence]:
         found.append(
             say(
                 "Its surest mistake: image {id} is {true}, and it said {predicted} with "
-                "{probability}.",
+                f"{'a mean probability of ' if evaluation.several_labels else ''}{{probability}}.",
                 "mistakes",
                 id=first.id,
                 true=words(first.true),
@@ -204,11 +214,38 @@ def where_it_fails(results: Results) -> list[Sentence]:
     return found
 
 
+def wrong_images(results: Results) -> Sentence:
+    """Return how many validation images are wrong, and the mistake that is made most often."""
+    evaluation = results.evaluation
+    number, confused = evaluation.mistake_count, evaluation.confused
+    template = "{wrong} of {total} {are} wrong"
+    first = {}
+    if confused and confused[0].images > (confused[1].images if len(confused) > 1 else 1):
+        template += (
+            ", most often with {true} missed and {predicted} said"
+            if evaluation.several_labels
+            else ", most often {true} taken for {predicted}"
+        )
+        first = {"true": confused[0].true, "predicted": confused[0].predicted}
+    return say(
+        template + ".",
+        wrong=whole("wrong", number),
+        total=amount("images", evaluation.images, "validation image"),
+        are="is" if 1 in (number, evaluation.images) else "are",
+        **first,
+    )
+
+
 def weakest_classes(results: Results) -> list[ClassResult]:
-    """Return the classes with the lowest F1, without those that have no mistake."""
-    known = [(one.f1.value, one) for one in results.evaluation.by_class if one.f1.value is not None]
+    """Return the classes with the lowest F1, without those that have no mistake.
+
+    Where a class that is left out has the F1 of a listed one, neither is listed.
+    """
+    by_class = results.evaluation.by_class
+    known = [(one.f1.value, one) for one in by_class if one.images and one.f1.value is not None]
     weak = sorted((pair for pair in known if pair[0] < 1), key=lambda pair: pair[0])
-    return [one for _, one in weak[:LISTED]]
+    listed_ones = [one for one in weak[:LISTED] if len(weak) <= LISTED or one[0] < weak[LISTED][0]]
+    return [one for _, one in listed_ones or weak[:LISTED]]
 
 
 def unseen_classes(results: Results) -> list[Sentence]:
@@ -229,12 +266,19 @@ def unseen_classes(results: Results) -> list[Sentence]:
 
 def can_you_trust_it(results: Results) -> list[Sentence]:
     """Return what speaks for and against the numbers, and the network's own confidence."""
+    doubts = few_images(results)
+    if results.data_report:
+        doubts += overlaps(results.data_report)
+    confidence = calibration(results)
+    chosen = thresholds(results)
+    is_known = results.evaluation.metric_value.low is not None and results.data_report is not None
+    if is_known and not doubts and not chosen:
+        confidence[0] = say("The result within its interval, yes. {fit}", fit=confidence[0])
     return [
-        *few_images(results),
-        *(overlaps(results.data_report) if results.data_report else ()),
-        *calibration(results),
+        *doubts,
+        *confidence,
         *validation_size(results),
-        *thresholds(results),
+        *chosen,
         *data_findings(results),
         *predicted_shares(results),
         *agreement(results),
@@ -267,28 +311,32 @@ def calibration(results: Results) -> list[Sentence]:
         return [say("Nothing is known about its confidence.")]
     difference = confidence - right
     fits = abs(difference) < CALIBRATED
-    if accuracy.low is not None and accuracy.high is not None and not evaluation.several_labels:
-        # A difference that may be chance is none.
-        fits = fits or accuracy.low <= confidence <= accuracy.high
+    may_be_chance = False
+    if evaluation.several_labels:
+        # Most pairs of an image and a class are no label: a difference is large beside their share.
+        fits = abs(difference) < min(CALIBRATED, CALIBRATED_SHARE * right)
+    elif accuracy.low is not None and accuracy.high is not None:
+        may_be_chance = accuracy.low <= confidence <= accuracy.high
     too = "too high" if difference > 0 else "too low"
-    template = (
-        "On average, its confidence fits." if fits else f"Its confidence is {{points}} {too}."
-    )
+    template = "On average, its confidence fits."
+    if not fits:
+        template = f"Its confidence is {{points}} {too}"
+        template += ", which may be chance in so few images." if may_be_chance else "."
     if evaluation.several_labels:
         details = (
             "It gives a class a probability of {confidence} on average, and {right} of the images "
-            "have it; a probability is off by {ece} on average"
+            "have it; within bins of probability, it is off by {ece}"
         )
     else:
         details = (
-            "It is {confidence} sure on average, and {right} right; a confidence is off by {ece} "
-            "on average"
+            "It is {confidence} sure on average, and {right} right; within bins of confidence, it "
+            "is off by {ece}"
         )
-    smoothed = difference < 0 and not fits and label_smoothing(results)
+    smoothed = difference < 0 and not (fits or may_be_chance) and label_smoothing(results)
     return [
         say(template, points=points("calibration.difference", abs(difference))),
         say(
-            details + (", as label smoothing makes networks less sure." if smoothed else "."),
+            details + (", as is usual with label smoothing." if smoothed else "."),
             "confidence",
             confidence=percent("calibration.mean_confidence", confidence),
             right=percent("calibration.accuracy", right),
@@ -307,8 +355,10 @@ def validation_size(results: Results) -> list[Sentence]:
     """Return what the number of validation images means for the result."""
     evaluation = results.evaluation
     estimate, total = evaluation.metric_value, amount("images", evaluation.images, "image")
+    if estimate.value is None:
+        return [say("The metric is not defined on these images.")]
     if estimate.low is None or estimate.high is None:
-        return [say("With {total} to validate on, the result is only a hint.", total=total)]
+        return [say("{total} do not show how far the result would vary.", total=total)]
     width = estimate.high - estimate.low
     is_points = is_percentage(evaluation.metric)
     return [
@@ -392,9 +442,10 @@ def predicted_shares(results: Results) -> list[Sentence]:
     farthest = max(predictions.by_class, key=lambda one: abs(one.share - one.labelled_share))
     return [
         say(
-            "Of the test images, {share} are predicted as {name}, which is {labelled} of the "
-            "labelled images; no class differs more.",
+            "The classes’ shares of the test predictions and of the labelled images differ by at "
+            "most {difference}: {name}, {share} and {labelled}.",
             "test",
+            difference=points("test.farthest", abs(farthest.share - farthest.labelled_share)),
             name=farthest.name,
             share=percent("test.farthest.share", farthest.share),
             labelled=percent("test.farthest.labelled_share", farthest.labelled_share),
@@ -422,8 +473,9 @@ def limits(results: Results) -> list[Sentence]:
     evaluation, report = results.evaluation, results.data_report
     found = [
         say(
-            "It knows images like those that it was trained on, and gives any other image one of "
-            "its {classes} classes, too, often with high confidence.",
+            "It knows images like those that it was trained on, and gives any other image "
+            f"{'some or none' if evaluation.several_labels else 'one'} of its {{classes}} classes, "
+            "too.",
             classes=whole("classes", len(evaluation.classes)),
         ),
         *validation_size(results),

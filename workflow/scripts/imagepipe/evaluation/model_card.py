@@ -14,11 +14,13 @@ from pathlib import Path
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from imagepipe.config.metric_names import metric_words
 from imagepipe.display.escaping import escape_markdown, printable
-from imagepipe.evaluation.answer import facts, network
+from imagepipe.evaluation.answer import facts, network, score_interval
 from imagepipe.evaluation.evaluation_file import Estimate
 from imagepipe.evaluation.findings import calibration, how_good, limits
 from imagepipe.evaluation.provenance import Provenance, command
+from imagepipe.evaluation.ranking import worst_first
 from imagepipe.evaluation.results import (
     FileHash,
     Results,
@@ -41,6 +43,7 @@ from imagepipe.files import write_text
 
 CLASSES_LISTED = 20
 CLASSES_NAMED = 10
+VALIDATION = "validation (the same recipe, trained without it)"
 FINDINGS_LISTED = 5
 # The user's to choose: what may be done with a model depends on the terms of its data, too.
 LICENSE = "unknown"
@@ -90,7 +93,7 @@ def write_model_card(
     beside = [os.path.relpath(path, target.parent) for path in inputs.models]
     text = environment.get_template("model_card.md.j2").render(
         front_matter=front_matter(results),
-        title=escape_markdown(f"{run.title}: {run.run}"),
+        title=escape_markdown(f"{run.title[:1].upper()}{run.title[1:]}: {run.run}"),
         summary=summary(results, inputs.models),
         model_files=" ".join(map(shlex.quote, beside)),
         model_list=", ".join(map(json.dumps, beside)),
@@ -100,6 +103,8 @@ def write_model_card(
         recipe=as_yaml(run.recipe),
         evaluation=results.evaluation,
         metrics=metric_rows(results),
+        metric_words=metric_words(results.evaluation.metric),
+        has_score=results.score is not None,
         good=how_good(results),
         classes=class_rows(results),
         classes_title=classes_title(results),
@@ -123,7 +128,8 @@ def front_matter(results: Results) -> str:
     run, evaluation, score = results.run, results.evaluation, results.score
     found = []
     for split, metric, value in (
-        ("validation", evaluation.metric, evaluation.metric_value.value),
+        # Not of these weights, which were trained on these images, too.
+        (VALIDATION, evaluation.metric, evaluation.metric_value.value),
         *([("test", score.metric, score.value)] if score else []),
     ):
         if value is not None:
@@ -191,10 +197,8 @@ def metric_rows(results: Results) -> list[list[str]]:
         what, images = f"{metric_name(name)}, validation", f"{evaluation.images:,}"
         found.append([what, images, *value_and_interval(name, estimates[name])])
     if score is not None:
-        unknown = Estimate(None, None, None)
-        value = unknown if score.value is None else Estimate(score.value, None, None)
         what, images = f"{metric_name(score.metric)}, test", f"{score.images:,}"
-        found.append([what, images, *value_and_interval(score.metric, value)])
+        found.append([what, images, *value_and_interval(score.metric, score_interval(score))])
     return found
 
 
@@ -210,9 +214,9 @@ def value_and_interval(metric: str, estimate: Estimate) -> list[str]:
 
 
 def class_rows(results: Results) -> list[list[str]]:
-    """Return the classes with the lowest F1, first those that are not defined."""
+    """Return the classes with the lowest F1; those without validation images are last."""
     found = []
-    for one in sorted(results.evaluation.by_class, key=lambda one: one.f1.value or 0):
+    for one in worst_first(results.evaluation.by_class):
         interval = ""
         if one.f1.low is not None and one.f1.high is not None:
             interval = f"{one.f1.low:.2f} to {one.f1.high:.2f}"
@@ -244,7 +248,10 @@ def software(provenance: Provenance) -> str:
     """Return the versions and the commit, as Markdown."""
     versions = ", ".join(f"{name} {version}" for name, version in provenance.versions.items())
     commit = provenance.commit or "not known"
-    return f"With {escape_markdown(versions)}. Commit of the workflow: {escape_markdown(commit)}."
+    return (
+        f"Installed when this card was written: {escape_markdown(versions)}. Commit of the "
+        f"workflow: {escape_markdown(commit)}."
+    )
 
 
 def fenced(text: str, language: str) -> str:

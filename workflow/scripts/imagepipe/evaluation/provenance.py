@@ -28,8 +28,10 @@ PACKAGES = (
     "torch",
     "torchvision",
 )
-# Settings without effect on results, or that only say where the user's files are.
-NOT_IN_COMMAND = ("device", "checkpoint_minutes", "prediction_batch_size", "link_mode")
+# Settings without effect on results.
+NOT_IN_COMMAND = (
+    *("device", "checkpoint_minutes", "prediction_batch_size", "link_mode", "tensorboard"),
+)
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,12 @@ def read_costs(logs: Path, run: str, seeds: Sequence[int]) -> list[StageCost]:
     files += [(path, "") for path in (logs / run).glob(f"*{ENDING}")]
     for seed in seeds:
         suffix = f", seed {seed}" if len(seeds) > 1 else ""
-        files += [(path, suffix) for path in (logs / run / f"seed{seed}").glob(f"*{ENDING}")]
+        files += [
+            (path, suffix)
+            for path in (logs / run / f"seed{seed}").glob(f"*{ENDING}")
+            # Only the first seed is validated; an earlier call may have validated another.
+            if seed == seeds[0] or path.name != f"train{ENDING}"
+        ]
     files.sort(key=lambda file: (file[0].stat().st_mtime_ns, file[0].name))
     costs = []
     for path, suffix in files:
@@ -126,6 +133,6 @@ def command(settings: Mapping[str, object]) -> str:
                 value, default_flow_style=True, width=10**6, allow_unicode=True, sort_keys=False
             )
             # YAML ends a bare value by a line "...".
-            text = flow.removesuffix("...\n").strip()
+            text = " ".join(flow.removesuffix("...\n").split())
             parts.append(shlex.quote(f"{key}={text}"))
     return " ".join(parts)

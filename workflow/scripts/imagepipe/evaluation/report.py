@@ -157,7 +157,13 @@ def write_report(inputs: ReportInputs, run: Run, provenance: Provenance, target:
         rows=submission and amount("submission.rows", count_rows(inputs.submission), "row"),
         files=files(inputs, submission),
         command=command(run.settings),
-        settings=as_yaml(run.settings),
+        # Not the path of the user's files: the page may be sent to others.
+        settings=as_yaml(
+            {
+                key: "FOLDER" if key == "raw_dir" and value else value
+                for key, value in run.settings.items()
+            }
+        ),
         dataset_file=as_yaml(run.dataset_file),
         training_settings=read_or_none(read_text, inputs.settings),
         label_words=label_words,

@@ -48,7 +48,7 @@ def summarize_predictions(
         confidences = probabilities[np.arange(len(decided)), decided]
         counts = np.bincount(decided, minlength=len(classes))
         label_counts = Counter(labels)
-    least_sure, surest = (np.argsort(x, kind="stable") for x in (confidences, -confidences))
+    least_sure = np.argsort(confidences, kind="stable")
 
     def prediction(row: int) -> Prediction:
         positions = np.flatnonzero(decided[row]) if several else [decided[row]]
@@ -72,7 +72,6 @@ def summarize_predictions(
         ],
         confidences=np.histogram(confidences, CONFIDENCE_BINS, (0, 1))[0].tolist(),
         least_sure=[prediction(int(row)) for row in least_sure[:MOST_SHOWN]],
-        surest=[prediction(int(row)) for row in surest[:MOST_SHOWN]],
     )
 
 
