@@ -45,8 +45,9 @@ class TerminalHandler(logging.Handler):
         """Leave the lines to the process that draws the terminal, or write them."""
         lines = [terminal_messages.Line(line, is_warning) for line in text.splitlines()]
         if not all(terminal_messages.send(line, wait=True) for line in lines):
-            # Whoever has read standard error may be gone. Without breaking a progress bar there:
-            with contextlib.suppress(BrokenPipeError):
+            # Its reader or its terminal may be gone, or its disk full: the log has the line, too.
+            with contextlib.suppress(OSError):
+                # Without breaking a progress bar there.
                 tqdm.write(f"[{self.rule}] {text}", file=sys.stderr)
                 sys.stderr.flush()
 

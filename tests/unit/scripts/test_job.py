@@ -1,5 +1,6 @@
 """What a job's script says when it fails, and with which exit code."""
 
+import contextlib
 import errno
 import logging
 import os
@@ -106,6 +107,18 @@ def test_outputs_make_room_for_the_log_on_a_full_disk(tmp_path: Path) -> None:
 def test_log_that_takes_no_line_is_no_error_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
     assert failing(raising(UserError("a.7z: damaged; get it again")), Path("/dev/full")) == 1
     assert capsys.readouterr().err == "[pack] error: a.7z: damaged; get it again\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_standard_error_that_takes_no_line_fails_no_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Path("/dev/full").open("w", buffering=1) as full:
+        monkeypatch.setattr("sys.stderr", full)
+        working(lambda _: logging.getLogger("test").info("epoch 1"), tmp_path / "log")
+        with contextlib.suppress(OSError):
+            full.close()
+    assert (tmp_path / "log").read_text() == "epoch 1\n"
 
 
 @pytest.mark.parametrize(

@@ -381,6 +381,24 @@ def test_a_terminal_that_takes_nothing_holds_up_no_job(run: Run) -> None:
     assert all(line in shown for line in lines)
 
 
+def test_a_terminal_that_cannot_be_opened_is_drawn_on_too(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after `su`, when it belongs to another user."""
+
+    def refuse(fd: int) -> str:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "ttyname", refuse)
+    with PseudoTerminal() as terminal:
+        other = Run(terminal)
+        assert os.get_blocking(other.screen.terminal)
+        other.begin(1, "pack", "Decode")
+        other.wait_for("stages")
+        other.screen.end(1, "done")
+        assert other.close()[0].startswith("✓ pack ")
+
+
 def test_a_screen_that_is_closed_waits_for_its_terminal(run: Run) -> None:
     lines = [f"{number} {'x' * 90}" for number in range(1_000)]
     run.screen.show(lines)

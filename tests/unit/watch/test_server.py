@@ -1,5 +1,6 @@
 """The page of `imagepipe watch --web`: what it answers, and what it refuses."""
 
+import contextlib
 import http.client
 import json
 import re
@@ -197,6 +198,45 @@ def test_many_browsers_share_a_look_and_change_nothing(
 def test_a_browser_that_says_nothing_holds_up_no_other(server: PageServer) -> None:
     with socket.create_connection((LOCALHOST, server.server_port)):
         assert ask(server)[0] == 200
+
+
+def test_slow_browsers_are_limited_in_number_and_time(
+    server: PageServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_module, "MOST_CONNECTIONS", 3)
+    slow = [socket.create_connection((LOCALHOST, server.server_port)) for _ in range(3)]
+    refused = socket.create_connection((LOCALHOST, server.server_port), timeout=5)
+    assert refused.recv(1) == b""
+    monkeypatch.setattr(server_module, "SECONDS_IN_ALL", 0.5)
+    for number, connection in enumerate(slow):
+        connection.settimeout(5)
+        # However often it sends something.
+        with contextlib.suppress(ConnectionError):
+            for _ in range(20 if number == 0 else 0):
+                connection.sendall(b"G")
+                time.sleep(0.1)
+        with contextlib.suppress(ConnectionError):
+            assert connection.recv(1) == b""
+    monkeypatch.setattr(server_module, "SECONDS_IN_ALL", 60)
+    assert ask(server)[0] == 200
+    for connection in (*slow, refused):
+        connection.close()
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="needs IPv6")
+def test_all_addresses_of_this_machine_are_answered(tmp_path: Path) -> None:
+    with PageServer(tmp_path, "::", 0) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            # Another address than those of LOOPBACK.
+            connection = http.client.HTTPConnection("127.0.0.2", server.server_port, timeout=10)
+            connection.request("GET", DATA)
+            assert connection.getresponse().status == 200
+            connection.close()
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def test_a_browser_that_goes_leaves_no_traceback(

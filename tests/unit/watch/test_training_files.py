@@ -162,3 +162,21 @@ def test_files_that_go_meanwhile_are_gone(made: WorkingDirectory) -> None:
     (place.results / "history.csv").unlink()
     (one,) = watcher.look(NOW)
     assert (one.state, one.epochs_done) == (State.STARTING, 0)
+
+
+def test_a_folder_that_cannot_be_looked_at_is_missing(
+    made: WorkingDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a file server that has gone, or whose rights have changed."""
+    place = place_in(made)
+    found = Path.is_dir
+
+    def refuse(path: Path) -> bool:
+        if path in (place.results, made.folder / "results"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return found(path)
+
+    monkeypatch.setattr(Path, "is_dir", refuse)
+    (files,) = FileReader().read_all([place])
+    assert not files.has_folder
+    Watcher(made.folder).look(NOW)

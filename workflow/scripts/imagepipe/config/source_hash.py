@@ -26,9 +26,11 @@ WITHOUT_EFFECT_ON_RESULTS = frozenset(
         "config.recipe_checks",
         "config.settings",
         "config.source_hash",
+        "config.tensorboard_package",
         "errors",
         "progress",
         "terminal_messages",
+        "training.event_files",
     )
 )
 

@@ -56,11 +56,19 @@ def find_places(folder: Path) -> list[Place]:
 def working_directory(folder: Path) -> tuple[Path, tuple[str, ...]]:
     """Return the working directory of a folder, and the folder's path below `results`."""
     folder = folder.absolute()
-    if not (folder / RESULTS).is_dir():
+    if not is_folder(folder / RESULTS):
         for above in (folder, *folder.parents):
             if above.name == RESULTS:
                 return above.parent, folder.relative_to(above).parts
     return folder, ()
+
+
+def is_folder(path: Path) -> bool:
+    """Return whether there is a folder; one that cannot be looked at counts as missing."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
 
 
 def _found(top: Path, pattern: str) -> list[Path]:

@@ -6,6 +6,7 @@ name points to this machine (DNS rebinding).
 """
 
 import base64
+import contextlib
 import hashlib
 import json
 import socket
@@ -36,7 +37,10 @@ MOST_PLOTTED = 12
 # A plot has no room for more.
 MOST_POINTS = 400
 LONGEST_CELL = 60
+# Of a request: for the next bytes, and for all of it and the answer.
 SECONDS_TO_ASK = 10
+SECONDS_IN_ALL = 60
+MOST_CONNECTIONS = 64
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 DATA = "/trainings.json"
 HEADERS = {
@@ -91,12 +95,34 @@ class PageServer(ThreadingHTTPServer):
         self._lock = threading.Lock()
         self._data = b""
         self._next_look = 0.0
+        # By connection, when it began.
+        self._open: dict[Any, float] = {}
         super().__init__((host, port), Handler)
 
     def server_bind(self) -> None:
         # Without HTTPServer's search for the host's full name, which may take seconds.
         TCPServer.server_bind(self)
         self.server_name, self.server_port = self.server_address[:2]  # type: ignore[assignment]
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer in a thread of its own, unless too many are at work."""
+        if len(self._open) >= MOST_CONNECTIONS:
+            self.shutdown_request(request)
+            return
+        self._open[request] = time.monotonic()
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self._open.pop(request, None)
+        super().shutdown_request(request)
+
+    def service_actions(self) -> None:
+        """End connections that take too long; `serve_forever` calls this twice a second."""
+        now = time.monotonic()
+        for request, begun in list(self._open.items()):
+            if now - begun > SECONDS_IN_ALL:
+                with contextlib.suppress(OSError):
+                    request.shutdown(socket.SHUT_RDWR)
 
     def data(self) -> bytes:
         """Return the trainings as JSON, from a new look if the last one is a second old."""
@@ -123,7 +149,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         if not self.is_for_this_server():
-            self.send_error(HTTPStatus.MISDIRECTED_REQUEST, "Not the name of this server")
+            self.send_error(
+                HTTPStatus.MISDIRECTED_REQUEST,
+                "Not a name of this server",
+                "Open it by its address, or give its name as --host.",
+            )
         elif self.path == "/":
             self.answer("text/html; charset=utf-8", self.server.page)
         elif self.path == DATA:
@@ -137,7 +167,9 @@ class Handler(BaseHTTPRequestHandler):
             asked = urlsplit(f"//{self.headers.get('Host', '')}").hostname
         except ValueError:
             return False
-        return asked in self.server.names or asked == self.connection.getsockname()[0]
+        # At the address "::", one of IPv4 has this prefix.
+        address = self.connection.getsockname()[0].removeprefix("::ffff:")
+        return asked in self.server.names or asked == address
 
     def answer(self, kind: str, content: bytes) -> None:
         self.send_response(HTTPStatus.OK)

@@ -10,7 +10,7 @@ from typing import TypeVar
 from imagepipe.errors import UserError
 from imagepipe.training.history import EpochMetrics, read_history
 from imagepipe.watch.job_log import JobLog, parse_log
-from imagepipe.watch.places import Place
+from imagepipe.watch.places import Place, is_folder
 
 Content = TypeVar("Content")
 _Stamp = tuple[int, int, int]
@@ -75,7 +75,7 @@ class FileReader:
             log.st_mtime if log else None,
             history.st_mtime if history else None,
             metrics is not None,
-            place.results.is_dir(),
+            is_folder(place.results),
             max((found.st_mtime for found in files if found), default=None),
         )
 
