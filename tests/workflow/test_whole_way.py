@@ -86,9 +86,11 @@ def test_the_one_zip_that_kaggle_downloads(project: Project) -> None:
             if path.name != "cifar-10.zip":
                 bundle.write(path, path.name)
                 path.unlink()
-    result = project.run("submission.csv", config=("dataset=cifar10", "raw_dir=kaggle", QUICK))
+    submission = "results/cifar10/submission.csv"
+    result = project.run(submission, config=("dataset=cifar10", "raw_dir=kaggle", QUICK))
     assert result.code == 0, result.output
-    assert [row["id"] for row in rows_of(project)] == [str(number) for number in range(1, 21)]
+    ids = [row["id"] for row in rows_of(project, submission)]
+    assert ids == [str(number) for number in range(1, 21)]
     assert sorted(path.name for path in raw.iterdir()) == ["cifar-10.zip"]
 
 
