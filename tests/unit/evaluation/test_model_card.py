@@ -49,7 +49,7 @@ def ten(made_run: MakeRun) -> Any:
 
 def test_programs_can_read_its_data(ten: Any) -> None:
     data = ModelCard(card_of(ten)).data
-    assert data.library_name == "imagepipe"
+    assert data.to_dict()["library_name"] == "imagepipe"
     assert data.pipeline_tag == "image-classification"
     # The user chooses one.
     assert data.license == "unknown"
