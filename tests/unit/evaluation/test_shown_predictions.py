@@ -5,7 +5,7 @@ import pytest
 
 from evaluation_builders import drawn_predictions
 from imagepipe.evaluation.evaluation_file import Prediction
-from imagepipe.evaluation.shown_predictions import least_sure_hits, surest_mistakes
+from imagepipe.evaluation.shown_predictions import mistakes_and_hits
 
 CLASSES = ["a", "b", "c"]
 
@@ -17,7 +17,7 @@ def shown(
     ids = [str(i) for i in range(len(labels))]
     rows = range(10, 10 + len(labels))
     arguments = (ids, rows, np.array(probabilities), np.array(labels), np.array(decided), CLASSES)
-    return surest_mistakes(*arguments), least_sure_hits(*arguments)
+    return mistakes_and_hits(*arguments)
 
 
 def test_of_one_label() -> None:
@@ -68,7 +68,8 @@ def test_none_and_at_most_twelve() -> None:
     right = [i for i in range(500) if decided[i] == labels[i]]
     surest = sorted(wrong, key=lambda i: -confidence[i])[:12]
     least_sure = sorted(right, key=lambda i: confidence[i])[:12]
-    assert [one.row for one in surest_mistakes(*of_images, decided, CLASSES)] == surest
-    assert [one.row for one in least_sure_hits(*of_images, decided, CLASSES)] == least_sure
-    assert surest_mistakes(*of_images, labels, CLASSES) == []
-    assert least_sure_hits(*of_images, (labels + 1) % 3, CLASSES) == []
+    mistakes, hits = mistakes_and_hits(*of_images, decided, CLASSES)
+    assert [one.row for one in mistakes] == surest
+    assert [one.row for one in hits] == least_sure
+    assert mistakes_and_hits(*of_images, labels, CLASSES)[0] == []
+    assert mistakes_and_hits(*of_images, (labels + 1) % 3, CLASSES)[1] == []

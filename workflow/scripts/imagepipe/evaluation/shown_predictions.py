@@ -4,89 +4,65 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from imagepipe.dataset.manifests import CLASS_SEPARATOR
 from imagepipe.evaluation.evaluation_file import Prediction
 
 MOST_SHOWN = 12
 
 
-def surest_mistakes(
+def mistakes_and_hits(
     ids: Sequence[str],
     rows: Sequence[int],
     probabilities: np.ndarray,
     labels: np.ndarray,
     decided: np.ndarray,
     classes: Sequence[str],
-) -> list[Prediction]:
-    """Return the mistakes with the highest probability of the wrong prediction first.
+) -> tuple[list[Prediction], list[Prediction]]:
+    """Return the surest mistakes first, and the least sure hits first: at most 12 of both.
 
-    Of several labels: with the highest probability of a class's wrong decision. rows: each image's
+    How sure a prediction is says its probability or, of several labels, that of the surest wrong
+    decision about a class in a mistake, and of the least sure decision in a hit. rows: each image's
     position in the packed array. probabilities: float64 [N, classes]. labels, decided: int [N], or
     0 and 1 [N, classes].
     """
-    if labels.ndim == 2:
-        confidence = np.where(decided == labels, -1, _of_states(probabilities, decided)).max(axis=1)
-        wrong = np.flatnonzero((decided != labels).any(axis=1))
-    else:
-        confidence = probabilities[np.arange(len(labels)), decided]
-        wrong = np.flatnonzero(decided != labels)
-    first = wrong[np.argsort(-confidence[wrong], kind="stable")][:MOST_SHOWN]
-    return _predictions(first, ids, rows, probabilities, labels, decided, classes)
+    of_decided = label_probabilities(probabilities, decided)
+    of_true = label_probabilities(probabilities, labels)
+    is_right = (decided == labels).reshape(len(labels), -1)
+    surest_mistake = np.where(is_right, -1, of_decided).max(axis=1)
+    least_sure = of_decided.min(axis=1)
+    hits, mistakes = (np.flatnonzero(is_right.all(axis=1) == is_hit) for is_hit in (True, False))
 
-
-def least_sure_hits(
-    ids: Sequence[str],
-    rows: Sequence[int],
-    probabilities: np.ndarray,
-    labels: np.ndarray,
-    decided: np.ndarray,
-    classes: Sequence[str],
-) -> list[Prediction]:
-    """Return the right predictions with the lowest probability first; see `surest_mistakes`.
-
-    Of several labels: with the lowest probability of a class's decision.
-    """
-    if labels.ndim == 2:
-        confidence = _of_states(probabilities, decided).min(axis=1)
-        right = np.flatnonzero((decided == labels).all(axis=1))
-    else:
-        confidence = probabilities[np.arange(len(labels)), decided]
-        right = np.flatnonzero(decided == labels)
-    first = right[np.argsort(confidence[right], kind="stable")][:MOST_SHOWN]
-    return _predictions(first, ids, rows, probabilities, labels, decided, classes)
-
-
-def _of_states(probabilities: np.ndarray, states: np.ndarray) -> np.ndarray:
-    """Return the probability that each class is there or not, as `states` (0 and 1) says."""
-    return np.where(states == 1, probabilities, 1 - probabilities)
-
-
-def _predictions(
-    chosen: np.ndarray,
-    ids: Sequence[str],
-    rows: Sequence[int],
-    probabilities: np.ndarray,
-    labels: np.ndarray,
-    decided: np.ndarray,
-    classes: Sequence[str],
-) -> list[Prediction]:
-    def name(value: np.ndarray) -> str:
-        if labels.ndim == 1:
-            return classes[int(value)]
-        return "|".join(classes[i] for i in map(int, np.flatnonzero(value)))
-
-    def probability(image: int, value: np.ndarray) -> float:
-        if labels.ndim == 1:
-            return float(probabilities[image, value])
-        return float(_of_states(probabilities[image], value).mean())
-
-    return [
-        Prediction(
-            ids[i],
-            rows[i],
-            name(labels[i]),
-            name(decided[i]),
-            probability(i, decided[i]),
-            probability(i, labels[i]),
+    def prediction(image: int) -> Prediction:
+        return Prediction(
+            ids[image],
+            rows[image],
+            label_name(labels[image], classes),
+            label_name(decided[image], classes),
+            float(of_decided[image].mean()),
+            float(of_true[image].mean()),
         )
-        for i in map(int, chosen)
-    ]
+
+    mistakes = mistakes[np.argsort(-surest_mistake[mistakes], kind="stable")]
+    hits = hits[np.argsort(least_sure[hits], kind="stable")]
+    return (
+        [prediction(image) for image in mistakes[:MOST_SHOWN].tolist()],
+        [prediction(image) for image in hits[:MOST_SHOWN].tolist()],
+    )
+
+
+def label_probabilities(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return the probability of each image's label, float64 [N, 1].
+
+    Of several labels, 0 and 1 [N, classes], it is that of each class being there or not, as the
+    label says: [N, classes].
+    """
+    if labels.ndim == 1:
+        return probabilities[np.arange(len(labels)), labels][:, None]
+    return np.where(labels == 1, probabilities, 1 - probabilities)
+
+
+def label_name(label: np.ndarray, classes: Sequence[str]) -> str:
+    """Return the name of a class by its number, or of all that 0 and 1 [classes] say are there."""
+    if label.ndim == 0:
+        return classes[int(label)]
+    return CLASS_SEPARATOR.join(classes[i] for i in np.flatnonzero(label).tolist())

@@ -9,12 +9,12 @@ import numpy as np
 from imagepipe.dataset.manifests import CLASS_SEPARATOR
 from imagepipe.errors import UserError
 from imagepipe.evaluation.evaluation_file import ClassShare, Prediction, TestPredictions
+from imagepipe.evaluation.shown_predictions import MOST_SHOWN, label_name, label_probabilities
 from imagepipe.files import read_rows
 from imagepipe.metrics.decisions import NO_THRESHOLDS, Thresholds, decide
 from imagepipe.prediction.logits import Predictions, mean_probabilities
 
 CONFIDENCE_BINS = 20
-MOST_SHOWN = 12
 
 
 def summarize_predictions(
@@ -40,19 +40,17 @@ def summarize_predictions(
         agreement = float((own == own[0]).reshape(*own.shape[:2], -1).all(axis=(0, 2)).mean())
     probabilities = mean_probabilities(members)
     decided = decided_by(probabilities)
+    confidences = label_probabilities(probabilities, decided).mean(axis=1)
     if several:
-        confidences = np.where(decided, probabilities, 1 - probabilities).mean(axis=1)
         counts = decided.sum(axis=0)
         label_counts = Counter(name for label in labels for name in label.split(CLASS_SEPARATOR))
     else:
-        confidences = probabilities[np.arange(len(decided)), decided]
         counts = np.bincount(decided, minlength=len(classes))
         label_counts = Counter(labels)
     least_sure = np.argsort(confidences, kind="stable")
 
     def prediction(row: int) -> Prediction:
-        positions = np.flatnonzero(decided[row]) if several else [decided[row]]
-        names = CLASS_SEPARATOR.join(classes[int(position)] for position in positions)
+        names = label_name(decided[row], classes)
         return Prediction(str(first.ids[row]), row, None, names, float(confidences[row]), None)
 
     return TestPredictions(

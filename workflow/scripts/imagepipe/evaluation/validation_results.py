@@ -22,7 +22,7 @@ from imagepipe.evaluation.evaluation_file import (
     Evaluation,
 )
 from imagepipe.evaluation.intervals import F1_WILSON, WILSON, estimate, f1_interval, wilson
-from imagepipe.evaluation.shown_predictions import least_sure_hits, surest_mistakes
+from imagepipe.evaluation.shown_predictions import mistakes_and_hits
 from imagepipe.metrics.decisions import NO_THRESHOLDS, Thresholds, decide
 from imagepipe.metrics.metric import compute_metric
 from imagepipe.prediction.logits import Predictions
@@ -52,7 +52,9 @@ def evaluate(
     of_images = (probabilities, labels, classes)
     metric_value, interval_method = _with_interval(metric, *of_images, thresholds, by_class)
     macro_f1, macro_f1_method = _with_interval(MACRO_F1, *of_images, thresholds, by_class)
-    of_shown = (predictions.ids.tolist(), rows, probabilities, labels, decided, classes)
+    mistakes, hits = mistakes_and_hits(
+        predictions.ids.tolist(), rows, probabilities, labels, decided, classes
+    )
     return Evaluation(
         images=len(labels),
         classes=classes,
@@ -73,8 +75,8 @@ def evaluate(
         ),
         confused=confused_pairs(counts, [one.images for one in by_class], classes),
         calibration=calibrate(probabilities, labels),
-        mistakes=surest_mistakes(*of_shown),
-        unsure_hits=least_sure_hits(*of_shown),
+        mistakes=mistakes,
+        unsure_hits=hits,
     )
 
 
