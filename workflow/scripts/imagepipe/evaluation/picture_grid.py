@@ -35,7 +35,6 @@ def draw_grid(
     captions: Sequence[str],
     title: str,
     columns: int = 4,
-    row_titles: Sequence[str] | None = None,
     column_titles: Sequence[str] = (),
     notes: Sequence[str] = (),
 ) -> Figure:
@@ -44,23 +43,21 @@ def draw_grid(
     pictures: uint8 [H, W, 3], or [H, W, 4] with an opacity, of any sizes; their pixels are drawn as
     squares. captions: up to three lines for each picture, of which the first stands out; a line
     that is wider than its picture's place is shortened, and `caption_line` shortens a name only.
-    row_titles: a line above each row. column_titles: above the first row. notes: lines of small
-    print at the end. The last two have to fit. Raises ValueError if pictures and captions, or rows
-    and row titles, differ in number.
+    column_titles: above the first row. notes: lines of small print at the end. Both have to fit.
+    Raises ValueError if pictures and captions differ in number.
     """
     rows = range(-(-len(pictures) // columns))
-    if len(captions) != len(pictures) or (row_titles and len(row_titles) != len(rows)):
-        raise ValueError(f"{len(captions)} captions and {row_titles} for {len(pictures)} pictures")
+    if len(captions) != len(pictures):
+        raise ValueError(f"{len(captions)} captions for {len(pictures)} pictures")
     width = _column_width(columns)
     lines = [caption.split("\n") for caption in captions]
-    row_title_height = LINE + CAPTION_GAP if row_titles else 0.0
     of_row = [slice(row * columns, (row + 1) * columns) for row in rows]
     heights = [  # of the pictures of each row
         min(MAX_HEIGHT, max(one.shape[0] / one.shape[1] for one in pictures[here])) * width
         for here in of_row
     ]
     spaces = [  # of all else of each row
-        row_title_height + CAPTION_GAP + max(map(len, lines[here])) * LINE + GAP for here in of_row
+        CAPTION_GAP + max(map(len, lines[here])) * LINE + GAP for here in of_row
     ]
     head = TITLE_HEIGHT + (LINE + CAPTION_GAP if column_titles else 0.0)
     end = head + sum(heights) + sum(spaces)
@@ -71,13 +68,10 @@ def draw_grid(
         write(figure, MARGIN, end - CAPTION_GAP + number * LINE, note, color=light("muted"))
     top = head
     for row in rows:
-        if row_titles:
-            write(figure, MARGIN, top, fit(row_titles[row], WIDTH))
-        picture_top = top + row_title_height
-        caption_top = picture_top + heights[row] + CAPTION_GAP
+        caption_top = top + heights[row] + CAPTION_GAP
         for column, i in enumerate(range(len(pictures))[of_row[row]]):
             left = MARGIN + column * (width + GAP)
-            draw_picture(add_axes(figure, left, picture_top, width, heights[row]), pictures[i])
+            draw_picture(add_axes(figure, left, top, width, heights[row]), pictures[i])
             for number, line in enumerate(lines[i]):
                 color = light("muted" if number else "ink")
                 shown = fit(line, width + CAPTION_MORE)
