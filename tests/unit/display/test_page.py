@@ -56,3 +56,11 @@ def test_a_long_name_is_short_in_a_table_and_whole_in_its_tooltip() -> None:
     assert f'title="&lt;{"x" * 100}"' in shown
     assert len(re.sub("<[^>]*>", "", shown)) < LONGEST_LABEL + 5
     assert label("cat") == "<bdi>cat</bdi>"
+
+
+def test_a_line_may_end_after_an_underscore_but_not_in_a_tooltip() -> None:
+    assert label("max_lr", breaks=True) == "<bdi>max_<wbr>lr</bdi>"
+    name = "a_b<" + "x" * 100
+    shown = label(name, breaks=True)
+    assert f'title="a_b&lt;{"x" * 100}"' in shown
+    assert ">a_<wbr>b&lt;x" in shown

@@ -9,7 +9,7 @@ import hashlib
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from imagepipe.display.colors import COLORS
 from imagepipe.display.escaping import counted, printable, shorten
@@ -40,15 +40,19 @@ def page_environment(folder: Path) -> Environment:
     return environment
 
 
-def label(value: object) -> Markup:
+def label(value: object, *, breaks: bool = False) -> Markup:
     """Return foreign text for a table; a name that is too long is shortened, with a tooltip.
 
-    Its direction of writing, such as right to left, does not affect the text around it.
+    Its direction of writing, such as right to left, does not affect the text around it. With
+    `breaks`, a line may end after an underscore.
     """
-    if isinstance(value, str) and len(value) > LONGEST_LABEL:
-        short = shorten(value, LONGEST_LABEL)
-        return Markup('<bdi title="{}">{}</bdi>').format(printable(value), short)
-    return Markup("<bdi>{}</bdi>").format(printable(value))
+    is_long = isinstance(value, str) and len(value) > LONGEST_LABEL
+    text = escape(shorten(str(value), LONGEST_LABEL) if is_long else printable(value))
+    if breaks:
+        text = text.replace("_", Markup("_<wbr>"))
+    if is_long:
+        return Markup('<bdi title="{}">{}</bdi>').format(printable(value), text)
+    return Markup("<bdi>{}</bdi>").format(text)
 
 
 def custom_properties() -> str:
