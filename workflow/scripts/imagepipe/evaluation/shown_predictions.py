@@ -57,7 +57,7 @@ def label_probabilities(probabilities: np.ndarray, labels: np.ndarray) -> np.nda
     label says: [N, classes].
     """
     if labels.ndim == 1:
-        return probabilities[np.arange(len(labels)), labels][:, None]
+        return np.take_along_axis(probabilities, labels[:, None], axis=1)
     return np.where(labels == 1, probabilities, 1 - probabilities)
 
 
