@@ -20,8 +20,6 @@ def main(snakemake) -> None:
         Path(snakemake.input.labelled),
         [one.prediction.row for one in explained],
         [(one.predicted, one.missed) for one in explained],
-        device=snakemake.config["device"],
-        gpus=snakemake.resources.get("gpu", 0),
     )
     with styled():
         figure = draw_saliency(

@@ -202,8 +202,6 @@ def test_a_trained_model_as_a_file(tmp_path: Path) -> None:
         tmp_path / "labelled.npy",
         [4, 2],
         names,
-        device="cpu",
-        gpus=0,
     )
     resized = resize_images(stored[[4, 2]], [10, 12])
     assert (images == resized.round().to(torch.uint8).numpy()).all()

@@ -22,7 +22,6 @@ from torch import Tensor, nn
 from imagepipe.augmentation.normalize import Normalize
 from imagepipe.augmentation.resizing import resize_images
 from imagepipe.dataset.packed import map_array
-from imagepipe.device.devices import chosen_device, set_arithmetic
 from imagepipe.models.model_files import load_model
 from imagepipe.prediction.predict import images_at_once
 
@@ -62,11 +61,8 @@ def explain(
     labelled: Path,
     rows: Sequence[int],
     classes: Sequence[Sequence[str | None]],
-    *,
-    device: str,
-    gpus: int,
 ) -> tuple[np.ndarray, np.ndarray, str]:
-    """Return images of a packed array as a trained model sees them, and where it looks.
+    """Return images of a packed array as a trained model sees them, and where it looks, on the CPU.
 
     rows: the images' positions. classes: the names of each image's classes, as many for each; those
     that are None get some heat, too. The images are uint8 [B, H, W, 3]; for the heat and its method
@@ -76,12 +72,11 @@ def explain(
     stored = torch.from_numpy(map_array(labelled, "c")[list(rows)])
     images = resize_images(stored, description.image_size)
     numbers = [[description.classes.index(name) if name else 0 for name in one] for one in classes]
-    with chosen_device(device, gpus) as chosen:
-        set_arithmetic(chosen, tf32=False, deterministic=True)
-        model.to(chosen, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        normalize = Normalize.from_statistics(description.mean, description.std, chosen)
-        inputs = normalize(images.to(chosen).permute(0, 3, 1, 2))
-        heat, method = class_heat(model, inputs, torch.tensor(numbers, device=chosen))
+    # For a figure's few images, no GPU is worth the wait for one.
+    model.to(memory_format=torch.channels_last)
+    normalize = Normalize.from_statistics(description.mean, description.std, torch.device("cpu"))
+    inputs = normalize(images.permute(0, 3, 1, 2))
+    heat, method = class_heat(model, inputs, torch.tensor(numbers))
     return images.round().to(torch.uint8).numpy(), heat.numpy(), method
 
 
