@@ -12,11 +12,11 @@ from imagepipe.metrics.decisions import NO_THRESHOLDS, Thresholds
 from imagepipe.metrics.metric import compute_metric
 
 ONE_LABEL = (
-    *("accuracy", "top_2_error", "map_at_3", "log_loss", "mean_column_roc_auc"),
+    *("map_at_3", "log_loss", "mean_column_roc_auc"),
     *("f1", "f2", "f1_micro", "f1_macro", "f1_samples", "quadratic_weighted_kappa"),
 )
 SEVERAL_LABELS = (
-    *("accuracy", "map_at_3", "log_loss", "mean_column_roc_auc"),
+    *("map_at_3", "log_loss", "mean_column_roc_auc"),
     *("f2", "f1_micro", "f1_macro", "f1_samples"),
 )
 CASES = [
@@ -28,7 +28,6 @@ CASES = [
     ("roc_auc", 5, False, NO_THRESHOLDS, "1"),
     ("f1", 2, False, Thresholds("one", (0.3,), "1"), "1"),
     ("f1_macro", 3, True, Thresholds("per_class", (0.3, 0.6, 0.5), at_least_one=True), None),
-    ("accuracy", 3, True, Thresholds("per_class", (0.3, 0.6, 0.5)), None),
     ("quadratic_weighted_kappa", 3, False, Thresholds("ordinal", (0.4, 1.7)), None),
 ]
 

@@ -1,4 +1,4 @@
-"""The confidence interval of a metric that is no proportion: the percentile bootstrap.
+"""The confidence interval of a metric that is no fraction of images: the percentile bootstrap.
 
 Efron and Tibshirani (1993), "An introduction to the bootstrap", chapter 13. The images are drawn
 again and again, as many as there are, with replacement; the interval has 95 % of the metric's
@@ -63,8 +63,9 @@ def resampled_metric(
 
     counts: float64 [N, resamples], how often a resample has each image, N images in all. The other
     arguments are those of `compute_metric`, which has the same value for images repeated like that.
+    Of a fraction of images, the accuracy or a top-k error, `intervals.wilson` is the interval.
     """
-    name, images, several = choice.name, len(labels), labels.ndim == 2
+    name, images = choice.name, len(labels)
     probabilities = probabilities.astype(np.float64)
     if name == "roc_auc":
         positive = classes.index(choice.positive or classes[-1])
@@ -76,16 +77,10 @@ def resampled_metric(
         return np.asarray(of_image @ counts / images)
     if k := k_of_metric(name):
         is_hit = hits(probabilities, labels, k)
-        if not name.startswith("map"):
-            return np.asarray(~is_hit.any(axis=1) @ counts / images)
-        label_count = labels.sum(axis=1) if several else np.ones(images)
+        label_count = labels.sum(axis=1) if labels.ndim == 2 else np.ones(images)
         of_image = [map_at_k(is_hit[[i]], label_count[[i]]) for i in range(images)]
         return np.asarray(of_image @ counts / images)
-    if name == "accuracy":
-        thresholds = NO_THRESHOLDS
-    predicted = decide(probabilities, classes, thresholds, several_labels=several)
-    if name == "accuracy":
-        return np.asarray((predicted == labels).reshape(images, -1).all(axis=1) @ counts / images)
+    predicted = decide(probabilities, classes, thresholds, several_labels=labels.ndim == 2)
     if name == "quadratic_weighted_kappa":
         numbers = class_numbers(classes)
         return _kappa(numbers[labels], numbers[predicted], counts)
