@@ -7,7 +7,12 @@ import pytest
 from pydantic import TypeAdapter
 
 from imagepipe.config.dataset import THRESHOLD_METRICS, Metric
-from imagepipe.config.metric_names import higher_is_better, k_of_metric, metric_words
+from imagepipe.config.metric_names import (
+    higher_is_better,
+    is_fraction_of_images,
+    k_of_metric,
+    metric_words,
+)
 from imagepipe.dataset.submission_form import MetricChoice
 from imagepipe.metrics.metric import compute_metric
 
@@ -44,6 +49,12 @@ def test_k_is_that_of_the_likeliest_classes_which_are_looked_at(form: str) -> No
 
 def test_only_metrics_with_a_number_have_a_k() -> None:
     assert {name for name in NAMES if k_of_metric(name)} == {"top_2_error", "map_at_2"}
+
+
+def test_fractions_of_images_are_accuracy_and_top_k_error() -> None:
+    fractions = {name for name in NAMES if is_fraction_of_images(name)}
+    errors = {name for name in NAMES if k_of_metric(name) and not name.startswith("map")}
+    assert fractions == {"accuracy", *errors}
 
 
 def test_thresholds_are_those_of_metrics_that_a_dataset_file_may_have() -> None:

@@ -27,6 +27,11 @@ def metric_words(name: str) -> str:
     return _WORDS.get(name, name.replace("_", " "))
 
 
+def is_fraction_of_images(name: str) -> bool:
+    """Return whether a metric is a fraction of the images: the accuracy, or a top-k error."""
+    return name == "accuracy" or name.endswith("_error")
+
+
 def higher_is_better(name: str) -> bool:
     """Return whether a higher value of the metric is a better one."""
     return name != "log_loss" and not name.endswith("_error")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from imagepipe.config.metric_names import higher_is_better
+from imagepipe.config.metric_names import higher_is_better, is_fraction_of_images
 from imagepipe.evaluation import intervals
 from imagepipe.evaluation.evaluation_file import Estimate
 from imagepipe.evaluation.provenance import StageCost
@@ -18,7 +18,6 @@ from imagepipe.evaluation.sentences import (
     Sentence,
     amount,
     decimal,
-    is_percentage,
     like,
     metric_name,
     metric_number,
@@ -77,8 +76,8 @@ def answer(results: Results) -> Answer:
         high=high,
         images=amount("images", evaluation.images, "validation image"),
         notes=notes(results, value),
-        has_scale=is_percentage(metric) or metric.startswith(IN_UNIT_INTERVAL),
-        ends=("0 %", "100 %") if is_percentage(metric) else ("0", "1"),
+        has_scale=is_fraction_of_images(metric) or metric.startswith(IN_UNIT_INTERVAL),
+        ends=("0 %", "100 %") if is_fraction_of_images(metric) else ("0", "1"),
         base=evaluation.majority if metric == "accuracy" else None,
         test_name="Test score"
         if results.score is None
@@ -139,7 +138,7 @@ def test_score(results: Results) -> tuple[Number | None, list[Sentence]]:
 
 def score_interval(score: Score) -> Estimate:
     """Return a score with its interval, if it is a fraction of images, else without bounds."""
-    if score.value is None or not is_percentage(score.metric):
+    if score.value is None or not is_fraction_of_images(score.metric):
         return Estimate(score.value, None, None)
     hits = np.array([round(score.value * score.images)])
     return intervals.estimates(intervals.wilson(hits, np.array([score.images])))[0]

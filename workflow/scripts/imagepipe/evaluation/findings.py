@@ -7,13 +7,13 @@ validation image, no mistakes, a metric or an interval that is not defined.
 from functools import partial
 
 from imagepipe.checks.data_report import Report
+from imagepipe.config.metric_names import is_fraction_of_images
 from imagepipe.evaluation.evaluation_file import ON_THESE_IMAGES, ClassResult, label_words
 from imagepipe.evaluation.results import Results, Run, Table
 from imagepipe.evaluation.sentences import (
     Sentence,
     amount,
     decimal,
-    is_percentage,
     listed,
     percent,
     points,
@@ -360,14 +360,13 @@ def validation_size(results: Results) -> list[Sentence]:
     if estimate.low is None or estimate.high is None:
         return [say("{total} do not show how far the result would vary.", total=total)]
     width = estimate.high - estimate.low
-    is_points = is_percentage(evaluation.metric)
     return [
         say(
             "With {total} to validate on, the 95\N{NO-BREAK SPACE}% interval is {width} wide: a "
             "smaller difference between two runs may be chance.",
             total=total,
             width=points("interval_width", width)
-            if is_points
+            if is_fraction_of_images(evaluation.metric)
             else decimal("interval_width", width, 4),
         )
     ]

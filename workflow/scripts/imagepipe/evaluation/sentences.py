@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-from imagepipe.config.metric_names import metric_words
+from imagepipe.config.metric_names import is_fraction_of_images, metric_words
 from imagepipe.config.summary import duration
 from imagepipe.display.escaping import escape_markdown, printable, shorten
 from imagepipe.evaluation.evaluation_file import Estimate
@@ -143,14 +143,9 @@ def time(name: str, seconds: float) -> Number:
     return Number(name, seconds, duration(seconds).replace(" ", SPACE))
 
 
-def is_percentage(metric: str) -> bool:
-    """Return whether a metric is a fraction of the images."""
-    return metric == "accuracy" or metric.endswith("_error")
-
-
 def metric_number(name: str, metric: str, value: float) -> Number:
     """Return a metric's value as it is usually shown: a percentage, or four decimals."""
-    return percent(name, value) if is_percentage(metric) else decimal(name, value, 4)
+    return percent(name, value) if is_fraction_of_images(metric) else decimal(name, value, 4)
 
 
 def metric_name(metric: str) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from imagepipe.config.metric_names import k_of_metric
+from imagepipe.config.metric_names import is_fraction_of_images
 from imagepipe.dataset.submission_form import MetricChoice
 from imagepipe.errors import UserError, quoted
 from imagepipe.evaluation.bootstrap import bootstrap_interval
@@ -128,8 +128,7 @@ def _with_interval(
     value = compute_metric(choice, probabilities, labels, classes, thresholds)
     if value is None:
         return Estimate(None, None, None), "none: the metric is not defined for these images"
-    is_error = k_of_metric(choice.name) is not None and choice.name.endswith("_error")
-    if choice.name == "accuracy" or is_error:
+    if is_fraction_of_images(choice.name):
         _, low, high = wilson(round(value * images), images)
         return estimate(value, float(low), float(high)), WILSON
     if choice.name == "f1" and (choice.positive or (labels.ndim == 1 and len(classes) == 2)):
