@@ -93,8 +93,6 @@ def notes(results: Results, value: Number | None) -> list[Sentence]:
     if value is None:
         found.append(
             say("The metric is not defined on these images: they may all be of one class.")
-            if evaluation.images
-            else say("There are no validation images.")
         )
     if evaluation.metric != "accuracy":
         better = "Higher" if higher_is_better(evaluation.metric) else "Lower"

@@ -82,9 +82,9 @@ class Calibration:
     change nothing here.
     """
 
-    ece: float | None
-    mean_confidence: float | None
-    accuracy: float | None
+    ece: float
+    mean_confidence: float
+    accuracy: float
     bins: Sequence[CalibrationBin]
 
 
@@ -107,7 +107,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The results on the validation images.
+    """The results on the validation images, of which there is at least one.
 
     metric: the competition's metric by its name in `config/metric_names.py`, and `metric_value`,
     which is the accuracy's if that is the metric. interval_method, macro_f1_method: how the
@@ -131,7 +131,7 @@ class Evaluation:
     metric_value: Estimate
     interval_method: str
     accuracy: Estimate
-    majority: float | None
+    majority: float
     decision: str
     decision_accuracy: Estimate
     mistake_count: int

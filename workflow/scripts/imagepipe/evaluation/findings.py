@@ -37,7 +37,7 @@ def how_good(results: Results) -> list[Sentence]:
     """Return what the validation says about the network's quality."""
     evaluation, found = results.evaluation, [right_images(results)]
     accuracy, majority = evaluation.decision_accuracy.value, evaluation.majority
-    if accuracy is not None and majority is not None:
+    if accuracy is not None:
         found.append(against_majority(accuracy, majority, several=evaluation.several_labels))
     if evaluation.accuracy.value is not None:
         found.append(beside_training(results, evaluation.accuracy.value))
@@ -306,9 +306,7 @@ def calibration(results: Results) -> list[Sentence]:
     """Return whether the network's confidence fits its accuracy."""
     evaluation = results.evaluation
     measured, accuracy = evaluation.calibration, evaluation.accuracy
-    confidence, right, ece = measured.mean_confidence, measured.accuracy, measured.ece
-    if confidence is None or right is None or ece is None:
-        return [say("Nothing is known about its confidence.")]
+    confidence, right = measured.mean_confidence, measured.accuracy
     difference = confidence - right
     fits = abs(difference) < CALIBRATED
     may_be_chance = False
@@ -340,7 +338,7 @@ def calibration(results: Results) -> list[Sentence]:
             "confidence",
             confidence=percent("calibration.mean_confidence", confidence),
             right=percent("calibration.accuracy", right),
-            ece=points("calibration.ece", ece),
+            ece=points("calibration.ece", measured.ece),
         ),
     ]
 
@@ -436,7 +434,7 @@ def overlaps(report: Report) -> list[Sentence]:
 def predicted_shares(results: Results) -> list[Sentence]:
     """Return how the predicted classes' shares differ from those of the labelled images."""
     predictions = results.predictions
-    if predictions is None or not predictions.images or not predictions.by_class:
+    if predictions is None or not predictions.images:
         return []
     farthest = max(predictions.by_class, key=lambda one: abs(one.share - one.labelled_share))
     return [
