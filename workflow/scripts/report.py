@@ -10,8 +10,8 @@ from imagepipe.evaluation.provenance import (
     installed_versions,
     read_costs,
 )
-from imagepipe.evaluation.report import FIGURES, ReportInputs, write_report
-from imagepipe.evaluation.results import Run
+from imagepipe.evaluation.report import write_report
+from imagepipe.evaluation.report_inputs import ReportFiles, Run
 from imagepipe.evaluation.workflow_figures import draw_times, draw_workflow
 
 
@@ -20,26 +20,10 @@ def main(snakemake) -> None:
     graph, logs = options.pop("graph"), Path(options.pop("logs"))
     run = Run(**options, settings=dict(snakemake.config))
     costs = read_costs(logs, run.run, run.seeds)
-    files = snakemake.input
-    figures = {name: Path(svg) for name in FIGURES if (svg := files.get(name))}
-    figures |= {name: Path(snakemake.output[name]) for name in ("times", "workflow")}
-    draw_times({one.stage: one.seconds for one in costs}, figures["times"])
-    draw_workflow(graph, figures["workflow"])
-    inputs = ReportInputs(
-        evaluation=Path(files.evaluation),
-        predictions=Path(files.predictions),
-        history=Path(files.history),
-        metrics=Path(files.metrics),
-        settings=Path(files.settings),
-        final_metrics=[Path(path) for path in files.final_metrics],
-        models=[Path(path) for path in files.models],
-        runs=Path(files.runs),
-        data_report=Path(files.data_report),
-        sums=Path(files.sums),
-        submission=Path(files.submission),
-        score=Path(score) if (score := files.get("score")) else None,
-        figures=figures,
-    )
+    own_figures = {name: snakemake.output[name] for name in ("times", "workflow")}
+    draw_times({one.stage: one.seconds for one in costs}, Path(own_figures["times"]))
+    draw_workflow(graph, Path(own_figures["workflow"]))
+    inputs = ReportFiles.from_names({**dict(snakemake.input.items()), **own_figures})
     provenance = Provenance(costs, installed_versions(), code_commit(Path(__file__)))
     write_report(inputs, run, provenance, Path(snakemake.output.report))
 

@@ -13,8 +13,7 @@ from imagepipe.dataset.packed import read_packed
 from imagepipe.dataset.submission_form import read_metric
 from imagepipe.evaluation.evaluation_file import write_results
 from imagepipe.evaluation.provenance import Provenance, StageCost
-from imagepipe.evaluation.report import ReportInputs
-from imagepipe.evaluation.results import Run
+from imagepipe.evaluation.report_inputs import ReportFiles, Run
 from imagepipe.evaluation.test_predictions import summarize_predictions
 from imagepipe.evaluation.validation_results import evaluate, find_rows
 from imagepipe.metrics.decisions import NO_THRESHOLDS, Thresholds
@@ -35,7 +34,7 @@ class MadeRun:
     """A run: its files, the inputs of its report, and what the workflow knows about it."""
 
     space: Workspace
-    inputs: ReportInputs
+    inputs: ReportFiles
     run: Run
     thresholds: Thresholds
     provenance: Provenance = PROVENANCE
@@ -69,7 +68,7 @@ def make_run(folder: Path, case: Case, thresholds: Thresholds = NO_THRESHOLDS) -
     validated = [space.seed(run=number) / "train" for number in range(case.runs)]
     write_run_table(read_runs(validated), space.results / "runs.csv")
     train, score = space.seed() / "train", space.results / "score.json"
-    inputs = ReportInputs(
+    inputs = ReportFiles(
         evaluation=run / "evaluation.json",
         predictions=run / "test_predictions.json",
         history=train / "history.csv",

@@ -14,7 +14,7 @@ from imagepipe.evaluation.evaluation_file import (
     Evaluation,
 )
 from imagepipe.evaluation.findings import can_you_trust_it, how_good, where_it_fails
-from imagepipe.evaluation.results import Results, Score, Table, read_run
+from imagepipe.evaluation.report_inputs import Results, Score, Table, read_results_of_run
 from imagepipe.evaluation.sentences import Sentence, percent
 from report_builders import Case
 
@@ -25,16 +25,7 @@ TEN = tuple(f"class {letter}" for letter in "abcdefghij")
 def results(made_run: Callable[..., Any]) -> Results:
     made = made_run(Case(TEN, certainty=2.5))
     known = made.inputs
-    return read_run(
-        made.run,
-        known.evaluation,
-        known.metrics,
-        known.final_metrics,
-        known.data_report,
-        score=known.score,
-        predictions=known.predictions,
-        runs=known.runs,
-    )
+    return read_results_of_run(made.run, known, known.predictions, known.runs)
 
 
 def words(sentences: Sequence[Sentence]) -> str:

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from huggingface_hub import ModelCard
 
-from imagepipe.evaluation.model_card import ModelCardInputs, fenced, write_model_card
-from imagepipe.evaluation.results import Run
+from imagepipe.evaluation.model_card import fenced, write_model_card
+from imagepipe.evaluation.report_inputs import Run
 from imagepipe.metrics.decisions import Thresholds
 from imagepipe.prediction.logits import read_labelled_predictions
 from report_builders import Case
@@ -23,20 +23,11 @@ MakeRun = Callable[..., Any]
 def card_of(made: Any, run: Run | None = None, **changed: Any) -> str:
     """Write a run's card to its folder, and return it."""
     figures = made.space.run() / "figures"
-    known = made.inputs
-    inputs = ModelCardInputs(
-        evaluation=known.evaluation,
-        metrics=known.metrics,
-        final_metrics=known.final_metrics,
-        models=known.models,
-        data_report=known.data_report,
-        sums=known.sums,
-        figures={
-            "Confusion of classes": figures / "confusion.svg",
-            "Class balance": made.space.data / "figures/class_balance.svg",
-        },
-        score=known.score,
-    )
+    shown = {
+        "confusion": figures / "confusion.svg",
+        "class_balance": made.space.data / "figures/class_balance.svg",
+    }
+    inputs = replace(made.inputs, figures=shown)
     target = made.space.run() / "model_card.md"
     write_model_card(replace(inputs, **changed), run or made.run, made.provenance, target)
     return target.read_text(encoding="utf-8")

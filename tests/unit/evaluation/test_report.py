@@ -22,9 +22,9 @@ from imagepipe.dataset.submission_form import MetricChoice, read_metric
 from imagepipe.display.figures import new_figure, save_figure, styled
 from imagepipe.errors import UserError
 from imagepipe.evaluation.bootstrap import bootstrap_interval
-from imagepipe.evaluation.captions import read_caption
+from imagepipe.evaluation.captions import FIGURES, read_caption
 from imagepipe.evaluation.intervals import f1_interval
-from imagepipe.evaluation.report import FIGURES, SECTIONS, write_report
+from imagepipe.evaluation.report import SECTIONS, write_report
 from imagepipe.metrics.decisions import Thresholds, decide
 from imagepipe.metrics.metric import compute_metric
 from imagepipe.models.model_files import load_model

@@ -12,7 +12,7 @@ from imagepipe.config.metric_names import higher_is_better, is_fraction_of_image
 from imagepipe.evaluation import intervals
 from imagepipe.evaluation.evaluation_file import Estimate
 from imagepipe.evaluation.provenance import StageCost
-from imagepipe.evaluation.results import Results, Run, Score, read_or_none
+from imagepipe.evaluation.report_inputs import Results, Run, Score, read_or_none
 from imagepipe.evaluation.sentences import (
     Number,
     Sentence,

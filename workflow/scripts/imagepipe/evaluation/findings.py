@@ -9,7 +9,7 @@ from functools import partial
 from imagepipe.checks.data_report import Report
 from imagepipe.config.metric_names import is_fraction_of_images
 from imagepipe.evaluation.evaluation_file import ON_THESE_IMAGES, ClassResult, label_words
-from imagepipe.evaluation.results import Results, Run, Table
+from imagepipe.evaluation.report_inputs import Results, Run, Table
 from imagepipe.evaluation.sentences import (
     Sentence,
     amount,

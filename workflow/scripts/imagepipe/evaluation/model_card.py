@@ -8,7 +8,6 @@ import os
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
@@ -17,17 +16,19 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from imagepipe.config.metric_names import metric_words
 from imagepipe.display.escaping import escape_markdown, printable
 from imagepipe.evaluation.answer import facts, network, score_interval
+from imagepipe.evaluation.captions import FIGURES
 from imagepipe.evaluation.evaluation_file import Estimate
 from imagepipe.evaluation.findings import calibration, how_good, limits
 from imagepipe.evaluation.provenance import Provenance, command
 from imagepipe.evaluation.ranking import worst_first
-from imagepipe.evaluation.results import (
+from imagepipe.evaluation.report_inputs import (
     FileHash,
     Results,
     Run,
+    RunFiles,
     hash_of,
     read_or_none,
-    read_run,
+    read_results_of_run,
     read_sums,
 )
 from imagepipe.evaluation.sentences import (
@@ -49,40 +50,13 @@ FINDINGS_LISTED = 5
 LICENSE = "unknown"
 
 
-@dataclass(frozen=True)
-class ModelCardInputs:
-    """The files that the card is made from.
-
-    evaluation and metrics are those of the validated training; final_metrics, models: those of the
-    final ones, one a seed. sums: SHA256SUMS. figures: SVG files by their titles; the card links to
-    the PNG files beside those below its own folder.
-    """
-
-    evaluation: Path
-    metrics: Path
-    final_metrics: Sequence[Path]
-    models: Sequence[Path]
-    data_report: Path
-    sums: Path
-    figures: Mapping[str, Path]
-    score: Path | None = None
-
-
-def write_model_card(
-    inputs: ModelCardInputs, run: Run, provenance: Provenance, target: Path
-) -> None:
+def write_model_card(inputs: RunFiles, run: Run, provenance: Provenance, target: Path) -> None:
     """Write the card, a Markdown file with links relative to its folder.
 
-    Raises `UserError` if the evaluation or a metrics.json cannot be read.
+    Of the figures below its own folder, it links to the PNG files. Raises `UserError` if the
+    evaluation or a metrics.json cannot be read.
     """
-    results = read_run(
-        run,
-        inputs.evaluation,
-        inputs.metrics,
-        inputs.final_metrics,
-        inputs.data_report,
-        score=inputs.score,
-    )
+    results = read_results_of_run(run, inputs)
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         undefined=StrictUndefined,
@@ -111,8 +85,8 @@ def write_model_card(
         confidence=calibration(results),
         limits=limits(results),
         figures={
-            title: path.with_suffix(".png").relative_to(target.parent)
-            for title, path in inputs.figures.items()
+            FIGURES[name]: path.with_suffix(".png").relative_to(target.parent)
+            for name, path in inputs.figures.items()
             # Others would be missing where the folder is published.
             if path.is_relative_to(target.parent)
         },
@@ -234,7 +208,7 @@ def classes_title(results: Results) -> str:
     return f"The {CLASSES_LISTED} classes with the lowest F1, of {count:,}:"
 
 
-def files(inputs: ModelCardInputs, beside: Sequence[str]) -> list[FileHash]:
+def files(inputs: RunFiles, beside: Sequence[str]) -> list[FileHash]:
     """Return the models, by their paths from the card, and the dataset's files."""
     models = [read_or_none(hash_of, path) for path in inputs.models]
     named = zip(beside, models, strict=True)

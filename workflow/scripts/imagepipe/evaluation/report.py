@@ -18,7 +18,7 @@ from imagepipe.config.metric_names import metric_words
 from imagepipe.display.figures import inline_svg
 from imagepipe.display.page import page_environment
 from imagepipe.evaluation.answer import answer, facts
-from imagepipe.evaluation.captions import read_caption
+from imagepipe.evaluation.captions import FIGURES, read_caption
 from imagepipe.evaluation.evaluation_file import Estimate, label_words
 from imagepipe.evaluation.findings import (
     can_you_trust_it,
@@ -27,36 +27,20 @@ from imagepipe.evaluation.findings import (
     where_it_fails,
 )
 from imagepipe.evaluation.provenance import Provenance, command
-from imagepipe.evaluation.results import (
+from imagepipe.evaluation.report_inputs import (
     FileHash,
+    ReportFiles,
     Run,
     Table,
     hash_of,
     read_or_none,
-    read_run,
+    read_results_of_run,
     read_sums,
     read_table,
 )
 from imagepipe.evaluation.sentences import Number, amount, decimal, percent, whole
 from imagepipe.files import count_rows, text_of_field, write_text
 
-# The name of each figure that the page shows, for readers who do not see it.
-FIGURES = {
-    "learning_curves": "Learning curves",
-    "confusion": "Confusion of classes",
-    "classes": "Precision, recall, F1 and accuracy of each class",
-    "reliability": "Reliability of the confidence",
-    "mistakes": "The surest mistakes",
-    "unsure": "The least sure right predictions",
-    "saliency": "Where the network looks",
-    "test_predictions": "Predictions for the test images",
-    "test_pictures": "Test images and their predictions",
-    "class_balance": "Images of each class in the splits",
-    "augmentation": "Training images before and after augmentation",
-    "comparison": "The validated runs",
-    "times": "Time of each stage",
-    "workflow": "The stages and their order",
-}
 SECTIONS = (
     ("answer", "The answer"),
     ("learning", "Learning"),
@@ -83,45 +67,12 @@ EPOCH_COLUMNS_LEFT_OUT = ("examples_per_second", "device", "precision")
 EPOCH_FORMATS = {"learning_rate": "#.3g", "seconds": ".1f"}
 
 
-@dataclass(frozen=True)
-class ReportInputs:
-    """The files that the report is made from.
-
-    evaluation, metrics and settings (run.yaml) are those of the validated training, and history its
-    history.csv. final_metrics, models: those of the final trainings, one a seed. sums: SHA256SUMS.
-    figures: SVG files by their names, see `FIGURES`; one that is not there is left out.
-    """
-
-    evaluation: Path
-    predictions: Path
-    history: Path
-    metrics: Path
-    settings: Path
-    final_metrics: Sequence[Path]
-    models: Sequence[Path]
-    runs: Path
-    data_report: Path
-    sums: Path
-    submission: Path
-    figures: Mapping[str, Path]
-    score: Path | None = None
-
-
-def write_report(inputs: ReportInputs, run: Run, provenance: Provenance, target: Path) -> None:
+def write_report(inputs: ReportFiles, run: Run, provenance: Provenance, target: Path) -> None:
     """Write the page. An input that cannot be read is left out, with a sentence.
 
     Raises `UserError` if that is the evaluation, or a metrics.json.
     """
-    results = read_run(
-        run,
-        inputs.evaluation,
-        inputs.metrics,
-        inputs.final_metrics,
-        inputs.data_report,
-        score=inputs.score,
-        predictions=inputs.predictions,
-        runs=inputs.runs,
-    )
+    results = read_results_of_run(run, inputs, inputs.predictions, inputs.runs)
     environment = page_environment(Path(__file__).parent)
     environment.filters["estimate"] = estimate_cell
     report, submission = results.data_report, read_or_none(hash_of, inputs.submission)
@@ -252,7 +203,7 @@ def estimate_cell(estimate: Estimate, name: str) -> Markup:
     return cell + Markup(" <small>{}–{}</small>").format(low, high)
 
 
-def files(inputs: ReportInputs, submission: FileHash | None) -> list[tuple[str, FileHash]]:
+def files(inputs: ReportFiles, submission: FileHash | None) -> list[tuple[str, FileHash]]:
     """Return the hashes of the dataset's files, the final models and the submission."""
     models = [read_or_none(hash_of, path) for path in inputs.models]
     return [

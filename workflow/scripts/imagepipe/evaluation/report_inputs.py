@@ -5,13 +5,13 @@ import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
-
-import pydantic
+from typing import Any, Self, TypeVar
 
 from imagepipe.checks.data_report import Report
 from imagepipe.errors import UserError
+from imagepipe.evaluation.captions import FIGURES
 from imagepipe.evaluation.evaluation_file import Evaluation, TestPredictions, read_results
 from imagepipe.files import file_hash
 
@@ -80,6 +80,46 @@ class Run:
     settings: Mapping[str, object]
 
 
+@dataclass(frozen=True, kw_only=True)
+class RunFiles:
+    """The files of a run that both the report and the model card show.
+
+    evaluation and metrics are those of the validated training; final_metrics, models: those of the
+    final ones, one a seed. sums: SHA256SUMS. figures: SVG files by their names in `FIGURES`; one
+    that is not there is left out.
+    """
+
+    evaluation: Path
+    metrics: Path
+    final_metrics: Sequence[Path]
+    models: Sequence[Path]
+    data_report: Path
+    sums: Path
+    figures: Mapping[str, Path]
+    score: Path | None = None
+
+    @classmethod
+    def from_names(cls, names: Mapping[str, str | Sequence[str]]) -> Self:
+        """Return the files of {name: path or paths}, where figures are among the other files."""
+        paths: dict[str, Any] = {
+            name: Path(value) if isinstance(value, str) else [Path(path) for path in value]
+            for name, value in names.items()
+        }
+        figures = {name: paths.pop(name) for name in FIGURES if name in paths}
+        return cls(**paths, figures=figures)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportFiles(RunFiles):
+    """The files that only the report shows; history and settings are the validated training's."""
+
+    predictions: Path
+    history: Path
+    settings: Path
+    runs: Path
+    submission: Path
+
+
 @dataclass(frozen=True)
 class Results:
     """The results of a run. What could not be read, or is not there, is None."""
@@ -99,27 +139,19 @@ class Results:
         return len(self.run.seeds)
 
 
-def read_run(
-    run: Run,
-    evaluation: Path,
-    metrics: Path,
-    final_metrics: Sequence[Path],
-    data_report: Path,
-    *,
-    score: Path | None = None,
-    predictions: Path | None = None,
-    runs: Path | None = None,
+def read_results_of_run(
+    run: Run, files: RunFiles, predictions: Path | None = None, runs: Path | None = None
 ) -> Results:
     """Read a run's results. Raises `UserError` if evaluation or a metrics.json cannot be read."""
     return Results(
         run=run,
-        evaluation=read_evaluation(evaluation),
-        metrics=read_metrics(metrics),
-        finals=[read_metrics(path) for path in final_metrics],
-        predictions=read_or_none(read_predictions, predictions),
-        score=read_or_none(read_score, score),
+        evaluation=read_results(files.evaluation, Evaluation),
+        metrics=read_results(files.metrics, TrainingMetrics),
+        finals=[read_results(path, TrainingMetrics) for path in files.final_metrics],
+        predictions=read_or_none(partial(read_results, kind=TestPredictions), predictions),
+        score=read_or_none(read_score, files.score),
         runs=read_or_none(read_table, runs),
-        data_report=read_or_none(read_data_report, data_report),
+        data_report=read_or_none(read_data_report, files.data_report),
     )
 
 
@@ -133,24 +165,6 @@ def read_or_none(read: Callable[[Path], Content], path: Path | None) -> Content 
         detail = " ".join(str(error).split())[:200]
         logger.warning("%s: left out, as it cannot be read (%s)", path, detail)
         return None
-
-
-def read_metrics(path: Path) -> TrainingMetrics:
-    """Read a metrics.json. Raises `UserError` if it cannot be read."""
-    try:
-        return pydantic.TypeAdapter(TrainingMetrics).validate_json(path.read_bytes())
-    except pydantic.ValidationError:
-        raise UserError(f"{path}: cannot be read; remove it, and call again") from None
-
-
-def read_evaluation(path: Path) -> Evaluation:
-    """Read an evaluation.json. Raises `UserError` if it cannot be read."""
-    return read_results(path, Evaluation)
-
-
-def read_predictions(path: Path) -> TestPredictions:
-    """Read a test_predictions.json. Raises `UserError` if it cannot be read."""
-    return read_results(path, TestPredictions)
 
 
 def read_score(path: Path) -> Score:
