@@ -2,7 +2,7 @@
 
 import pytest
 
-from imagepipe.display.escaping import LONGEST_TEXT, as_text, escape_markdown, printable
+from imagepipe.display.escaping import LONGEST_TEXT, as_text, as_yaml, escape_markdown, printable
 
 
 def test_a_very_long_text_is_cut() -> None:
@@ -27,3 +27,8 @@ def test_names_with_underscores_stay_readable() -> None:
 )
 def test_values_become_text(value: object, text: str) -> None:
     assert as_text(value) == text
+
+
+def test_yaml_is_whole_and_prints() -> None:
+    options = {"b": "x" * 1000, "a": {"title": "turned \u202e around"}}
+    assert as_yaml(options) == f"b: {'x' * 1000}\na:\n  title: turned \\u202e around"

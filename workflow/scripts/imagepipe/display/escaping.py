@@ -1,7 +1,10 @@
-"""Text from outside, as pages and Markdown show it: on one line, printable, and without effect."""
+"""Text from outside, as pages and Markdown show it: printable, and without effect."""
 
 import html
 import re
+from collections.abc import Mapping
+
+import yaml
 
 from imagepipe.errors import JOINERS, one_line
 
@@ -42,6 +45,12 @@ def printable(value: object, longest: int = LONGEST_TEXT) -> str:
     return "".join(
         c if c.isprintable() or c in JOINERS else c.encode("unicode_escape").decode() for c in text
     )
+
+
+def as_yaml(options: Mapping[str, object]) -> str:
+    """Return options as YAML, with escapes for what does not print."""
+    text = yaml.safe_dump(dict(options), allow_unicode=True, sort_keys=False, width=100)
+    return "\n".join(printable(line, len(line)) for line in text.splitlines())
 
 
 def shorten(text: str, limit: int) -> str:

@@ -7,14 +7,13 @@ import json
 import os
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from imagepipe.config.metric_names import metric_words
-from imagepipe.display.escaping import escape_markdown, printable
+from imagepipe.display.escaping import as_yaml, escape_markdown
 from imagepipe.evaluation.answer import facts, network, score_interval
 from imagepipe.evaluation.captions import FIGURES
 from imagepipe.evaluation.evaluation_file import Estimate
@@ -232,9 +231,3 @@ def fenced(text: str, language: str) -> str:
     """Return text as a block of code, whose fence is longer than any in the text."""
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
     return f"{fence}{language}\n{text}\n{fence}"
-
-
-def as_yaml(options: Mapping[str, object]) -> str:
-    """Return options as YAML, without characters that do not print."""
-    text = yaml.safe_dump(dict(options), allow_unicode=True, sort_keys=False, width=100)
-    return "\n".join(printable(line, len(line)) for line in text.splitlines())

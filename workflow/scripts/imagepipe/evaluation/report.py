@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import yaml
 from markupsafe import Markup, escape
 
 from imagepipe.checks.data_report import render_section
 from imagepipe.config.metric_names import metric_words
+from imagepipe.display.escaping import as_yaml
 from imagepipe.display.figures import inline_svg
 from imagepipe.display.page import page_environment
 from imagepipe.evaluation.answer import answer, facts
@@ -222,8 +222,3 @@ def date_of(path: Path) -> str:
     """Return when a file was written, such as "14 March 2026, 15:09"."""
     written = datetime.datetime.fromtimestamp(path.stat().st_mtime).astimezone()
     return f"{written.day} {written:%B %Y, %H:%M}"
-
-
-def as_yaml(settings: Mapping[str, object]) -> str:
-    """Return options as YAML."""
-    return yaml.safe_dump(dict(settings), allow_unicode=True, sort_keys=False, width=100)
