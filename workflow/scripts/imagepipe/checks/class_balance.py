@@ -9,6 +9,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import StrMethodFormatter
 
 from imagepipe.checks.data_report import Report
+from imagepipe.display.bars import add_bar_axes
 from imagepipe.display.colors import light
 from imagepipe.display.figures import save_figure, styled
 from imagepipe.display.layout import (
@@ -68,32 +69,15 @@ def draw_class_balance(report: Report, svg: Path) -> None:
 
 
 def _draw_bars(sizes: Sequence[Size]) -> Figure:
-    top, height, rows = TITLE_HEIGHT + LEGEND, ROW * len(sizes), range(len(sizes))
-    figure = titled_figure(TITLE, top + height + MARGIN)
+    top, rows = TITLE_HEIGHT + LEGEND, range(len(sizes))
+    figure = titled_figure(TITLE, top + ROW * len(sizes) + MARGIN)
     names = [fit(one.name, MAX_NAME) for one in sizes]
     numbers = [f"{one.train:,} + {one.valid:,}" for one in sizes]
-    side, end = (max(map(text_width, texts)) + GAP for texts in (names, numbers))
-    axes = add_axes(figure, MARGIN + side, top, WIDTH - side - end, height)
+    axes = add_bar_axes(figure, top, ROW, names, numbers, [one.images for one in sizes])
     train, valid = [one.train for one in sizes], [one.valid for one in sizes]
     first, second, edge = light("series1"), light("series2"), light("surface")
     axes.barh(rows, train, 0.7, color=first, edgecolor=edge)
     axes.barh(rows, valid, 0.7, train, color=second, edgecolor=edge)
-    for row, (one, number) in enumerate(zip(sizes, numbers, strict=True)):
-        axes.annotate(
-            number,
-            (one.images, row),
-            xytext=(4, 0),
-            textcoords="offset points",
-            va="center",
-            size=SMALL,
-        )
-    axes.set_xlim(0, max(one.images for one in sizes) or 1)
-    axes.set_ylim(len(sizes) - 0.5, -0.5)
-    axes.set_yticks(rows, names)
-    axes.set_xticks([])
-    axes.tick_params(labelsize=SMALL, length=0)
-    axes.grid(visible=False)
-    axes.spines[["left", "bottom"]].set_visible(False)
     handles = [Patch(color=first, label="train"), Patch(color=second, label="+ valid")]
     draw_legend(figure, TITLE_HEIGHT, handles)
     return figure

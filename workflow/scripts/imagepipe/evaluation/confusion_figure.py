@@ -10,6 +10,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from imagepipe.display.bars import add_bar_axes
 from imagepipe.display.colors import light
 from imagepipe.display.layout import (
     LINE,
@@ -32,7 +33,6 @@ MAX_NAME = 1.05
 MAX_CELL = (1.3, 0.5)
 TWO_LINES = 0.32
 ROW = 0.22
-GAP = 0.1
 # The room for the shortest bars of pairs, and for their texts.
 SHORTEST = 1.6
 # The part of a row that a bar fills.
@@ -145,9 +145,8 @@ def _draw_pairs(pairs: Sequence[ConfusedPair]) -> Figure:
     names = [f"{fit(one.true, longest)}{arrow}{fit(one.predicted, longest)}" for one in pairs]
     texts = [f"{one.images:,} ({100 * one.share:.0f} %)" for one in pairs]
     images = [one.images for one in pairs]
-    axes = _rows(figure, top, names, texts, ends=[one / max(images) for one in images])
+    axes = add_bar_axes(figure, top, ROW, names, texts, images)
     axes.barh(range(len(pairs)), images, BAR, color=light("bad"), alpha=0.75, linewidth=0)
-    axes.set_xlim(0, max(images))
     return figure
 
 
@@ -170,34 +169,11 @@ def _draw_outcomes(by_class: Sequence[ClassResult]) -> Figure:
         [(one.hits, one.images - one.hits, one.predicted - one.hits) for one in shown]
     )
     texts = [" + ".join(f"{one:,}" for one in row) for row in counts]
-    axes = _rows(figure, top, names, texts, ends=[1] * len(shown))
+    axes = add_bar_axes(figure, top, ROW, names, texts, [1] * len(shown))
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     lefts = np.cumsum(shares, axis=1) - shares
     for kind, left, share in zip(kinds, lefts.T, shares.T, strict=True):
         axes.barh(range(len(shown)), share, BAR, left, linewidth=0.8, **kind)
-    axes.set_xlim(0, 1)
     if rest:
         write(figure, MARGIN, top + ROW * len(shown) + 0.04, rest, color=light("muted"))
     return figure
-
-
-def _rows(
-    figure: Figure, top: float, names: Sequence[str], texts: Sequence[str], ends: Sequence[float]
-) -> Axes:
-    """Return axes for bars from the top, each with a name on the left and a text at its end.
-
-    ends: the bars' lengths as fractions of the longest possible one.
-    """
-    side = max(map(text_width, names)) + GAP
-    width = WIDTH - side - max(map(text_width, texts)) - GAP
-    axes = add_axes(figure, MARGIN + side, top, width, ROW * len(names))
-    axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.set_yticks(range(len(names)), names)
-    axes.set_xticks([])
-    axes.tick_params(length=0, labelsize=SMALL, pad=GAP * 72 / 2)
-    axes.grid(False)
-    axes.spines[["bottom", "top", "right"]].set_visible(False)
-    for row, (text, end) in enumerate(zip(texts, ends, strict=True)):
-        left, middle = MARGIN + side + end * width + GAP / 2, top + (row + 0.5) * ROW
-        write(figure, left, middle, text, va="center_baseline")
-    return axes

@@ -7,6 +7,7 @@ from matplotlib.patches import FancyBboxPatch, PathPatch, Polygon
 from matplotlib.path import Path as Curve
 
 from imagepipe.config.summary import duration
+from imagepipe.display.bars import add_bar_axes
 from imagepipe.display.colors import light
 from imagepipe.display.figures import save_figure, styled
 from imagepipe.display.layout import MARGIN, TITLE_HEIGHT, WIDTH, add_axes, titled_figure
@@ -18,7 +19,6 @@ GRAPH_TITLE = "What reads what: the rules, from top to bottom"
 # Inches.
 ROW = 0.22
 MAX_STAGE = 1.6
-GAP = 0.1
 MAX_RULE = 1.6
 PADDING = 0.08
 BETWEEN = 0.14
@@ -34,29 +34,12 @@ def draw_times(seconds: Mapping[str, float], svg: Path) -> None:
         if not seconds:
             save_figure(draw_sentence("No stage has a time.", "Time by stage"), svg)
             return
-        height = ROW * len(seconds)
         title = f"Time by stage, together {duration(sum(seconds.values()))}"
-        figure = titled_figure(title, TITLE_HEIGHT + height + MARGIN)
-        names, texts = (
-            [fit(name, MAX_STAGE) for name in seconds],
-            list(map(duration, seconds.values())),
-        )
-        side, end = (max(map(text_width, words)) + GAP for words in (names, texts))
-        axes = add_axes(figure, MARGIN + side, TITLE_HEIGHT, WIDTH - side - end, height)
-        rows, values = range(len(seconds)), list(seconds.values())
-        axes.barh(rows, values, 0.7, color=light("series1"))
-        for row, (value, text) in enumerate(zip(values, texts, strict=True)):
-            place = (value, row)
-            axes.annotate(
-                text, place, (4, 0), textcoords="offset points", va="center_baseline", size=SMALL
-            )
-        axes.set_xlim(0, max(values) or 1)
-        axes.set_ylim(len(values) - 0.5, -0.5)
-        axes.set_yticks(rows, names)
-        axes.set_xticks([])
-        axes.tick_params(labelsize=SMALL, length=0)
-        axes.grid(visible=False)
-        axes.spines[["left", "bottom"]].set_visible(False)
+        figure = titled_figure(title, TITLE_HEIGHT + ROW * len(seconds) + MARGIN)
+        names, values = [fit(name, MAX_STAGE) for name in seconds], list(seconds.values())
+        texts = list(map(duration, values))
+        axes = add_bar_axes(figure, TITLE_HEIGHT, ROW, names, texts, values)
+        axes.barh(range(len(values)), values, 0.7, color=light("series1"))
         save_figure(figure, svg)
 
 
