@@ -27,9 +27,17 @@ def titled_figure(title: str, height: float) -> Figure:
     """
     figure = new_figure(height=height)
     figure.set_layout_engine("none")
-    # Bold letters are about a tenth wider than those that `fit` measures.
-    write(figure, MARGIN, MARGIN, fit(title, WIDTH, 11), size=10, weight="bold")
+    write_title(figure, 0, title)
     return figure
+
+
+def write_title(figure: Figure, top: float, title: str) -> None:
+    """Write the title of a part of a figure, which begins at `top`, in inches.
+
+    The title takes `TITLE_HEIGHT`.
+    """
+    # Bold letters are about a tenth wider than those that `fit` measures.
+    write(figure, MARGIN, top + MARGIN, fit(title, WIDTH, 11), size=10, weight="bold")
 
 
 def add_axes(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:

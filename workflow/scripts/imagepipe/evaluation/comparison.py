@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from imagepipe.config.metric_names import higher_is_better, metric_words
@@ -22,6 +21,7 @@ from imagepipe.display.layout import (
     add_axes,
     titled_figure,
     write,
+    write_title,
 )
 from imagepipe.display.sentence import draw_sentence
 from imagepipe.display.text import SMALL, fit, text_width
@@ -85,13 +85,13 @@ def draw_comparison(runs: Sequence[RunResult], svg: Path) -> None:
         for number, line in enumerate(reversed(below), start=1):
             write(figure, MARGIN + WIDTH, curves_top - number * LINE, line, ha="right")
         words = metric_words(metric)
-        _head(figure, curves_top, f"Validation {words} over the epochs")
+        write_title(figure, curves_top, f"Validation {words} over the epochs")
         place = (MARGIN + NUMBERS, curves_top + TITLE_HEIGHT, WIDTH - NUMBERS - GAP, CURVES_HEIGHT)
         _draw_curves(add_axes(figure, *place), listed)
         if settings:
             recipe = fit(_recipe(sweep[0]), 1.5, 11)
             title = f"Validation {words} by what varies in {recipe} (★: the best)"
-            _head(figure, settings_top, title)
+            write_title(figure, settings_top, title)
         width = WIDTH / min(2, len(settings) or 1)
         for number, key in enumerate(settings):
             left = MARGIN + NUMBERS + width * (number % 2)
@@ -125,11 +125,6 @@ def varied_settings(runs: Sequence[RunResult]) -> list[str]:
         if len(texts) > 1 and (_is_numeric(key, runs) or len(texts) <= MAX_CATEGORIES)
     }
     return sorted(fitting, key=lambda key: -fitting[key])[:MAX_SETTINGS]
-
-
-def _head(figure: Figure, top: float, title: str) -> None:
-    """Write the title of a part of the figure."""
-    write(figure, MARGIN, top + MARGIN, fit(title, WIDTH, 11), size=10, weight="bold")
 
 
 def _draw_results(axes: Axes, runs: Sequence[RunResult], labels: Sequence[Sequence[str]]) -> None:

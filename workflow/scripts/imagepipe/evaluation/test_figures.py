@@ -18,7 +18,7 @@ from imagepipe.display.layout import (
     add_axes,
     draw_legend,
     titled_figure,
-    write,
+    write_title,
 )
 from imagepipe.display.sentence import draw_sentence
 from imagepipe.display.text import SMALL, fit, text_width
@@ -59,9 +59,9 @@ def draw_test_predictions(predictions: TestPredictions, svg: Path) -> None:
         axes = add_axes(figure, MARGIN + side, top, WIDTH - side - GAP, height)
         draw_legend(figure, TITLE_HEIGHT, _draw_shares(axes, shown))
         axes.set_yticks(range(len(shown)), names)
-        top += height + AXIS + 0.08
-        write(figure, MARGIN, top, confidence_title(predictions), size=10, weight="bold")
-        place = (MARGIN + NUMBERS, top + 0.28, WIDTH - NUMBERS - GAP, CONFIDENCES_HEIGHT)
+        top += height + AXIS
+        write_title(figure, top, confidence_title(predictions))
+        place = (MARGIN + NUMBERS, top + TITLE_HEIGHT, WIDTH - NUMBERS - GAP, CONFIDENCES_HEIGHT)
         _draw_confidences(add_axes(figure, *place), predictions)
         save_figure(figure, svg)
 
