@@ -84,7 +84,7 @@ def read_run(folder: Path) -> RunResult | None:
         metrics = json.loads(source.read_text(encoding="utf-8"))
         accuracy = float(metrics["valid_accuracy"])
         metrics["standard_error"] = standard_error(accuracy, metrics["valid_images"])
-        row = {key: as_text(value) for key, value in settings.items()}
+        row = {key: setting_text(value) for key, value in settings.items()}
         row |= {key: form.format(metrics[key]) for key, form in RESULTS.items()}
         metric = str(metrics.get("metric", ACCURACY))
         value: float | None = accuracy
@@ -125,7 +125,7 @@ def column_name(key: str) -> str:
     return key if short in RESULTS else short
 
 
-def as_text(value: object) -> str:
+def setting_text(value: object) -> str:
     """Return a setting as text that no spreadsheet takes for a formula."""
     text = json.dumps(value) if isinstance(value, Mapping | list) else str(value)
     return "" if value is None else spreadsheet_safe(text)
