@@ -8,7 +8,13 @@ from typing import Any
 import pytest
 
 from builders import refused
-from imagepipe.training.history import epoch_line, read_history, write_history, write_metrics
+from imagepipe.training.history import (
+    epoch_line,
+    read_history,
+    thinned,
+    write_history,
+    write_metrics,
+)
 from training_builders import SOME_METRICS
 from training_builders import read_history as read_rows
 
@@ -111,3 +117,10 @@ def test_a_damaged_history_is_refused(tmp_path: Path, content: str) -> None:
         read_history(path)
     with refused("does not exist"):
         read_history(tmp_path / "gone.csv")
+
+
+@pytest.mark.parametrize(
+    ("epochs", "kept"), [(0, []), (1, [0]), (4, [0, 1, 2, 3]), (5, [0, 2, 4]), (9, [2, 5, 8])]
+)
+def test_of_many_epochs_some_are_kept_and_the_last(epochs: int, kept: list[int]) -> None:
+    assert thinned(range(epochs), 4) == kept

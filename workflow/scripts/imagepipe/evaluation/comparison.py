@@ -25,7 +25,8 @@ from imagepipe.display.layout import (
 )
 from imagepipe.display.sentence import draw_sentence
 from imagepipe.display.text import SMALL, fit, text_width
-from imagepipe.selection.run_results import ACCURACY, RunResult, as_text
+from imagepipe.selection.run_results import ACCURACY, RunResult, setting_text
+from imagepipe.training.history import thinned
 
 TITLE = "Runs of this dataset, the best first"
 MAX_LISTED = 25
@@ -114,7 +115,7 @@ def varied_settings(runs: Sequence[RunResult]) -> list[str]:
     A setting that is not always a number is left out if it has more than `MAX_CATEGORIES` values.
     """
     values = {
-        key: {as_text(run.settings.get(key)) for run in runs}
+        key: {setting_text(run.settings.get(key)) for run in runs}
         for run in runs
         for key in run.settings
         if key not in NOT_SETTINGS
@@ -164,9 +165,7 @@ def _lines_below(listed: Sequence[RunResult], more: int) -> list[str]:
 
 def _draw_curves(axes: Axes, runs: Sequence[RunResult]) -> None:
     for rank, run in reversed(list(enumerate(runs))):
-        # The last epoch is always there.
-        step = math.ceil(len(run.history) / MAX_POINTS) or 1
-        epochs = run.history[::-1][::step][::-1]
+        epochs = thinned(run.history, MAX_POINTS)
         of_metric = attrgetter("valid_accuracy" if run.metric == ACCURACY else "metric")
         values = [math.nan if (v := of_metric(epoch)) is None else v for epoch in epochs]
         every = max(1, len(epochs) // 6)
@@ -216,7 +215,7 @@ def _places(axes: Axes, key: str, runs: Sequence[RunResult]) -> list[float]:
             axes.xaxis.set_major_locator(MaxNLocator(4))
         _plain_numbers(axes)
         return places
-    texts = [as_text(run.settings.get(key)) or "none" for run in runs]
+    texts = [setting_text(run.settings.get(key)) or "none" for run in runs]
     categories = sorted(set(texts))
     width = 1.6 / len(categories)
     axes.set_xticks(range(len(categories)), [fit(text, width) for text in categories])

@@ -40,6 +40,7 @@ from imagepipe.evaluation.report_inputs import (
 )
 from imagepipe.evaluation.sentences import Number, amount, decimal, percent, whole
 from imagepipe.files import count_rows, text_of_field, write_text
+from imagepipe.training.history import thinned
 
 SECTIONS = (
     ("answer", "The answer"),
@@ -143,8 +144,7 @@ def read_epochs(path: Path) -> Epochs:
     """Read a history.csv; of many epochs, leave out some, but not the last one."""
     table = read_table(path)
     names = [name for name in table.columns if name not in EPOCH_COLUMNS_LEFT_OUT]
-    step = math.ceil(len(table.rows) / EPOCHS_LISTED) or 1
-    kept = table.rows[::-1][::step][::-1]
+    kept = thinned(table.rows, EPOCHS_LISTED)
     rows = [[epoch_cell(name, row[name], row["epochs"]) for name in names] for row in kept]
     words = [EPOCH_COLUMNS.get(name) or f"valid {metric_words(name)}" for name in names]
     return Epochs(words, rows, len(table.rows) - len(kept))

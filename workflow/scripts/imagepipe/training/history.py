@@ -2,13 +2,17 @@
 
 import csv
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import TypeVar
 
 from imagepipe.config.metric_names import metric_words
 from imagepipe.errors import UserError
 from imagepipe.files import write_rows, write_text
+
+Epoch = TypeVar("Epoch")
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,12 @@ def _epoch(row: Mapping[str, str], metric_name: str | None) -> EpochMetrics:
 
 def _known(field: str) -> float | None:
     return float(field) if field else None
+
+
+def thinned(epochs: Sequence[Epoch], most: int) -> list[Epoch]:
+    """Return at most so many epochs, at equal distances, the last one among them."""
+    step = math.ceil(len(epochs) / most) or 1
+    return list(epochs[::-1][::step][::-1])
 
 
 def has_own_metric(metrics: EpochMetrics) -> bool:
