@@ -411,7 +411,7 @@ def _build_report(space: Workspace) -> dict[str, float]:
     do(
         "augmentation",
         {},
-        labelled | split | {"settings": validated / "run.yaml"},
+        labelled | split | {"settings": validated / "run.yaml", "classes": classes},
         figures(pictures, "augmentation"),
     )
     do(

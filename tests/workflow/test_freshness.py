@@ -27,6 +27,7 @@ READERS = {
     "true_labels": ["score"],
     "labels": [
         *("form", "split", "reorganise", "pack", "check_data", "train", "retrain", "submission"),
+        "augmentation",
     ],
     "form": ["train", "submission", "score", "evaluate"],
     "split": ["reorganise", "check_data", "train", "augmentation"],

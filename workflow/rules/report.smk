@@ -28,6 +28,7 @@ rule curves:
 rule augmentation:
     input:
         settings=f"{VALIDATION}/run.yaml",
+        classes=rules.labels.output.classes,
         labelled=rules.pack.output.labelled,
         labelled_table=rules.pack.output.labelled_table,
         split=rules.split.output.split,

@@ -5,9 +5,9 @@ from pathlib import Path
 import torch
 
 import job
-from imagepipe.dataset.packed import read_packed, read_split
+from imagepipe.dataset.packed import read_classes, read_packed, read_split
 from imagepipe.display.figures import save_figure, styled
-from imagepipe.evaluation.augmentation_examples import augmentation_examples, classes_of
+from imagepipe.evaluation.augmentation_examples import augmentation_examples
 from imagepipe.evaluation.augmentation_figure import draw_augmentation_examples
 from imagepipe.evaluation.evaluation_file import label_words
 from imagepipe.training.runs import read_spec, training_data
@@ -18,7 +18,7 @@ def main(snakemake) -> None:
     spec = read_spec(Path(snakemake.input.settings))
     packed = read_packed(Path(snakemake.input.labelled), Path(snakemake.input.labelled_table))
     splits = read_split(Path(snakemake.input.split), packed.ids)
-    classes = classes_of(packed.labels, several_labels=spec.several_labels)
+    classes = read_classes(Path(snakemake.input.classes))
     data = training_data(packed, classes, splits, several_labels=spec.several_labels)
     examples = augmentation_examples(data, spec, packed.labels)
     with styled():

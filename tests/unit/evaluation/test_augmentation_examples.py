@@ -11,7 +11,6 @@ from imagepipe.evaluation.augmentation_examples import (
     Example,
     augmentation_examples,
     choose_examples,
-    classes_of,
     shown_epochs,
 )
 from imagepipe.training.loop import epoch_inputs
@@ -153,9 +152,3 @@ def test_images_of_all_epochs_are_preferred() -> None:
     many = [f"{i % 10}" for i in range(20)]
     later = np.arange(20) >= 10
     assert choose_examples(many, later) == list(range(10, 20))
-
-
-def test_classes_of_labels() -> None:
-    labels = ["b|a", "", "c"]
-    assert classes_of(labels, several_labels=True) == ["a", "b", "c"]
-    assert classes_of(["b|a", "c"], several_labels=False) == ["b|a", "c"]

@@ -1,8 +1,7 @@
 """What a training's augmentation makes of some images, by the functions of the training itself."""
 
-import itertools
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +12,6 @@ from imagepipe.augmentation.batches import prepare_batch
 from imagepipe.augmentation.normalize import Normalize
 from imagepipe.augmentation.resizing import resize_images
 from imagepipe.augmentation.transforms import draw_augmentation
-from imagepipe.dataset.manifests import CLASS_SEPARATOR
 from imagepipe.training.build import network_image_size
 from imagepipe.training.sampling import BalancedSampling, epoch_order
 from imagepipe.training.schedule import TrainingSchedule
@@ -45,12 +43,6 @@ class Example:
     row: int
     original: np.ndarray
     variants: list[Variant | None]
-
-
-def classes_of(labels: Iterable[str], *, several_labels: bool) -> list[str]:
-    """Return the classes that labels name, sorted; several names are separated by "|"."""
-    names = (label.split(CLASS_SEPARATOR) if several_labels else [label] for label in labels)
-    return sorted(set(itertools.chain.from_iterable(names)) - {""})
 
 
 def shown_epochs(epochs: int) -> list[int]:
