@@ -10,7 +10,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.tensorboard import SummaryWriter
 
-from imagepipe.config import tensorboard_package
+from imagepipe.config import packages
 from imagepipe.errors import Stopped, UserError
 from imagepipe.launch.launching import run_training
 from imagepipe.training.event_files import event_files
@@ -144,7 +144,7 @@ def test_of_several_processes_one_writes(tmp_path: Path) -> None:
 def test_without_the_package_the_message_says_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tensorboard_package, "find_spec", lambda name: None)
+    monkeypatch.setattr(packages, "find_spec", lambda name: None)
     with pytest.raises(UserError, match="tensorboard is not installed") as caught:
         train_in(tmp_path, complete_recipe(), events=tmp_path / "tensorboard")
     assert "`pip install tensorboard`" in str(caught.value)

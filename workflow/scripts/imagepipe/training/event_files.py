@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imagepipe.config.tensorboard_package import missing_tensorboard
+from imagepipe.config.packages import missing_tensorboard
 from imagepipe.errors import UserError, one_line, quoted
 from imagepipe.training.history import EpochMetrics, has_own_metric
 
