@@ -2,8 +2,9 @@
 
 import pytest
 
+from imagepipe.config.closing_lines import BUG
 from imagepipe.training.history import epoch_line
-from imagepipe.watch.job_log import BUG, JobLog, parse_log
+from imagepipe.watch.job_log import JobLog, parse_log
 from watch_builders import FAILURE, START, STOP, epochs_of, progress_line
 
 

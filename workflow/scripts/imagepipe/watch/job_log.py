@@ -4,11 +4,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from imagepipe.config.closing_lines import BEGINNINGS
+from imagepipe.config.closing_lines import BEGINNINGS, BUG
 from imagepipe.errors import one_line
-
-# `job.py` writes this line before the traceback of any other error.
-BUG = "this is a bug in the workflow; please report it:"
 
 # A larger number comes from a damaged file; sums and axes with it could overflow.
 LARGEST_NUMBER = 1e100
