@@ -20,6 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from imagepipe.display.escaping import shorten
+from imagepipe.interruption import handled
 from imagepipe.watch.braille import LOWEST, NARROWEST, draw
 from imagepipe.watch.curves import plots_of, to_plot
 from imagepipe.watch.status import State, TrainingStatus, Watcher
@@ -217,12 +218,8 @@ def _sigterm_as_exit() -> Iterator[None]:
     def leave(number: int, _: FrameType | None) -> NoReturn:
         sys.exit(128 + number)
 
-    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
+    with handled((signal.SIGTERM, signal.SIGHUP), leave):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager
