@@ -3,7 +3,7 @@
 import html
 import re
 
-from imagepipe.errors import JOINERS, one_line
+from imagepipe.errors import escaped, one_line
 
 IDS_LISTED = 10
 LONGEST_TEXT = 300
@@ -39,9 +39,7 @@ def printable(value: object, longest: int = LONGEST_TEXT) -> str:
     text = as_text(value)
     if len(text) > longest:
         text = text[:longest] + "…"
-    return "".join(
-        c if c.isprintable() or c in JOINERS else c.encode("unicode_escape").decode() for c in text
-    )
+    return escaped(text)
 
 
 def shorten(text: str, limit: int) -> str:
