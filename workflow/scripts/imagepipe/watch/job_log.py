@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from imagepipe.config.closing_lines import BEGINNINGS, BUG
+from imagepipe.config.closing_lines import BEGINNINGS, BUG, STOPPED
 from imagepipe.errors import one_line
 
 # A larger number comes from a damaged file; sums and axes with it could overflow.
@@ -101,7 +101,7 @@ def parse_log(lines: Sequence[str]) -> JobLog:
         elif match := _CARRY_ON.match(line):
             log.num_epochs = int(match[2])
     if lines and lines[-1].startswith(BEGINNINGS):
-        log.ended, log.stopped = one_line(lines[-1]), lines[-1].startswith(BEGINNINGS[1])
+        log.ended, log.stopped = one_line(lines[-1]), lines[-1].startswith(STOPPED)
     elif BUG in lines:
         log.ended = one_line(f"a bug in the workflow: {lines[-1]}")
     return log
