@@ -96,8 +96,8 @@ def wait_for(path: Path) -> None:
 
 
 def test_a_program_that_fetch_lacks_is_named_before_any_job(project: Project) -> None:
-    module = project.folder / "workflow/scripts/imagepipe/config/download_tool.py"
-    module.write_text(module.read_text().replace('"kagglehub"', '"no_such_kagglehub"'))
+    module = project.folder / "workflow/scripts/imagepipe/config/packages.py"
+    module.write_text(module.read_text().replace('d("kagglehub")', 'd("no_such_package")'))
     result = project.run("fetch", config=("dataset=cifar10",))
     assert result.code == 1
     assert len(result.errors) == 1, result.output
@@ -108,8 +108,8 @@ def test_a_program_that_fetch_lacks_is_named_before_any_job(project: Project) ->
 
 
 def test_a_missing_tensorboard_is_named_before_any_job(project: Project) -> None:
-    module = project.folder / "workflow/scripts/imagepipe/config/tensorboard_package.py"
-    module.write_text(module.read_text().replace('spec("tensorboard")', 'spec("no_such_package")'))
+    module = project.folder / "workflow/scripts/imagepipe/config/packages.py"
+    module.write_text(module.read_text().replace('d("tensorboard")', 'd("no_such_package")'))
     result = project.run("runs", config=("tensorboard=true",))
     assert result.code == 1
     (error,) = result.errors

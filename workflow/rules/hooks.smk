@@ -5,10 +5,9 @@ from datetime import datetime
 
 from imagepipe.config.closing_lines import closing_lines
 from imagepipe.config.dataset_files import refuse_own_folder
-from imagepipe.config.download_tool import missing_download_tool
+from imagepipe.config.packages import missing_download_tool, missing_tensorboard
 from imagepipe.config.published import describe_earlier, is_made_from
 from imagepipe.config.summary import summary
-from imagepipe.config.tensorboard_package import missing_tensorboard
 
 # The rules have imported everything they need (see library.smk).
 sys.path.remove(str(SCRIPTS))

@@ -17,7 +17,7 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).parent))
 
 from imagepipe import progress, terminal_messages
-from imagepipe.config.closing_lines import LEFT_TO_PARENT, closing_line
+from imagepipe.config.closing_lines import BUG, LEFT_TO_PARENT, closing_line
 from imagepipe.errors import Stopped, UserError
 
 # A script imports this module first. Until it calls `run`, Ctrl-C ends the process at once, without
@@ -103,7 +103,7 @@ def run(main: Callable[[Any], None], snakemake: Any) -> None:
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
     except Exception:
-        logger.exception("this is a bug in the workflow; please report it:")
+        logger.exception(BUG)
     else:
         return
     sys.exit(1)

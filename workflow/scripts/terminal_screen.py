@@ -29,6 +29,7 @@ from rich.text import Text
 
 from imagepipe import terminal_messages
 from imagepipe.config.summary import duration
+from imagepipe.errors import escaped
 from imagepipe.terminal_messages import Count, Line
 
 SECONDS_BETWEEN_DRAWS = 0.2
@@ -478,9 +479,5 @@ def clock(seconds: float) -> str:
 
 def printable(text: str) -> str:
     """Return text in which no character steers the terminal."""
-    text = text.expandtabs()
-    return text if text.isprintable() else "".join(map(_printable, text))
-
-
-def _printable(character: str) -> str:
-    return character if character.isprintable() else ascii(character)[1:-1]
+    # Terminals differ in the width of joined characters.
+    return escaped(text.expandtabs(), harmless="")

@@ -22,7 +22,7 @@ from snakemake.settings.enums import Quietness
 from snakemake_interface_logger_plugins.common import LogEvent
 
 from imagepipe import terminal_messages
-from imagepipe.config.closing_lines import LEFT_TO_PARENT, closing_lines
+from imagepipe.config.closing_lines import LEFT_TO_PARENT, STOPPED, closing_lines
 from imagepipe.config.summary import duration, openable
 from rerun_reasons import reason_in_short
 
@@ -163,8 +163,9 @@ class Lines(logging.StreamHandler[TextIO]):
 
     def show_last(self, lines: list[str]) -> None:
         """Show lines after those of all stages."""
-        self.show([""] * (self.screen is not None))
-        self.close_screen()
+        if self.screen is not None:
+            self.screen.show([""])
+            self.close_screen()
         self.show(lines)
 
     def open_screen(self) -> "Screen | None":
@@ -296,7 +297,7 @@ class Lines(logging.StreamHandler[TextIO]):
             words = {}
         self.failures[number] = lines
         is_last = self.is_last(number)
-        how = "stopped" if all(line.startswith("stopped by ") for line in lines) else "failed"
+        how = "stopped" if all(line.startswith(STOPPED) for line in lines) else "failed"
         for job in jobs:
             shown = [] if is_last else words.get(job["jobid"], [])
             if self.screen is not None:
@@ -307,7 +308,7 @@ class Lines(logging.StreamHandler[TextIO]):
     def without_closing_line(self, rule: str, end: str, log: str) -> str:
         """Return the closing line of a job that has left none itself."""
         if end in (signal.SIGINT.name, signal.SIGTERM.name):
-            return f"stopped by {end} in {rule}; {CARRIES_ON}"
+            return f"{STOPPED}{end} in {rule}; {CARRIES_ON}"
         if end == signal.SIGKILL.name:
             end = f"was ended by {end}, as when the memory is full"
         elif end.startswith("SIG"):
@@ -320,7 +321,7 @@ class Lines(logging.StreamHandler[TextIO]):
         """Return the closing lines: those of all failures, without repeats, or a stop signal's."""
         words = dict.fromkeys(line for lines in self.failures.values() for line in lines)
         if not words and self.stopped_by is not None:
-            return [f"stopped by {self.stopped_by.name}; {CARRIES_ON}"]
+            return [f"{STOPPED}{self.stopped_by.name}; {CARRIES_ON}"]
         return list(words)
 
     def is_last(self, number: int) -> bool:

@@ -198,7 +198,7 @@ def test_an_unknown_architecture_is_refused() -> None:
 
 def test_a_missing_library_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
-    with refused("override: model.name: timm is not installed; install it with `pip install timm`"):
+    with refused("override: model.name: timm is not installed; run `pip install timm`"):
         load(model_of("timm"))
     # Where PyTorch is missing, too, the jobs have an environment of their own.
     monkeypatch.setitem(sys.modules, "torch", None)

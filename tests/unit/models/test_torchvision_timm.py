@@ -93,4 +93,4 @@ def test_a_library_that_is_not_installed_is_a_user_error() -> None:
         text=True,
         env={"PYTHONPATH": ":".join(sys.path)},
     )
-    assert "timm is not installed; install it with `pip install timm`" in done.stdout, done.stderr
+    assert "timm is not installed; run `pip install timm`" in done.stdout, done.stderr

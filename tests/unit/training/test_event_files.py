@@ -1,14 +1,17 @@
 """TensorBoard's event files: each epoch once, whatever happens, and the same weights."""
 
+import errno
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.utils.tensorboard import SummaryWriter
 
-from imagepipe.config import tensorboard_package
-from imagepipe.errors import UserError
+from imagepipe.config import packages
+from imagepipe.errors import Stopped, UserError
 from imagepipe.launch.launching import run_training
 from imagepipe.training.event_files import event_files
 from imagepipe.training.history import EpochMetrics
@@ -141,9 +144,41 @@ def test_of_several_processes_one_writes(tmp_path: Path) -> None:
 def test_without_the_package_the_message_says_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tensorboard_package, "find_spec", lambda name: None)
+    monkeypatch.setattr(packages, "find_spec", lambda name: None)
     with pytest.raises(UserError, match="tensorboard is not installed") as caught:
         train_in(tmp_path, complete_recipe(), events=tmp_path / "tensorboard")
     assert "`pip install tensorboard`" in str(caught.value)
     assert not (tmp_path / "tensorboard").exists()
     train_in(tmp_path, complete_recipe())
+
+
+def test_a_broken_installation_is_named_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in list(sys.modules):
+        if "tensorboard" in module.split("."):
+            monkeypatch.delitem(sys.modules, module)
+    broken = tmp_path / "packages" / "tensorboard"
+    broken.mkdir(parents=True)
+    broken.joinpath("__init__.py").write_text("raise TypeError('Descriptors\\n' + 90 * 'long ')")
+    monkeypatch.syspath_prepend(broken.parent)
+    with pytest.raises(UserError) as caught, event_files(tmp_path / "tensorboard", []):
+        pass
+    message = str(caught.value)
+    assert message.startswith("tensorboard is installed but cannot be imported ('Descriptors long")
+    assert "pip install --force-reinstall tensorboard" in message
+    assert message.isprintable()
+    assert len(message) < 300
+
+
+def test_a_full_disk_does_not_hide_why_the_training_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(writer: SummaryWriter) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(SummaryWriter, "close", fail)
+    with pytest.raises(Stopped), event_files(tmp_path, []):
+        raise Stopped("stopped by SIGTERM", 15)
+    with pytest.raises(OSError, match="No space left"), event_files(tmp_path, []):
+        pass

@@ -34,6 +34,7 @@ from imagepipe.training.runs import (
     train_run,
 )
 from imagepipe.training.state import TrainingSpec
+from imagepipe.watch.job_log import parse_log
 from training_builders import (
     Killed,
     colored,
@@ -274,6 +275,9 @@ def test_a_run_that_was_killed_is_carried_on_to_the_same_bytes(
     with caplog.at_level(logging.INFO):
         resumed = run(packed, tmp_path / "resumed")
     assert "carry on after epoch 2 of 3" in caplog.text
+    # `imagepipe watch` knows by this line how many epochs there are to be.
+    (line,) = (message for message in caplog.messages if message.startswith("carry on"))
+    assert parse_log([line]).num_epochs == 3
     for name in ("model.safetensors", "valid_logits.npz"):
         assert (resumed / name).read_bytes() == (whole / name).read_bytes()
     assert not (resumed / "checkpoint").exists()
@@ -451,6 +455,9 @@ def test_the_log_says_where_and_in_what_it_trains_and_why(
     with caplog.at_level(logging.INFO):
         run(packed, tmp_path / "run")
     assert "train on cpu in fp32 (as asked for), 1 threads" in caplog.text
+    found = parse_log(caplog.messages)
+    assert (found.device, found.precision, found.num_epochs) == ("cpu", "fp32", 3)
+    assert [epoch.number for epoch in found.epochs] == [1, 2, 3]
 
 
 def test_checkpoints_are_as_far_apart_as_the_machines_minutes_say(

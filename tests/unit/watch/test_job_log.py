@@ -2,8 +2,9 @@
 
 import pytest
 
+from imagepipe.config.closing_lines import BUG
 from imagepipe.training.history import epoch_line
-from imagepipe.watch.job_log import BUG, JobLog, parse_log
+from imagepipe.watch.job_log import JobLog, parse_log
 from watch_builders import FAILURE, START, STOP, epochs_of, progress_line
 
 
@@ -101,8 +102,9 @@ def test_other_lines_are_passed_over(line: str) -> None:
     assert parse_log([line]) == JobLog()
 
 
-def test_what_is_not_finite_is_not_known() -> None:
-    line = "epoch 1/8: train loss nan, train acc inf, valid acc 1e999, 5 examples/sec on cpu"
+@pytest.mark.parametrize("valid", ["1e999", "1e308", "-1e308"])
+def test_what_cannot_be_computed_with_is_not_known(valid: str) -> None:
+    line = f"epoch 1/8: train loss nan, train acc inf, valid acc {valid}, 5 examples/sec on cpu"
     (epoch,) = parse_log([line]).epochs
     assert (epoch.train_loss, epoch.train_accuracy, epoch.valid_accuracy) == (None, None, None)
 

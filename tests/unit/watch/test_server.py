@@ -19,6 +19,7 @@ import pytest
 import watch_builders
 from imagepipe.errors import UserError
 from imagepipe.watch import server as server_module
+from imagepipe.watch import status
 from imagepipe.watch.server import DATA, MOST_POINTS, PageServer, serve
 from project import environment
 from snapshots import snapshot
@@ -88,7 +89,7 @@ def test_the_data_are_those_of_the_terminal(server: PageServer) -> None:
 
 
 def test_the_data_follow_the_files(server: PageServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_module, "SECONDS_BETWEEN_LOOKS", 0.0)
+    monkeypatch.setattr(status, "SECONDS_BETWEEN_LOOKS", 0.0)
     before = len(trainings(server)["trainings"])
     WorkingDirectory(server.folder).add("new", epochs=epochs_of(1), log=[])
     time.sleep(1.1)
@@ -186,7 +187,7 @@ def test_many_browsers_share_a_look_and_change_nothing(
     looks = []
     look = server._watcher.look
     monkeypatch.setattr(server._watcher, "look", lambda: looks.append(1) or look())
-    monkeypatch.setattr(server_module, "SECONDS_BETWEEN_LOOKS", 60.0)
+    monkeypatch.setattr(status, "SECONDS_BETWEEN_LOOKS", 60.0)
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda _: ask(server, DATA), range(40)))
     assert {code for code, _, _ in answers} == {200}

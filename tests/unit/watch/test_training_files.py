@@ -62,6 +62,9 @@ def test_looking_changes_nothing(tmp_path: Path) -> None:
         f"{HEADER}1,0.5,0.8\n".encode(),
         f"{HEADER}1,nan,0.8,0.7,0.1,100,2,cpu,fp32\n".encode(),
         f"{HEADER}1,0.5,0.8,0.7,0.1,100,inf,cpu,fp32\n".encode(),
+        # Sums of such seconds and axes with such losses overflow.
+        "".join([HEADER, *(f"{n},0.5,0.8,0.7,0.1,100,1e308,cpu,fp32\n" for n in "12")]).encode(),
+        "".join([HEADER, *(f"{n},{n}e307,0.8,0.7,0.1,100,2,cpu,fp32\n" for n in "19")]).encode(),
         f"{HEADER}{'9' * 4000},0.5,0.8,0.7,0.1,100,2,cpu,fp32\n".encode(),
         f"{HEADER}-1,0.5,0.8,0.7,0.1,100,2,cpu,fp32\n".encode(),
     ],

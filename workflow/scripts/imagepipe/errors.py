@@ -28,8 +28,14 @@ class Stopped(BaseException):
 
 def one_line(text: str) -> str:
     """Return foreign text on one line, with unprintable characters escaped."""
-    words = " ".join(text.split())
-    return "".join(c if c.isprintable() or c in JOINERS else ascii(c)[1:-1] for c in words)
+    return escaped(" ".join(text.split()))
+
+
+def escaped(text: str, harmless: str = JOINERS) -> str:
+    """Return foreign text with escapes for characters that are neither printable nor harmless."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in harmless else ascii(c)[1:-1] for c in text)
 
 
 def quoted(text: str) -> str:

@@ -5,7 +5,7 @@ import os
 import signal as signals
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
@@ -26,6 +26,21 @@ class StopRequest:
 
 
 @contextmanager
+def handled(
+    numbers: Iterable[int], handler: Callable[[int, FrameType | None], object]
+) -> Iterator[None]:
+    """Let `handler` handle some signals within the block, which is in the main thread."""
+    before = {number: signals.getsignal(number) for number in numbers}
+    try:
+        for number in before:
+            signals.signal(number, handler)
+        yield
+    finally:
+        for number, earlier in before.items():
+            signals.signal(number, earlier)
+
+
+@contextmanager
 def stop_requests() -> Iterator[StopRequest]:
     """Note SIGTERM, SIGINT and SIGUSR1 within the block, instead of dying from them.
 
@@ -42,13 +57,8 @@ def stop_requests() -> Iterator[StopRequest]:
         request.signal = signals.Signals(number)
         signals.signal(number, before[number])
 
-    try:
-        for number in STOP_SIGNALS:
-            signals.signal(number, note)
+    with handled(STOP_SIGNALS, note):
         yield request
-    finally:
-        for number, handler in before.items():
-            signals.signal(number, handler)
 
 
 def die_with_parent() -> None:

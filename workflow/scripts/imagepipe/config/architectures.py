@@ -23,11 +23,6 @@ REGISTERED = re.compile(
 )
 
 
-def is_installed(library: str) -> bool:
-    """Say whether a library can be imported."""
-    return find_spec(library) is not None
-
-
 @cache
 def known_architectures(library: str) -> frozenset[str]:
     """Return the names of the networks that a library registers.
@@ -41,11 +36,6 @@ def known_architectures(library: str) -> frozenset[str]:
         matches = REGISTERED.finditer(path.read_text(encoding="utf-8", errors="replace"))
         names |= {match[1] or match[2] for match in matches}
     return frozenset(names)
-
-
-def not_installed(library: str) -> str:
-    """Return the message for a library that is not installed."""
-    return f"{library} is not installed; install it with `pip install {library}`"
 
 
 def unknown_architecture(library: str, architecture: str, known: Iterable[str]) -> str:

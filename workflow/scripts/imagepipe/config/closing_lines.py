@@ -7,7 +7,10 @@ from pathlib import Path
 # all jobs prints it as the very last line.
 LEFT_TO_PARENT = "IMAGEPIPE_CLOSING_LINES_LEFT_TO_PARENT"
 
-BEGINNINGS = ("error: ", "stopped by ")
+STOPPED = "stopped by "
+BEGINNINGS = ("error: ", STOPPED)
+# A job writes this line, and then a traceback, in place of a closing line.
+BUG = "this is a bug in the workflow; please report it:"
 
 
 def closing_line(log: Path) -> str | None:

@@ -8,12 +8,8 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
-from imagepipe.config.architectures import (
-    is_installed,
-    known_architectures,
-    not_installed,
-    unknown_architecture,
-)
+from imagepipe.config.architectures import known_architectures, unknown_architecture
+from imagepipe.config.packages import is_installed, not_installed
 from imagepipe.config.recipe import (
     SGD,
     Augmentation,

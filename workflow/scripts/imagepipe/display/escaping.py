@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import yaml
 
-from imagepipe.errors import JOINERS, one_line
+from imagepipe.errors import escaped, one_line
 
 IDS_LISTED = 10
 LONGEST_TEXT = 300
@@ -42,9 +42,7 @@ def printable(value: object, longest: int = LONGEST_TEXT) -> str:
     text = as_text(value)
     if len(text) > longest:
         text = text[:longest] + "…"
-    return "".join(
-        c if c.isprintable() or c in JOINERS else c.encode("unicode_escape").decode() for c in text
-    )
+    return escaped(text)
 
 
 def as_yaml(options: Mapping[str, object]) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from imagepipe.config.architectures import not_installed, unknown_architecture
+from imagepipe.config.architectures import unknown_architecture
+from imagepipe.config.packages import not_installed
 from imagepipe.config.recipe import Timm, Torchvision
 from imagepipe.config.recipe_checks import pixels
 from imagepipe.errors import UserError, one_line

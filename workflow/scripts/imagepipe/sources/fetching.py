@@ -27,6 +27,7 @@ from imagepipe.config.dataset_files import (
 )
 from imagepipe.errors import Stopped, UserError, nearest, quoted
 from imagepipe.files import atomic_copy, file_hash, has_junk, write_text
+from imagepipe.interruption import handled
 from imagepipe.sources.downloading import DEFAULT_RETRIES, RetryPolicy, difference, download, remove
 from imagepipe.sources.first_use import check_first_use
 from imagepipe.sources.kaggle import download_competition
@@ -94,12 +95,10 @@ def claimed(downloads: Path) -> Iterator[None]:
         name = signal.Signals(number).name
         raise Stopped(f"stopped by {name} while downloading; call again to carry on", number)
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
+        with handled((signal.SIGINT, signal.SIGTERM), stop):
+            yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
         held.release()
 
 

@@ -2,12 +2,16 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from imagepipe.config.tensorboard_package import missing_tensorboard
-from imagepipe.errors import UserError
+from imagepipe.config.packages import missing_tensorboard
+from imagepipe.errors import UserError, one_line, quoted
 from imagepipe.training.history import EpochMetrics, has_own_metric
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 
 @contextmanager
@@ -18,22 +22,18 @@ def event_files(
 
     `history` has the finished epochs of a resumed training: they are written first, and count in
     place of what an earlier attempt has written. A training that starts removes earlier files.
-    Raises `UserError` if TensorBoard is not installed.
+    Raises `UserError` if TensorBoard is not installed, or its installation is broken.
     """
     if folder is None:
         yield lambda epoch: None
         return
-    if message := missing_tensorboard():
-        raise UserError(message)
-    # It takes a second to import.
-    from torch.utils.tensorboard import SummaryWriter
-
+    writer_class = import_writer()
     if not history:
         for path in folder.glob("events.out.tfevents.*"):
             path.unlink(missing_ok=True)
     # TensorBoard drops what it has read from earlier files. One that is running with
     # --load_fast=false would wait forever for more from a file that is gone.
-    writer = SummaryWriter(str(folder), purge_step=0)
+    writer = writer_class(str(folder), purge_step=0)
 
     def add(epoch: EpochMetrics, wall_time: float | None = None) -> None:
         for tag, value in scalars(epoch).items():
@@ -46,8 +46,28 @@ def event_files(
             ended += epoch.seconds
             add(epoch, ended)
         yield add
-    finally:
-        writer.close()
+    except BaseException:
+        # Why the training ends is to be told, not that its last values could not be written.
+        with suppress(OSError):
+            writer.close()
+        raise
+    writer.close()
+
+
+def import_writer() -> "type[SummaryWriter]":
+    """Import TensorBoard, which takes a second; raise `UserError` if that is impossible."""
+    if message := missing_tensorboard():
+        raise UserError(message)
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    # Other versions of protobuf or NumPy than TensorBoard's raise errors of many types.
+    except Exception as error:
+        reason = quoted(one_line(str(error)))
+        raise UserError(
+            f"tensorboard is installed but cannot be imported ({reason}); run "
+            "`pip install --force-reinstall tensorboard`, or set tensorboard=false"
+        ) from None
+    return SummaryWriter
 
 
 def scalars(epoch: EpochMetrics) -> dict[str, float]:

@@ -4,11 +4,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from imagepipe.config.closing_lines import BEGINNINGS
+from imagepipe.config.closing_lines import BEGINNINGS, BUG, STOPPED
 from imagepipe.errors import one_line
 
-# `job.py` writes this line before the traceback of any other error.
-BUG = "this is a bug in the workflow; please report it:"
+# A larger number comes from a damaged file; sums and axes with it could overflow.
+LARGEST_NUMBER = 1e100
 
 _COUNT = r"([\d,]{1,15})"
 _NUMBER = r"([\d,.e+-]{1,20}|inf|nan)"
@@ -101,16 +101,21 @@ def parse_log(lines: Sequence[str]) -> JobLog:
         elif match := _CARRY_ON.match(line):
             log.num_epochs = int(match[2])
     if lines and lines[-1].startswith(BEGINNINGS):
-        log.ended, log.stopped = one_line(lines[-1]), lines[-1].startswith(BEGINNINGS[1])
+        log.ended, log.stopped = one_line(lines[-1]), lines[-1].startswith(STOPPED)
     elif BUG in lines:
         log.ended = one_line(f"a bug in the workflow: {lines[-1]}")
     return log
 
 
 def number_in(text: str | None) -> float | None:
-    """Return a number written with or without commas; None if it is missing or not finite."""
+    """Return a number written with or without commas; None if it is missing or impossible."""
     try:
         number = float((text or "").replace(",", ""))
     except ValueError:
         return None
-    return number if abs(number) < float("inf") else None
+    return number if is_possible(number) else None
+
+
+def is_possible(number: float) -> bool:
+    """Return whether a number is finite, and small enough to compute with."""
+    return abs(number) < LARGEST_NUMBER

@@ -27,12 +27,18 @@ from imagepipe.display.escaping import shorten
 from imagepipe.display.page import page_environment
 from imagepipe.errors import UserError
 from imagepipe.watch.curves import Plot, plots_of, to_plot
-from imagepipe.watch.status import State, TrainingStatus, Watcher
-from imagepipe.watch.texts import TEXT_COLUMNS, cells, columns, doing, name, note, tally
+from imagepipe.watch.status import State, TrainingStatus, Watcher, pause_after
+from imagepipe.watch.texts import (
+    NO_TRAININGS,
+    TEXT_COLUMNS,
+    cells,
+    columns,
+    doing,
+    name,
+    note,
+    tally,
+)
 
-# Several browsers share the results of one look, which takes at most this fraction of the time.
-SECONDS_BETWEEN_LOOKS = 1.0
-MAX_LOOKING_FRACTION = 0.1
 MOST_PLOTTED = 12
 # A plot has no room for more.
 MOST_POINTS = 400
@@ -125,14 +131,13 @@ class PageServer(ThreadingHTTPServer):
                     request.shutdown(socket.SHUT_RDWR)
 
     def data(self) -> bytes:
-        """Return the trainings as JSON, from a new look if the last one is a second old."""
+        """Return the trainings as JSON; browsers that ask within a pause share the last look."""
         with self._lock:
             start = time.monotonic()
             if start >= self._next_look:
                 self._data = json.dumps(as_json(self._watcher.look()), allow_nan=False).encode()
                 end = time.monotonic()
-                pause = max(SECONDS_BETWEEN_LOOKS, (end - start) / MAX_LOOKING_FRACTION)
-                self._next_look = end + pause
+                self._next_look = end + pause_after(end - start)
             return self._data
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -194,7 +199,7 @@ def as_json(found: Sequence[TrainingStatus]) -> dict[str, Any]:
     plotted = to_plot(found, MOST_PLOTTED)
     return {
         "time": time.strftime("%H:%M:%S", time.localtime(now)),
-        "tally": tally(found) or "no trainings yet: they appear when `snakemake` starts them",
+        "tally": tally(found) or NO_TRAININGS,
         "columns": [
             {"name": column, "number": column not in TEXT_COLUMNS} for column in columns(rows)
         ],

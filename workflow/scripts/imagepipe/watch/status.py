@@ -21,6 +21,9 @@ from imagepipe.watch.job_log import Epoch, JobLog
 from imagepipe.watch.places import Place, find_places
 from imagepipe.watch.training_files import FileReader, TrainingFiles
 
+SECONDS_BETWEEN_LOOKS = 1.0
+# Looking takes at most this fraction of the time, where a file system is slow.
+MAX_LOOKING_FRACTION = 0.1
 # A training writes a progress line every ten seconds, or after each step that takes longer.
 SILENCE = 180.0
 # Where the log has no such lines, an epoch may take this many times as long as the one before it.
@@ -94,6 +97,11 @@ class Watcher:
             if not results_were_removed(one[1], moment)
         ]
         return sorted(found, key=_order)
+
+
+def pause_after(seconds: float) -> float:
+    """Return the seconds to wait after a look that took some seconds."""
+    return max(SECONDS_BETWEEN_LOOKS, seconds / MAX_LOOKING_FRACTION)
 
 
 def results_were_removed(files: TrainingFiles, now: float) -> bool:

@@ -20,14 +20,22 @@ from rich.table import Table
 from rich.text import Text
 
 from imagepipe.display.escaping import shorten
+from imagepipe.interruption import handled
 from imagepipe.watch.braille import LOWEST, NARROWEST, draw
 from imagepipe.watch.curves import plots_of, to_plot
-from imagepipe.watch.status import State, TrainingStatus, Watcher
-from imagepipe.watch.texts import METRIC, TEXT_COLUMNS, cells, columns, doing, name, note, tally
+from imagepipe.watch.status import State, TrainingStatus, Watcher, pause_after
+from imagepipe.watch.texts import (
+    METRIC,
+    NO_TRAININGS,
+    TEXT_COLUMNS,
+    cells,
+    columns,
+    doing,
+    name,
+    note,
+    tally,
+)
 
-SECONDS_BETWEEN_LOOKS = 1.0
-# Looking takes at most this fraction of the time, where a file system is slow.
-MAX_LOOKING_FRACTION = 0.1
 # Where the output is no terminal, so that the table has all its columns.
 PLAIN_WIDTH = 180
 LONGEST_NAME = 50
@@ -78,8 +86,7 @@ def watch(folder: Path) -> None:
             while not is_ended(seconds):
                 start = time.monotonic()
                 found = watcher.look()
-                looking = time.monotonic() - start
-                seconds = max(SECONDS_BETWEEN_LOOKS, looking / MAX_LOOKING_FRACTION)
+                seconds = pause_after(time.monotonic() - start)
                 picture = _picture(console.width, folder, found, console.height)
                 live.update(picture, refresh=True)
     except KeyboardInterrupt:
@@ -106,7 +113,7 @@ def _picture(
     head.append(shorten(str(folder), max(20, width - len(head) - len(rest))), "bold")
     head.append(rest)
     if not found:
-        return Group(head, Text("no trainings yet: they appear when `snakemake` starts them"))
+        return Group(head, Text(NO_TRAININGS))
     shown = found if height is None else found[: max(3, height // 3 - 1)]
     parts: list[Text | Table] = [head, _table(shown, width)]
     if len(shown) < len(found):
@@ -217,12 +224,8 @@ def _sigterm_as_exit() -> Iterator[None]:
     def leave(number: int, _: FrameType | None) -> NoReturn:
         sys.exit(128 + number)
 
-    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
+    with handled((signal.SIGTERM, signal.SIGHUP), leave):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager

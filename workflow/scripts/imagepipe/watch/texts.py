@@ -20,6 +20,7 @@ MARKS = {
     State.FINISHED: "✓",
 }
 NOTHING = "–"
+NO_TRAININGS = "no trainings yet: they appear when `snakemake` starts them"
 # The columns that are no numbers.
 TEXT_COLUMNS = ("dataset", "run", "training", "state", METRIC, "device")
 

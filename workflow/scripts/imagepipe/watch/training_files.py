@@ -1,6 +1,5 @@
 """Reading the files of trainings, each again only when it has changed. Nothing is written."""
 
-import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +8,7 @@ from typing import TypeVar
 
 from imagepipe.errors import UserError
 from imagepipe.training.history import EpochMetrics, read_history
-from imagepipe.watch.job_log import JobLog, parse_log
+from imagepipe.watch.job_log import JobLog, is_possible, parse_log
 from imagepipe.watch.places import Place, is_folder
 
 Content = TypeVar("Content")
@@ -103,12 +102,12 @@ def _read_epochs(path: Path) -> list[EpochMetrics]:
         history = read_history(path) if path.stat().st_size <= LARGEST_HISTORY else []
     except (UserError, OSError):
         return []
-    return history if all(map(_is_possible, history)) else []
+    return history if all(map(_is_possible_row, history)) else []
 
 
-def _is_possible(row: EpochMetrics) -> bool:
+def _is_possible_row(row: EpochMetrics) -> bool:
     values = (
         *(row.train_loss, row.train_accuracy, row.learning_rate),
         *(row.examples_per_second, row.seconds, row.valid_accuracy or 0, row.metric or 0),
     )
-    return 0 < row.epochs < LARGEST_HISTORY and all(map(math.isfinite, values))
+    return 0 < row.epochs < LARGEST_HISTORY and all(map(is_possible, values))
