@@ -15,7 +15,7 @@ import yaml
 
 from imagepipe.config.options import Options, sections
 from imagepipe.config.schemas import SCHEMAS
-from project import QUICK, Project, check_snakemakes_report
+from project import QUICK, Project, check_snakemakes_report, run_of, trained
 from recipe_keys import OTHER_RECIPE_KEYS, RECIPE_TABLE, changed_recipe
 from snapshots import snapshot
 
@@ -228,6 +228,13 @@ def leaf_keys(model: type[Options], prefix: str = "") -> Iterator[str]:
             yield f"{prefix}{key}"
 
 
+def copy_of(finished: Finished, parent: Path) -> Project:
+    """Return a copy of the finished project, in which jobs may run."""
+    original, _ = finished
+    shutil.copytree(original.directory, parent / "work", symlinks=True)
+    return Project(original.folder, parent / "work")
+
+
 @contextmanager
 def changed(path: Path, content: str) -> Iterator[None]:
     """Give a file another content for a while."""
@@ -295,25 +302,25 @@ def test_a_recipe_key_is_another_run(finished: Finished, key: str) -> None:
     assert project.stale(config=with_key(config, change)) == TRAINING
 
 
-def test_results_of_another_setting_are_kept(finished: Finished) -> None:
-    project, config = finished
+def test_results_of_another_setting_are_kept(finished: Finished, tmp_path: Path) -> None:
+    _, config = finished
+    project = copy_of(finished, tmp_path)
     results = project.directory / "results/own"
     (mine,) = results.glob("*/seed0")
     before = snapshot(mine)
     other = with_key(config, QUICK.replace("epochs: 1", "epochs: 2"))
-    try:
-        assert project.run(config=other).code == 0
-        assert snapshot(mine) == before
-        with (results / "runs.csv").open(newline="") as file:
-            rows = list(csv.DictReader(file))
-        assert {row["epochs"] for row in rows} == {"1", "2"}
-        assert all(row["valid_images"] == "10" for row in rows)
-        assert all((results / row["run"] / "seed0/train/run.yaml").is_file() for row in rows)
-        check_snakemakes_report(project, config=other)
-    finally:
-        # Back to the first one: nothing is trained.
-        assert project.stale(config=config).isdisjoint({"train", "retrain", "predict"})
-        assert project.run(config=config).code == 0
+    assert project.run(config=other).code == 0
+    assert snapshot(mine) == before
+    with (results / "runs.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["epochs"] for row in rows} == {"1", "2"}
+    assert all(row["valid_images"] == "10" for row in rows)
+    assert all((results / row["run"] / "seed0/train/run.yaml").is_file() for row in rows)
+    check_snakemakes_report(project, config=other)
+    # Back to the first one: nothing is trained.
+    assert project.stale(config=config).isdisjoint({"train", "retrain", "predict"})
+    assert project.run(*trained(f"results/own/{run_of(QUICK)}"), config=config).code == 0
+    assert snapshot(mine) == before
 
 
 def test_a_recipe_says_how_many_members_there_are_unless_the_config_does(
@@ -394,9 +401,8 @@ def test_what_reruns_has_another_option_or_an_input_of_other_content(
     finished: Finished, tmp_path: Path, key: str
 ) -> None:
     """Each option in turn, with the jobs really run: nothing is made for nothing."""
-    original, config = finished
-    shutil.copytree(original.directory, tmp_path / "work", symlinks=True)
-    project = Project(original.folder, tmp_path / "work")
+    _, config = finished
+    project = copy_of(finished, tmp_path)
     before = records(project)
     if key in CONFIG_TABLE:
         config = with_key(config, CONFIG_TABLE[key][0])

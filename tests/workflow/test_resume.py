@@ -15,7 +15,7 @@ import pytest
 
 from builders import make_competition
 from imagepipe.training import checkpoint
-from project import Project, kill_group, run_of, text_since
+from project import Project, kill_group, run_of, text_since, trained
 
 STOPS = int(os.environ.get("IMAGEPIPE_STOPS", "20"))
 # Long enough that so many stops find the training under way.
@@ -35,12 +35,9 @@ CONFIG = (
 RUN = run_of(OVERRIDE)
 RESULTS = f"results/cifar10/{RUN}/seed0"
 LOGS = f"logs/cifar10/{RUN}/seed0"
-# Without the figures and the report, which no training waits for.
 SAME_BYTES = (
-    "results/cifar10/submission.csv",
-    f"{RESULTS}/train/model.safetensors",
+    *trained(f"results/cifar10/{RUN}"),
     f"{RESULTS}/train/valid_logits.npz",
-    f"{RESULTS}/final/model.safetensors",
     f"{RESULTS}/final/test_logits.npz",
 )
 STAGES = (("train", "train"), ("final", "retrain"))
