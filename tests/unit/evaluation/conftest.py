@@ -14,7 +14,7 @@ from imagepipe.dataset.submission_form import read_metric
 from imagepipe.evaluation.evaluation_file import write_results
 from imagepipe.evaluation.provenance import Provenance, StageCost
 from imagepipe.evaluation.report import ReportInputs
-from imagepipe.evaluation.results import Run
+from imagepipe.evaluation.results import Results, Run, read_run
 from imagepipe.evaluation.test_predictions import summarize_predictions
 from imagepipe.evaluation.validation_results import evaluate, find_rows
 from imagepipe.metrics.decisions import NO_THRESHOLDS, Thresholds
@@ -104,3 +104,20 @@ def made_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., MadeRun]
         return make_run(tmp_path_factory.mktemp("run"), case, thresholds)
 
     return make
+
+
+@pytest.fixture(scope="module")
+def results(made_run: Callable[..., MadeRun]) -> Results:
+    """What is read of a run with ten classes and some mistakes."""
+    made = made_run(Case(tuple(f"class {letter}" for letter in "abcdefghij"), certainty=2.5))
+    known = made.inputs
+    return read_run(
+        made.run,
+        known.evaluation,
+        known.metrics,
+        known.final_metrics,
+        known.data_report,
+        score=known.score,
+        predictions=known.predictions,
+        runs=known.runs,
+    )
