@@ -89,6 +89,11 @@ class Project:
         directory.mkdir()
         return cls(folder, directory)
 
+    def copy(self, directory: Path) -> "Project":
+        """Return a project with the same code that works in a new copy of this one's directory."""
+        shutil.copytree(self.directory, directory, symlinks=True)
+        return Project(self.folder, directory)
+
     def command(
         self, *arguments: str, config: tuple[str, ...] = (), cores: str | None = "2"
     ) -> list[str]:

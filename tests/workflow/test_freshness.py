@@ -3,7 +3,6 @@
 import csv
 import hashlib
 import json
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -228,13 +227,6 @@ def leaf_keys(model: type[Options], prefix: str = "") -> Iterator[str]:
             yield f"{prefix}{key}"
 
 
-def copy_of(finished: Finished, parent: Path) -> Project:
-    """Return a copy of the finished project, in which jobs may run."""
-    original, _ = finished
-    shutil.copytree(original.directory, parent / "work", symlinks=True)
-    return Project(original.folder, parent / "work")
-
-
 @contextmanager
 def changed(path: Path, content: str) -> Iterator[None]:
     """Give a file another content for a while."""
@@ -303,8 +295,8 @@ def test_a_recipe_key_is_another_run(finished: Finished, key: str) -> None:
 
 
 def test_results_of_another_setting_are_kept(finished: Finished, tmp_path: Path) -> None:
-    _, config = finished
-    project = copy_of(finished, tmp_path)
+    original, config = finished
+    project = original.copy(tmp_path / "work")
     results = project.directory / "results/own"
     (mine,) = results.glob("*/seed0")
     before = snapshot(mine)
@@ -401,8 +393,8 @@ def test_what_reruns_has_another_option_or_an_input_of_other_content(
     finished: Finished, tmp_path: Path, key: str
 ) -> None:
     """Each option in turn, with the jobs really run: nothing is made for nothing."""
-    _, config = finished
-    project = copy_of(finished, tmp_path)
+    original, config = finished
+    project = original.copy(tmp_path / "work")
     before = records(project)
     if key in CONFIG_TABLE:
         config = with_key(config, CONFIG_TABLE[key][0])
