@@ -17,6 +17,7 @@ import yaml
 
 import forked_calls
 from imagepipe.config.configuration import load_configuration
+from imagepipe.evaluation.report import FIGURES
 
 ROOT = Path(__file__).resolve().parent.parent
 PARTS = ("Snakefile", "config.yaml", "workflow", "profiles", "envs")
@@ -32,6 +33,15 @@ def run_of(override: str, recipe: str = "fast") -> str:
     changes = yaml.safe_load(override.removeprefix("override="))
     settings = {"recipe": recipe, "override": changes}
     return load_configuration(settings, ROOT / "workflow").run_name
+
+
+def trained(results: str, seed: int = 0) -> tuple[str, str, str]:
+    """Return what the run with this folder of results makes without its figures and report.
+
+    That is the submission beside the folder, the validated model and the final one.
+    """
+    models = (f"{results}/seed{seed}/{stage}/model.safetensors" for stage in ("train", "final"))
+    return (str(Path(results).parent / "submission.csv"), *models)
 
 
 @dataclass(frozen=True)
@@ -79,6 +89,11 @@ class Project:
         directory.mkdir()
         return cls(folder, directory)
 
+    def copy(self, directory: Path) -> "Project":
+        """Return a project with the same code that works in a new copy of this one's directory."""
+        shutil.copytree(self.directory, directory, symlinks=True)
+        return Project(self.folder, directory)
+
     def command(
         self, *arguments: str, config: tuple[str, ...] = (), cores: str | None = "2"
     ) -> list[str]:
@@ -118,14 +133,19 @@ class Project:
         return (self.directory / path).read_bytes()
 
 
+def figure_files(project: Project) -> list[Path]:
+    """Return the SVG files of all figures that a finished run has made."""
+    return sorted(project.directory.glob("*/*/**/figures/*.svg"))
+
+
 def check_snakemakes_report(project: Project, *, config: tuple[str, ...] = ()) -> None:
     """Build Snakemake's own report of a finished run: it shows all figures, tables and the page."""
     report = project.run("--report", "r.zip", config=config, cores=None)
     assert report.code == 0, report.output
     with zipfile.ZipFile(project.directory / "r.zip") as file:
         names = {Path(name).name for name in file.namelist()}
-    figures = {path.name for path in project.directory.glob("*/*/**/figures/*.svg")}
-    assert len(figures) == 14
+    figures = {path.name for path in figure_files(project)}
+    assert figures == {f"{name}.svg" for name in FIGURES}
     assert figures | {"submission.csv", "runs.csv", "report.html"} <= names
 
 

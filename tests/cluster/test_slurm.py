@@ -19,7 +19,7 @@ from builders import make_competition, make_kaggle, write_archive, write_csv
 from image_builders import CLASSES
 from imagepipe.training import checkpoint
 from local_slurm import TROUBLED, URGENT, LocalSlurm, call
-from project import Project, kill_group, run_of, text_since, wait_until
+from project import Project, kill_group, run_of, text_since, trained, wait_until
 from training_builders import colored
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
@@ -73,12 +73,6 @@ def override(epochs: int) -> str:
 def results_of(override: str) -> str:
     """Return the folder of an override's results."""
     return f"results/cifar10/{run_of(override)}"
-
-
-def trained(results: str) -> list[str]:
-    """Return what a run makes without its figures and report, by its folder of results."""
-    submission = str(Path(results).parent / "submission.csv")
-    return [submission, *(f"{results}/seed0/{one}/model.safetensors" for one in ("train", "final"))]
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from builders import make_kaggle
-from project import Project
+from project import Project, run_of, trained
 
 pytestmark = pytest.mark.realdata
 
 
-def ids_of(project: Project) -> list[str]:
-    with (project.directory / "submission.csv").open(newline="") as file:
+def ids_of(project: Project, path: str = "submission.csv") -> list[str]:
+    with (project.directory / path).open(newline="") as file:
         return [row["id"] for row in csv.DictReader(file)]
 
 
@@ -26,11 +26,13 @@ def project(tmp_path: Path) -> Project:
 def test_the_chapters_recipe_on_the_competitions_files(project: Project, real_data: Path) -> None:
     archives = project.directory / "archives"
     make_kaggle(real_data, archives, "--train", "500", "--test", "300")
-    config = ("dataset=cifar10", f"raw_dir={archives}", "recipe=d2l", "override={epochs: 1}")
-    result = project.run("submission.csv", config=config)
+    override = "override={epochs: 1}"
+    config = ("dataset=cifar10", f"raw_dir={archives}", "recipe=d2l", override)
+    targets = trained(f"results/cifar10/{run_of(override, 'd2l')}")
+    result = project.run(*targets, config=config)
     assert result.code == 0, result.output
-    assert ids_of(project) == [str(number) for number in range(1, 301)]
-    assert "Nothing to be done" in project.run("submission.csv", config=config).output
+    assert ids_of(project, targets[0]) == [str(number) for number in range(1, 301)]
+    assert "Nothing to be done" in project.run(*targets, config=config).output
 
 
 def test_the_books_sample_keeps_the_ids_of_its_own_five_images(

@@ -4,11 +4,12 @@ import json
 from pathlib import Path
 
 from builders import label_of, make_competition, png_bytes, write_archive
-from project import QUICK, Project, run_of
+from project import QUICK, Project, run_of, trained
 
 TRAIN, TEST = 30, 20
 DATA = "data/cifar10"
 ALLOWED = "allow_test_images_in_training=true"
+TRAINED = trained(f"results/cifar10/{run_of(QUICK)}")
 
 
 def leaky(raw: Path) -> None:
@@ -52,16 +53,16 @@ def test_images_of_the_test_set_are_refused_until_they_are_allowed(project: Proj
     for finding in report["attention"]:
         assert f"[check_data] {finding['message']}" in result.output
 
-    result = project.run("submission.csv", config=(*config, ALLOWED))
+    result = project.run(*TRAINED, config=(*config, ALLOWED))
     assert result.code == 0, result.output
-    assert {"train", "retrain", "publish"} <= result.rules
+    assert {"train", "retrain", "submission"} <= result.rules
     assert not result.rules & {"pack", "compare", "check_data"}
     for rule in ("train", "retrain"):
         log = project.read(f"logs/cifar10/{run_of(QUICK)}/seed0/{rule}.log").decode()
         assert log.count("training image '17' = test image '3'") == 1
         assert "train on them all the same" in log
     # Nothing is trained again, nor refused, when it is no longer allowed.
-    assert project.stale("submission.csv", config=config) == set()
+    assert project.stale(*TRAINED, config=config) == set()
 
 
 def test_the_look_can_be_asked_for_by_name_and_says_what_was_left_out(project: Project) -> None:

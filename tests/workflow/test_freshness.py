@@ -3,7 +3,6 @@
 import csv
 import hashlib
 import json
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -15,7 +14,7 @@ import yaml
 
 from imagepipe.config.options import Options, sections
 from imagepipe.config.schemas import SCHEMAS
-from project import QUICK, Project, check_snakemakes_report
+from project import QUICK, Project, check_snakemakes_report, run_of, trained
 from recipe_keys import OTHER_RECIPE_KEYS, RECIPE_TABLE, changed_recipe
 from snapshots import snapshot
 
@@ -296,25 +295,25 @@ def test_a_recipe_key_is_another_run(finished: Finished, key: str) -> None:
     assert project.stale(config=with_key(config, change)) == TRAINING
 
 
-def test_results_of_another_setting_are_kept(finished: Finished) -> None:
-    project, config = finished
+def test_results_of_another_setting_are_kept(finished: Finished, tmp_path: Path) -> None:
+    original, config = finished
+    project = original.copy(tmp_path / "work")
     results = project.directory / "results/own"
     (mine,) = results.glob("*/seed0")
     before = snapshot(mine)
     other = with_key(config, QUICK.replace("epochs: 1", "epochs: 2"))
-    try:
-        assert project.run(config=other).code == 0
-        assert snapshot(mine) == before
-        with (results / "runs.csv").open(newline="") as file:
-            rows = list(csv.DictReader(file))
-        assert {row["epochs"] for row in rows} == {"1", "2"}
-        assert all(row["valid_images"] == "10" for row in rows)
-        assert all((results / row["run"] / "seed0/train/run.yaml").is_file() for row in rows)
-        check_snakemakes_report(project, config=other)
-    finally:
-        # Back to the first one: nothing is trained.
-        assert project.stale(config=config).isdisjoint({"train", "retrain", "predict"})
-        assert project.run(config=config).code == 0
+    assert project.run(config=other).code == 0
+    assert snapshot(mine) == before
+    with (results / "runs.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["epochs"] for row in rows} == {"1", "2"}
+    assert all(row["valid_images"] == "10" for row in rows)
+    assert all((results / row["run"] / "seed0/train/run.yaml").is_file() for row in rows)
+    check_snakemakes_report(project, config=other)
+    # Back to the first one: nothing is trained.
+    assert project.stale(config=config).isdisjoint({"train", "retrain", "predict"})
+    assert project.run(*trained(f"results/own/{run_of(QUICK)}"), config=config).code == 0
+    assert snapshot(mine) == before
 
 
 def test_a_recipe_says_how_many_members_there_are_unless_the_config_does(
@@ -396,8 +395,7 @@ def test_what_reruns_has_another_option_or_an_input_of_other_content(
 ) -> None:
     """Each option in turn, with the jobs really run: nothing is made for nothing."""
     original, config = finished
-    shutil.copytree(original.directory, tmp_path / "work", symlinks=True)
-    project = Project(original.folder, tmp_path / "work")
+    project = original.copy(tmp_path / "work")
     before = records(project)
     if key in CONFIG_TABLE:
         config = with_key(config, CONFIG_TABLE[key][0])

@@ -22,6 +22,7 @@ from project import (
     environment,
     kill_group,
     run_of,
+    trained,
     wait_until,
     write_program,
 )
@@ -30,6 +31,7 @@ pytestmark = pytest.mark.slow
 
 CONFIG = ("dataset=cifar10", "layout=packed", QUICK)
 SUBMISSION = "submission.csv"
+TRAINED = trained(f"results/cifar10/{run_of(QUICK)}")
 # All that the jobs share.
 CODE = ("sources", "source-cache")
 
@@ -131,10 +133,11 @@ def test_jobs_that_share_no_folder_come_to_the_same_bytes(storage: Storage, tmp_
     assert len(list(jobs.iterdir())) == 6
 
     here, config_here = prepared(tmp_path / "here")
-    assert here.run(SUBMISSION, config=config_here).code == 0
-    model = f"results/cifar10/{run_of(QUICK)}/seed0/final/model.safetensors"
-    for path in (SUBMISSION, model):
+    assert here.run(*TRAINED, config=config_here).code == 0
+    for path in TRAINED:
         assert storage.read(path) == here.read(path), path
+    assert storage.read(SUBMISSION) == here.read(TRAINED[0])
+    assert b"</html>" in storage.read("results/cifar10/report.html")
     # Nothing is left beside the storage: neither where Snakemake ran, nor where the jobs did.
     left = [path.name for path in project.directory.iterdir() if path.name != ".snakemake"]
     assert left == []
@@ -145,13 +148,13 @@ def test_what_is_there_is_not_uploaded_again(storage: Storage, tmp_path: Path) -
     project, config = prepared(tmp_path)
     shared = ("--shared-fs-usage", "persistence", *CODE)
     arguments = (*storage.arguments, *shared)
-    process = project.start(*arguments, config=config)
+    process = project.start(*TRAINED, *arguments, config=config)
     wait_until(lambda: "data/cifar10/packed/32x32/duplicates.json" in storage.uploads(), 120)
     kill_group(process, signal.SIGKILL)
     before = storage.uploads()
-    assert SUBMISSION not in before
+    assert before.keys().isdisjoint(TRAINED)
     assert project.run("--unlock", *arguments, config=config).code == 0
-    result = project.run(*arguments, config=config)
+    result = project.run(*TRAINED, *arguments, config=config)
     assert result.code == 0, result.output
     after = storage.uploads()
     folders = ("data/cifar10/packed", "data/cifar10/raw")
@@ -159,7 +162,7 @@ def test_what_is_there_is_not_uploaded_again(storage: Storage, tmp_path: Path) -
     finished -= {"data/cifar10/packed/32x32/duplicates.json"}  # of the job that was killed
     assert len(finished) >= 9
     assert {key: after[key] for key in finished} == {key: before[key] for key in finished}
-    assert SUBMISSION in after
-    result = project.run(*arguments, config=config)
+    assert after.keys() >= set(TRAINED)
+    result = project.run(*TRAINED, *arguments, config=config)
     assert "Nothing to be done" in result.output
     assert storage.uploads() == after

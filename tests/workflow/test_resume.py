@@ -4,7 +4,6 @@ import csv
 import os
 import random
 import re
-import shutil
 import signal
 import subprocess
 import time
@@ -15,7 +14,7 @@ import pytest
 
 from builders import make_competition
 from imagepipe.training import checkpoint
-from project import Project, kill_group, run_of, text_since
+from project import Project, kill_group, run_of, text_since, trained
 
 STOPS = int(os.environ.get("IMAGEPIPE_STOPS", "20"))
 # Long enough that so many stops find the training under way.
@@ -35,12 +34,9 @@ CONFIG = (
 RUN = run_of(OVERRIDE)
 RESULTS = f"results/cifar10/{RUN}/seed0"
 LOGS = f"logs/cifar10/{RUN}/seed0"
-# Without the figures and the report, which no training waits for.
 SAME_BYTES = (
-    "results/cifar10/submission.csv",
-    f"{RESULTS}/train/model.safetensors",
+    *trained(f"results/cifar10/{RUN}"),
     f"{RESULTS}/train/valid_logits.npz",
-    f"{RESULTS}/final/model.safetensors",
     f"{RESULTS}/final/test_logits.npz",
 )
 STAGES = (("train", "train"), ("final", "retrain"))
@@ -48,7 +44,7 @@ STAGES = (("train", "train"), ("final", "retrain"))
 TIMES = ("seconds", "examples_per_second")
 
 
-def prepared(parent: Path, train: int = IMAGES) -> Project:
+def prepared(parent: Path, train: int) -> Project:
     project = Project.copy_to(parent)
     raw = project.directory / "kaggle"
     raw.mkdir()
@@ -57,9 +53,18 @@ def prepared(parent: Path, train: int = IMAGES) -> Project:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def packed(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project whose next stage is the training."""
+    project = prepared(tmp_path_factory.mktemp("packed"), train=IMAGES)
+    result = project.run("compare", "split", "form", config=CONFIG)
+    assert result.code == 0, result.output
+    return project
+
+
+@pytest.fixture(scope="module")
+def undisturbed(packed: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project that has run to its end without a stop."""
-    project = prepared(tmp_path_factory.mktemp("undisturbed"))
+    project = packed.copy(tmp_path_factory.mktemp("undisturbed") / "work")
     result = project.run(*SAME_BYTES, config=CONFIG)
     assert result.code == 0, result.output
     return project
@@ -100,9 +105,9 @@ def has_epochs(path: Path, epochs: int) -> Callable[[], bool]:
 
 
 def test_a_killed_training_carries_on_to_the_same_bytes(
-    tmp_path: Path, undisturbed: Project
+    tmp_path: Path, packed: Project, undisturbed: Project
 ) -> None:
-    killed = prepared(tmp_path)
+    killed = packed.copy(tmp_path / "work")
     for stage, epochs, number in (
         ("train", 2, signal.SIGKILL),
         ("train", 4, signal.SIGTERM),
@@ -147,11 +152,10 @@ def seconds_lost(project: Project, stage: str, rule: str) -> float:
     "signals", [(signal.SIGKILL,), (signal.SIGTERM, signal.SIGINT)], ids=["killed", "stopped"]
 )
 def test_stops_at_random_moments_leave_no_trace(
-    signals: tuple[signal.Signals, ...], tmp_path: Path, undisturbed: Project
+    signals: tuple[signal.Signals, ...], tmp_path: Path, packed: Project, undisturbed: Project
 ) -> None:
     moments = random.Random(0)
-    project = prepared(tmp_path)
-    assert project.run("pack", config=CONFIG).code == 0
+    project = packed.copy(tmp_path / "work")
     stops = carried_on = 0
     while stops < STOPS:
         stage, rule = STAGES[(project.directory / RESULTS / "train/model.safetensors").is_file()]
@@ -222,17 +226,12 @@ def interrupted(project: Project, config: tuple[str, ...]) -> Path:
 
 
 @pytest.fixture(scope="module")
-def stopped(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def stopped(packed: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project that was killed in its first epoch, in which it saved after each step."""
-    project = prepared(tmp_path_factory.mktemp("stopped"))
+    project = packed.copy(tmp_path_factory.mktemp("stopped") / "work")
     every_step = (*(item for item in CONFIG if "minutes" not in item), "checkpoint_minutes=1e-6")
     interrupted(project, every_step)
     return project
-
-
-def copy_of(project: Project, directory: Path) -> Project:
-    shutil.copytree(project.directory, directory, symlinks=True)
-    return Project(project.folder, directory)
 
 
 @pytest.mark.slow
@@ -240,7 +239,7 @@ def copy_of(project: Project, directory: Path) -> Project:
 def test_a_damaged_or_foreign_checkpoint_is_set_aside_and_changes_nothing(
     damage: Callable[[Path], None], tmp_path: Path, stopped: Project, undisturbed: Project
 ) -> None:
-    project = copy_of(stopped, tmp_path / "work")
+    project = stopped.copy(tmp_path / "work")
     damage(project.directory / RESULTS / ".checkpoint" / "train" / checkpoint.FILE_NAME)
     model = f"{RESULTS}/train/model.safetensors"
     result = project.run(model, config=CONFIG)
@@ -264,7 +263,7 @@ def test_a_damaged_or_foreign_checkpoint_is_set_aside_and_changes_nothing(
 def test_a_forced_training_starts_anew(
     force: tuple[str, ...], anew: bool, tmp_path: Path, stopped: Project
 ) -> None:
-    project = copy_of(stopped, tmp_path / "work")
+    project = stopped.copy(tmp_path / "work")
     target = f"{RESULTS}/train/model.safetensors"
     result = project.run(target, *force, config=CONFIG)
     assert result.code == 0, result.output

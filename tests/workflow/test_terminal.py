@@ -29,10 +29,6 @@ class Finished:
     project: Project
     lines: list[str]
 
-    def copy(self, directory: Path) -> Project:
-        shutil.copytree(self.project.directory, directory, symlinks=True)
-        return Project(self.project.folder, directory)
-
 
 def lines_of(result: Result) -> list[str]:
     """Return what a call has printed, less what Snakemake says before it reads the Snakefile."""
@@ -98,7 +94,7 @@ def test_a_second_call_shows_the_summary_and_a_dry_run_the_option_that_changed(
 def test_a_users_mistake_is_the_last_line_after_whose_the_submission_is(
     finished: Finished, tmp_path: Path
 ) -> None:
-    project = finished.copy(tmp_path / "work")
+    project = finished.project.copy(tmp_path / "work")
     raw = tmp_path / "other"
     raw.mkdir()
     make_competition(raw, train=20, test=10)
@@ -128,7 +124,7 @@ def test_a_users_mistake_is_the_last_line_after_whose_the_submission_is(
 
 
 def test_stopped_and_killed_trainings_end_in_what_to_do(finished: Finished, tmp_path: Path) -> None:
-    project = finished.copy(tmp_path / "work")
+    project = finished.project.copy(tmp_path / "work")
     override = QUICK.replace("epochs: 1", "epochs: 1000")
     config = (*CONFIG[:2], override, "checkpoint_minutes=1e-6")
     results = f"results/cifar10/{run_of(override)}/seed0"
@@ -226,7 +222,7 @@ def end_of(process: "subprocess.Popen[bytes]", terminal: PseudoTerminal) -> list
 def test_a_terminal_shows_a_block_for_each_stage_and_the_summary_last(
     finished: Finished, tmp_path: Path
 ) -> None:
-    project = finished.copy(tmp_path / "work")
+    project = finished.project.copy(tmp_path / "work")
     config = (*CONFIG[:2], QUICK.replace("epochs: 1", "epochs: 2"), "members=2")
     with PseudoTerminal(250, 30) as terminal:
         process = start_on(terminal, project, "submission.csv", *AT_ONCE, config=config)
@@ -265,7 +261,7 @@ def test_a_terminal_shows_a_block_for_each_stage_and_the_summary_last(
 def test_bars_of_jobs_at_once_do_not_tear_and_ctrl_c_leaves_the_reason_last(
     finished: Finished, tmp_path: Path
 ) -> None:
-    project = finished.copy(tmp_path / "work")
+    project = finished.project.copy(tmp_path / "work")
     config = (*CONFIG[:2], QUICK.replace("epochs: 1", "epochs: 5000"))
     with PseudoTerminal(250, 30) as terminal:
         process = start_on(terminal, project, "submission.csv", *AT_ONCE, config=config)
@@ -299,7 +295,7 @@ def test_bars_of_jobs_at_once_do_not_tear_and_ctrl_c_leaves_the_reason_last(
 
 
 def test_a_mistake_is_the_last_line_on_a_terminal_too(finished: Finished, tmp_path: Path) -> None:
-    project = finished.copy(tmp_path / "work")
+    project = finished.project.copy(tmp_path / "work")
     with (project.directory / "kaggle/trainLabels.csv").open("a") as file:
         file.write("777,cat\n")
     with PseudoTerminal(200, 30) as terminal:

@@ -23,11 +23,15 @@ SAME_BYTES = ("model.safetensors", "valid_logits.npz")
 TIMES = ("seconds", "examples_per_second")
 
 
-def prepared(parent: Path) -> Project:
-    project = Project.copy_to(parent)
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project whose next stage is the training."""
+    project = Project.copy_to(tmp_path_factory.mktemp("packed"))
     raw = project.directory / "kaggle"
     raw.mkdir()
     make_competition(raw, train=200, test=12)
+    result = project.run("compare", "split", "form", config=DATASET)
+    assert result.code == 0, result.output
     return project
 
 
@@ -47,10 +51,12 @@ def ask_until(server: PageServer, is_over: threading.Event) -> None:
         assert b"trainings" in server.data()
 
 
-def test_a_run_that_is_watched_is_shown_to_its_end_and_has_the_same_bytes(tmp_path: Path) -> None:
+def test_a_run_that_is_watched_is_shown_to_its_end_and_has_the_same_bytes(
+    packed: Project, tmp_path: Path
+) -> None:
     config = (*DATASET, OVERRIDE)
     target = f"{results_of(OVERRIDE)}/model.safetensors"
-    alone, watched = prepared(tmp_path / "alone"), prepared(tmp_path / "watched")
+    alone, watched = (packed.copy(tmp_path / name) for name in ("alone", "watched"))
     result = alone.run(target, config=config)
     assert result.code == 0, result.output
     process = watched.start(target, config=config)
@@ -79,14 +85,10 @@ def test_a_run_that_is_watched_is_shown_to_its_end_and_has_the_same_bytes(tmp_pa
     assert len(history(watched)) == EPOCHS
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Project:
-    return prepared(tmp_path)
-
-
 def test_a_training_that_is_stopped_and_one_that_fails_are_shown_with_their_closing_lines(
-    project: Project,
+    packed: Project, tmp_path: Path
 ) -> None:
+    project = packed.copy(tmp_path / "work")
     with PseudoTerminal(170, 40) as opened:
         opened.start([*WATCH, "."], project.directory)
         process = project.start(

@@ -7,16 +7,30 @@ from pathlib import Path
 
 import pytest
 import yaml
+from markupsafe import escape
 from PIL import Image
 from torchvision.datasets import ImageFolder
 
 from builders import SCATTERED_IDS, make_competition, make_tiny_zip, make_toronto
-from project import QUICK, ROOT, Project, check_snakemakes_report, run_of
+from imagepipe.display.figures import inline_svg
+from imagepipe.evaluation.captions import read_caption
+from imagepipe.evaluation.report import FIGURES
+from project import (
+    QUICK,
+    ROOT,
+    Project,
+    check_snakemakes_report,
+    figure_files,
+    run_of,
+    trained,
+)
 
 CLASSES = [
     *("airplane", "automobile", "bird", "cat", "deer"),
     *("dog", "frog", "horse", "ship", "truck"),
 ]
+# Of the report, in bytes.
+MAX_PAGE = 5_000_000
 
 
 def rows_of(project: Project, path: str = "submission.csv") -> list[dict[str, str]]:
@@ -33,6 +47,16 @@ def test_the_default_makes_a_submission_that_is_good(project: Project) -> None:
     assert list(rows[0]) == ["id", "label"]
     assert [row["id"] for row in rows] == [str(number) for number in range(1, 501)]
     assert {row["label"] for row in rows} <= set(CLASSES)
+    # The last line says what to open: one page, with every figure in it.
+    page, figures = "results/sample/report.html", figure_files(project)
+    assert result.output.splitlines()[-1] == f"open ../work/{page}"
+    text = project.read(page).decode()
+    assert len(text.encode()) <= MAX_PAGE
+    assert {path.stem for path in figures} == set(FIGURES)
+    for path in figures:
+        assert inline_svg(path, FIGURES[path.stem]) in text, path
+        assert escape(read_caption(path.stem)) in text, path
+
     score = json.loads(project.read("results/sample/score.json"))
     assert score["n"] == 500
     assert score["accuracy"] > 0.85  # 0.974 was measured; chance is 0.1
@@ -99,10 +123,11 @@ def test_the_books_small_sample_keeps_its_scattered_ids(project: Project) -> Non
     raw.mkdir()
     made = make_tiny_zip(raw, train=40)
     config = ("dataset=cifar10_tiny", f"raw_dir={raw}", QUICK)
-    result = project.run("submission.csv", config=config)
+    submission = "results/cifar10_tiny/submission.csv"
+    result = project.run(submission, "reorganise", config=config)
     assert result.code == 0, result.output
     assert "has the sha1" in result.output  # a warning only, as the file is the user's own
-    assert [row["id"] for row in rows_of(project)] == list(SCATTERED_IDS)
+    assert [row["id"] for row in rows_of(project, submission)] == list(SCATTERED_IDS)
 
     tree = project.directory / "data/cifar10_tiny/train_valid_test"
     ids = {}
@@ -122,9 +147,10 @@ def test_the_toronto_archive_is_scored(project: Project) -> None:
     raw.mkdir()
     make_toronto(raw, per_batch=6, test=10)
     config = ("dataset=cifar10_official", "raw_dir=toronto", QUICK)
-    result = project.run(config=config)
+    score = "results/cifar10_official/score.json"
+    result = project.run(score, config=config)
     assert result.code == 0, result.output
-    assert json.loads(project.read("results/cifar10_official/score.json"))["n"] == 10
+    assert json.loads(project.read(score))["n"] == 10
     assert Image.open(project.directory / "data/cifar10_official/extracted/train/1.png").size == (
         32,
         32,
@@ -155,11 +181,12 @@ def test_a_users_own_dataset_and_recipe_files(project: Project) -> None:
 
 def test_several_processes_train_for_the_whole_way(project: Project) -> None:
     processes = ("--set-resources", "train:processes=2", "retrain:processes=2")
-    result = project.run("submission.csv", *processes, config=(QUICK, "layout=packed"))
+    targets = trained(f"results/sample/{run_of(QUICK)}")
+    result = project.run(*targets, *processes, config=(QUICK, "layout=packed"))
     assert result.code == 0, result.output
-    assert len(rows_of(project)) == 500
+    assert len(rows_of(project, targets[0])) == 500
     for name in ("train", "retrain"):
         log = project.read(f"logs/sample/{run_of(QUICK)}/seed0/{name}.log").decode()
         assert "1 threads in each of 2 processes" in log
         assert "epoch 1/1: train loss" in log
-    assert project.stale("submission.csv", config=(QUICK, "layout=packed")) == set()
+    assert project.stale(*targets, config=(QUICK, "layout=packed")) == set()

@@ -13,7 +13,12 @@ from imagepipe.dataset.packed import read_packed
 from imagepipe.dataset.submission_form import read_metric
 from imagepipe.evaluation.evaluation_file import write_results
 from imagepipe.evaluation.provenance import Provenance, StageCost
-from imagepipe.evaluation.report_inputs import ReportFiles, Run
+from imagepipe.evaluation.report_inputs import (
+    ReportFiles,
+    Results,
+    Run,
+    read_results_of_run,
+)
 from imagepipe.evaluation.test_predictions import summarize_predictions
 from imagepipe.evaluation.validation_results import evaluate, find_rows
 from imagepipe.metrics.decisions import NO_THRESHOLDS, Thresholds
@@ -103,3 +108,11 @@ def made_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., MadeRun]
         return make_run(tmp_path_factory.mktemp("run"), case, thresholds)
 
     return make
+
+
+@pytest.fixture(scope="module")
+def results(made_run: Callable[..., MadeRun]) -> Results:
+    """What is read of a run with ten classes and some mistakes."""
+    made = made_run(Case(tuple(f"class {letter}" for letter in "abcdefghij"), certainty=2.5))
+    known = made.inputs
+    return read_results_of_run(made.run, known, known.predictions, known.runs)

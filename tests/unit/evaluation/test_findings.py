@@ -1,40 +1,21 @@
 """The report's sentences, which hold for any numbers."""
 
-from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
 from imagepipe.evaluation.answer import answer
 from imagepipe.evaluation.evaluation_file import (
+    ON_THESE_IMAGES,
     Calibration,
     ConfusedPair,
     Estimate,
     Evaluation,
 )
-from imagepipe.evaluation.findings import can_you_trust_it, how_good, where_it_fails
-from imagepipe.evaluation.report_inputs import Results, Score, Table, read_results_of_run
-from imagepipe.evaluation.sentences import Sentence, percent
-from report_builders import Case
-
-TEN = tuple(f"class {letter}" for letter in "abcdefghij")
-
-
-@pytest.fixture(scope="module")
-def results(made_run: Callable[..., Any]) -> Results:
-    made = made_run(Case(TEN, certainty=2.5))
-    known = made.inputs
-    return read_results_of_run(made.run, known, known.predictions, known.runs)
-
-
-def words(sentences: Sequence[Sentence]) -> str:
-    return " ".join(one.markdown() for one in sentences).replace("\N{NO-BREAK SPACE}", " ")
-
-
-def changed(results: Results, **fields: Any) -> Results:
-    """Return results with other fields of the evaluation."""
-    return replace(results, evaluation=replace(results.evaluation, **fields))
+from imagepipe.evaluation.findings import can_you_trust_it, how_good, limits, where_it_fails
+from imagepipe.evaluation.report_inputs import Results, Table
+from imagepipe.evaluation.sentences import percent
+from results_builders import changed, words
 
 
 def runs_table(*runs: tuple[str, str]) -> Table:
@@ -115,6 +96,12 @@ def test_confidence_is_judged_by_the_accuracy(results: Results) -> None:
     assert "Its confidence is 30.0 points too low." in with_calibration(
         results, 0.6, 0.9, tight, 9999
     )
+    # Of several labels, few pairs of an image and a class are one: 1.5 points of 5 % are much.
+    several = changed(results, several_labels=True)
+    assert "Its confidence is 1.5 points too high." in with_calibration(
+        several, 0.065, 0.05, tight, 9999
+    )
+    assert "On average, its confidence fits." in with_calibration(several, 0.054, 0.05, tight, 9999)
     # It may be chance.
     wide = with_calibration(results, 0.8, 0.9, (0.7, 0.97), 30)
     assert "Its confidence is 10.0 points too low, which may be chance in so few images." in wide
@@ -213,29 +200,6 @@ def test_nothing_known_breaks_nothing(results: Results) -> None:
 
 
 @pytest.mark.parametrize(
-    ("metric", "value", "said"),
-    [
-        ("accuracy", 0.99, "That is better than the validation, by more than chance"),
-        ("accuracy", 0.5, "That is worse than the validation, by more than chance"),
-        ("accuracy", 0.85, "That agrees with the validation"),
-        # Its own interval begins at 0.889.
-        ("accuracy", 0.916, "That agrees with the validation"),
-        ("log_loss", 0.5, "That is outside the validation’s interval."),
-        ("log_loss", 0.85, "That is inside the validation’s interval."),
-    ],
-)
-def test_the_score_is_compared_with_the_interval(
-    metric: str, value: float, said: str, results: Results
-) -> None:
-    validated = changed(results, metric=metric, metric_value=Estimate(0.85, 0.8, 0.9))
-    scored = replace(validated, score=Score(metric, value, 0.7, 500))
-    notes = words(answer(scored).test_notes)
-    assert said in notes
-    assert ("The accuracy is 70.0 %." in notes) == (metric != "accuracy")
-    assert ("confidence interval" in notes) == (metric == "accuracy")
-
-
-@pytest.mark.parametrize(
     ("value", "text"),
     [
         (0, "0.0 %"),
@@ -297,5 +261,18 @@ def test_the_result_is_to_be_trusted_within_its_interval_unless_there_are_doubts
     assert words(can_you_trust_it(results)[:1]).startswith(start)
     unknown = changed(results, metric_value=Estimate(0.5, None, None))
     few = changed(results, accuracy=Estimate(0.5, 0.1, 0.9))
-    for doubted in (unknown, few):
+    chosen = changed(results, decision=f"a threshold for each class, {ON_THESE_IMAGES}")
+    for doubted in (unknown, few, chosen):
         assert start not in words(can_you_trust_it(doubted))
+    assert "Thresholds were chosen on the same validation images" in words(can_you_trust_it(chosen))
+
+
+def test_only_classes_with_a_low_f1_are_called_weak(results: Results) -> None:
+    scores = {"class c": 0.79, "class h": 0.8, "class a": 0.9}
+    graded = [
+        replace(one, f1=Estimate(scores.get(one.name, 1.0), 0.25, 1.0))
+        for one in results.evaluation.by_class
+    ]
+    assert "It is weak at class c (F1 0.79)." in words(limits(changed(results, by_class=graded)))
+    fine = [one for one in graded if one.name != "class c"]
+    assert "weak" not in words(limits(changed(results, by_class=fine)))

@@ -4,9 +4,12 @@ import base64
 import csv
 import hashlib
 import json
+import os
 import re
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from datetime import datetime
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -416,6 +419,21 @@ def test_how_it_came_about_is_there(ten: Any) -> None:
     # The configuration, the dataset file and the training's settings, in full.
     for part in ("override:\n  epochs: 12", "title: made for a test", "name: small_cnn"):
         assert part in text
+
+
+def test_the_path_of_the_users_files_is_not_told(ten: Any) -> None:
+    settings = ten.run.settings | {"raw_dir": "/home/me/secret"}
+    page = page_of(replace(ten, run=replace(ten.run, settings=settings)))
+    assert "secret" not in page.text
+    assert "raw_dir: FOLDER" in page.text
+
+
+def test_the_page_says_when_it_was_trained(ten: Any, tmp_path: Path) -> None:
+    metrics = shutil.copy(ten.inputs.metrics, tmp_path)
+    written = datetime(2026, 3, 4, 15, 9).astimezone().timestamp()
+    os.utime(metrics, (written, written))
+    page = page_of(replace(ten, inputs=replace(ten.inputs, metrics=Path(metrics))))
+    assert "4 March 2026, 15:09" in page.text
 
 
 def test_the_page_asks_for_nothing(ten: Any) -> None:
