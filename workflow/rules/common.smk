@@ -51,6 +51,9 @@ TRAINING_RESOURCES = {"mem_mb": 8000, "runtime": 240}
 FIGURE_RESOURCES = {"mem_mb": 4000, "runtime": 30}
 GPU = 0 if config["device"] == "cpu" else 1
 
+# The recipe keys that prediction reads; the rest comes with the model.
+ARITHMETIC = ("precision", "tf32", "deterministic")
+
 
 wildcard_constraints:
     run=re.escape(RUN),

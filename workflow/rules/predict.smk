@@ -1,12 +1,9 @@
 # From the final models to the submission, and its score if the true labels are known.
 
 
-# The recipe keys that prediction reads; the rest comes with the model.
-ARITHMETIC = ("precision", "tf32", "deterministic")
-
-
 rule predict:
     input:
+        **TEST_EMBEDDINGS,
         model=rules.retrain.output.model,
         images=rules.pack.output.test,
         table=rules.pack.output.test_table,

@@ -7,13 +7,15 @@ TRAINING_OPTIONS = {
     **select(DATASET, "mean", "std"),
     "several_labels": DATASET.several_labels,
 }
-# Measured only where the dataset file has none.
-CHANNELS = {} if DATASET.mean else {"channels": rules.pack.output.channels}
+# Measured only where neither the dataset file nor pretrained weights have them.
+CHANNELS = {} if DATASET.mean or WEIGHTS_REQUEST else {"channels": rules.pack.output.channels}
 
 
 rule train:
     input:
         **CHANNELS,
+        **PRETRAINED,
+        **LABELLED_EMBEDDINGS,
         images=rules.pack.output.labelled,
         table=rules.pack.output.labelled_table,
         classes=rules.labels.output.classes,
@@ -85,6 +87,8 @@ rule runs:
 use rule train as retrain with:
     input:
         **CHANNELS,
+        **PRETRAINED,
+        **LABELLED_EMBEDDINGS,
         images=rules.pack.output.labelled,
         table=rules.pack.output.labelled_table,
         classes=rules.labels.output.classes,

@@ -85,7 +85,7 @@ def draw_augmentation(
 
     crop = options.random_resized_crop or RandomResizedCrop(resize=1, min_area=1.0)
     side = uniform("crop area", crop.min_area, crop.max_area).sqrt()
-    enlarged_height, enlarged_width = enlarged_size(crop.resize, image_size)
+    enlarged_height, enlarged_width = enlarged_size(crop.resize or min(image_size), image_size)
     crop_height = (enlarged_height * side).round().long().clamp(1, enlarged_height)
     crop_width = (enlarged_width * side).round().long().clamp(1, enlarged_width)
     flip_epoch = 0 if options.alternating_flip else epoch
@@ -142,7 +142,9 @@ def augment(
     """
     changed = images.permute(0, 3, 1, 2)
     if options.random_resized_crop is not None:
-        enlarged = enlarged_size(options.random_resized_crop.resize, changed.shape[-2:])
+        enlarged = enlarged_size(
+            options.random_resized_crop.resize or min(changed.shape[-2:]), changed.shape[-2:]
+        )
         crop = (draws.crop_height, draws.crop_width, draws.crop_top, draws.crop_left)
         changed = resized_crop(changed.float(), enlarged, *crop)
     if options.random_crop_padding or options.horizontal_flip:

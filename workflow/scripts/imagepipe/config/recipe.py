@@ -72,20 +72,94 @@ class SmallCNN(Network):
     """Channels of the first block; the others have 2 and 4 times as many."""
 
 
-class Torchvision(Network):
-    """A torchvision network, with its first layers adapted to small images."""
+class WeightsFile(Options):
+    """A file of weights to download."""
+
+    url: str
+    """Its address."""
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    """Its SHA-256, in hexadecimal digits."""
+
+
+class LibraryNetwork(Network):
+    """A network of a library."""
+
+    architecture: str = "resnet18"
+    """The network's name in the library."""
+    weights: WeightsFile | str | None = None
+    """The weights to start from: pretrained (the library's own), the path of a file, or the url and
+    sha256 of one; null draws random ones. The network's normalization and interpolation come with
+    them. The last layer is always new."""
+    stem: Literal["original", "small"] = "original"
+    """small replaces first layers that shrink images: a first convolution with a stride by a 3×3
+    one without, and a max pooling after it by nothing. For images of about 32 pixels and random
+    weights."""
+    hidden_units: Annotated[int | None, Field(ge=1)] = None
+    """Units of a hidden layer with ReLU before the last layer; null has none."""
+    drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Largest probability of skipping a residual block in training (stochastic depth); the
+    network must have it. 0 turns it off."""
+
+
+class Torchvision(LibraryNetwork):
+    """A torchvision network."""
 
     name: Literal["torchvision"] = "torchvision"
-    architecture: str = "resnet18"
-    """The network's name in torchvision."""
 
 
-class Timm(Network):
-    """A timm network, with its first layers adapted to small images. timm must be installed."""
+class Timm(LibraryNetwork):
+    """A timm network."""
 
     name: Literal["timm"] = "timm"
-    architecture: str = "resnet18"
-    """The network's name in timm."""
+
+
+class FrozenNetwork(Options):
+    """A pretrained network whose weights stay, and that turns each image into numbers."""
+
+    name: Literal["torchvision", "timm"] = "timm"
+    """Its library."""
+    architecture: str = "tf_efficientnet_lite0"
+    """The network's name in the library."""
+    weights: WeightsFile | str | None = "pretrained"
+    """Its weights, as those of `torchvision` and `timm`; they must be given."""
+    flip: bool = False
+    """Take the mean over an image and its mirror image."""
+
+
+class FrozenFeatures(Network):
+    """A model on the output of a frozen network, which is computed once for all such models."""
+
+    on: FrozenNetwork = FrozenNetwork()
+    """The network."""
+
+
+class LinearHead(FrozenFeatures):
+    """Logistic regression on the features of a frozen network. It needs no epochs."""
+
+    name: Literal["linear"] = "linear"
+    l2: Annotated[float | None, Field(gt=0)] = None
+    """Weight of the squared norm of the weights beside the mean loss; null takes the best of some
+    by cross-validation on the training images."""
+
+
+class MLPHead(FrozenFeatures):
+    """A network of one hidden layer on the features of a frozen network."""
+
+    name: Literal["mlp"] = "mlp"
+    hidden_units: Count = 256
+    """Units of the hidden layer."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """The fraction of the hidden units to drop in training."""
+
+
+class KNNHead(FrozenFeatures):
+    """The classes of the most similar training images, by the features of a frozen network."""
+
+    name: Literal["knn"] = "knn"
+    neighbors: Count = 20
+    """Number of the most similar images, by the cosine of their features."""
+    temperature: Positive = 0.07
+    """Each one's vote weighs exp(cosine / temperature)."""
 
 
 Model = Annotated[
@@ -94,20 +168,66 @@ Model = Annotated[
     | Annotated[WideResNet, Tag("wide_resnet")]
     | Annotated[SmallCNN, Tag("small_cnn")]
     | Annotated[Torchvision, Tag("torchvision")]
-    | Annotated[Timm, Tag("timm")],
+    | Annotated[Timm, Tag("timm")]
+    | Annotated[LinearHead, Tag("linear")]
+    | Annotated[MLPHead, Tag("mlp")]
+    | Annotated[KNNHead, Tag("knn")],
     kind("small_cnn"),
 ]
 
 
 class RandomResizedCrop(Options):
-    """Enlarge the image, crop a random part of its shape, and resize it to the original size."""
+    """Enlarge the image, crop a random part, and resize it to the original size."""
 
-    resize: Count = 40
-    """The enlarged size, in pixels."""
+    resize: Count | None = 40
+    """The enlarged size, in pixels; null crops the image as it is."""
     min_area: Fraction = 0.64
     """Smallest area of the part, as a fraction of the enlarged image."""
     max_area: Fraction = 1.0
     """Largest area of the part, as a fraction of the enlarged image."""
+    max_ratio: Annotated[float, Field(ge=1)] = 1.0
+    """The part's width over height, relative to the image's, is between 1 / max_ratio and
+    max_ratio."""
+
+
+class RandomAffine(Options):
+    """Rotate, shift, scale and shear the image around its center, like torchvision's RandomAffine.
+
+    Missing pixels get the mean color.
+    """
+
+    degrees: Annotated[float, Field(ge=0, le=180)] = 0.0
+    """The angle is uniform in -degrees ... degrees."""
+    translate: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Largest shift each way, as a fraction of the image's size."""
+    min_scale: Positive = 1.0
+    """Smallest factor of the size."""
+    max_scale: Positive = 1.0
+    """Largest factor of the size."""
+    shear: Annotated[float, Field(ge=0, lt=90)] = 0.0
+    """The angle of the horizontal shear is uniform in -shear ... shear degrees."""
+
+
+class RandAugment(Options):
+    """Some random operations on each image (Cubuk et al., arXiv 1909.13719)."""
+
+    operations: Count = 2
+    """Operations for each image."""
+    magnitude: Annotated[int, Field(ge=0, le=30)] = 9
+    """Their strength, of 0 ... 30."""
+
+
+class RandomErasing(Options):
+    """Set a random rectangle to the mean color (Zhong et al., arXiv 1708.04896)."""
+
+    probability: Fraction = 0.25
+    """The fraction of the images to change."""
+    min_area: Fraction = 0.02
+    """Smallest area, as a fraction of the image."""
+    max_area: Fraction = 0.33
+    """Largest area, as a fraction of the image."""
+    max_ratio: Annotated[float, Field(ge=1)] = 3.3
+    """The rectangle's width over height is between 1 / max_ratio and max_ratio."""
 
 
 class ColorJitter(Options):
@@ -124,7 +244,10 @@ class ColorJitter(Options):
 
 
 class Augmentation(Options):
-    """Random changes of the training images, in this order, drawn anew each epoch."""
+    """Random changes of the training images, in this order, drawn anew each epoch.
+
+    Sizes in pixels are those of the stored images, which are enlarged to image_size afterwards.
+    """
 
     random_resized_crop: RandomResizedCrop | None = None
     """Crop a random part of the enlarged image; null turns it off."""
@@ -136,10 +259,21 @@ class Augmentation(Options):
     alternating_flip: bool = False
     """With horizontal_flip, draw the mirrored half once, and mirror the other half in every
     second epoch, so that two epochs show each image both ways."""
+    vertical_flip: bool = False
+    """Mirror half of the images, top to bottom."""
+    affine: RandomAffine | None = None
+    """Rotate, shift, scale and shear; null turns it off."""
+    trivial_augment: bool = False
+    """Apply one random operation of random strength to each image: TrivialAugment (Müller and
+    Hutter, arXiv 2103.10158), as torchvision's TrivialAugmentWide. Excludes rand_augment."""
+    rand_augment: RandAugment | None = None
+    """Apply random operations of one strength; null turns it off."""
     color_jitter: ColorJitter = ColorJitter()
     """Change brightness, contrast, saturation and hue."""
     cutout: Annotated[int, Field(ge=0)] = 0
     """Side in pixels of a square set to the mean color; 0 turns it off."""
+    random_erasing: RandomErasing | None = None
+    """Set a random rectangle to the mean color; null turns it off."""
     mixup: NotNegative = 0.0
     """Blend each image and its label with another's; the weight is drawn from
     Beta(mixup, mixup). 0 turns it off."""
@@ -169,6 +303,8 @@ class SGD(Options):
     """Use Nesterov momentum."""
     weight_decay: NotNegative = 5e-4
     """The fraction of each weight added to its gradient."""
+    decay_norms_and_biases: bool = True
+    """Apply weight_decay to biases and to normalization weights, too."""
 
 
 class AdamW(Options):
@@ -179,6 +315,8 @@ class AdamW(Options):
     """Peak learning rate of the schedule."""
     weight_decay: NotNegative = 1e-2
     """The fraction by which a step at learning rate 1 shrinks each weight."""
+    decay_norms_and_biases: bool = True
+    """Apply weight_decay to biases and to normalization weights, too."""
 
 
 class MuonRest(Options):
@@ -259,6 +397,20 @@ AnySchedule = Annotated[
 ]
 
 
+class FineTune(Options):
+    """How to train a network that starts from pretrained weights."""
+
+    frozen_epochs: Annotated[int, Field(ge=0)] = 1
+    """Epochs at the start that train only the head, the new layers; the rest is frozen."""
+    lr_decay_by_layer: Fraction = 1.0
+    """The learning rate of each layer, as a fraction of that of the next layer towards the
+    head."""
+    head_lr: Annotated[float | None, Field(gt=0)] = None
+    """Peak learning rate of the head; null takes the optimizer's."""
+    keep_statistics: bool = True
+    """Normalize with the pretrained network's batch statistics in training, too, and keep them."""
+
+
 class Freeze(Options):
     """Parameters that are frozen partway through the training.
 
@@ -267,8 +419,8 @@ class Freeze(Options):
 
     parameters: Annotated[str, Field(min_length=1)]
     """A prefix of their names, such as whitening or groups.0."""
-    after: Annotated[float, Field(gt=0, lt=1)]
-    """The fraction of the training after which to freeze them."""
+    after: Annotated[float, Field(ge=0, lt=1)]
+    """The fraction of the training after which to freeze them; 0 never trains them."""
 
 
 class NoAveraging(Options):
@@ -339,8 +491,8 @@ class Recipe(Options):
     """The network."""
     image_size: ImageSize | None = None
     """Height and width of the network's images in pixels (one number for both). Images are stored
-    at most so large, and enlarged on the device. null: the dataset's own size, or 96 if its images
-    differ in size."""
+    at most so large, and enlarged on the device after the augmentation. null: the dataset's own
+    size, or 96 if its images differ in size."""
     fit: Fit = "squash"
     """How images of another shape become image_size: squash resizes each side, crop cuts the
     middle out, pad adds black borders."""
@@ -370,8 +522,12 @@ class Recipe(Options):
     """The update rule of the weights."""
     schedule: AnySchedule = StepSchedule()
     """The learning rate over the training."""
+    fine_tune: FineTune | None = None
+    """How to train on from the model's `weights`; null trains all layers alike."""
     freeze: list[Freeze] = []
     """Parameters to freeze partway through the training."""
+    gradient_clipping: NotNegative = 0.0
+    """The largest norm of the gradients of a step; larger ones are scaled down. 0 turns it off."""
     averaging: Averaging = NoAveraging()
     """Average the weights and the batch statistics over the training."""
     loss: Loss = Loss()

@@ -143,7 +143,7 @@ def problems_of_augmentation(
 def problems_of_crops(augmentation: Augmentation, image_size: Sequence[int]) -> Iterator[Problem]:
     """Yield the problem of crops from shrunk images, which lack the detail of those to predict."""
     crop = augmentation.random_resized_crop
-    if crop is not None and crop.resize < min(image_size):
+    if crop is not None and crop.resize and crop.resize < min(image_size):
         yield (
             "augmentation.random_resized_crop.resize",
             f"is {crop.resize}, but must be at least {min(image_size)} for images of "

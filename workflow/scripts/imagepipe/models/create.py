@@ -42,3 +42,5 @@ def create_model(options: recipe.Model, num_classes: int) -> nn.Module:
             return SmallCNN(options, num_classes)
         case recipe.Torchvision() | recipe.Timm():
             return create_library_model(options, num_classes)
+        case recipe.LinearHead() | recipe.MLPHead() | recipe.KNNHead():
+            raise NotImplementedError
