@@ -8,7 +8,9 @@ TRAINING_OPTIONS = {
     "several_labels": DATASET.several_labels,
 }
 # Measured only where neither the dataset file nor pretrained weights have them.
-CHANNELS = {} if DATASET.mean or WEIGHTS_REQUEST else {"channels": rules.pack.output.channels}
+CHANNELS = (
+    {} if DATASET.mean or WEIGHTS_REQUEST else {"channels": rules.pack.output.channels}
+)
 
 
 rule train:
