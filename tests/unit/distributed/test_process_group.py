@@ -91,6 +91,23 @@ RECIPES: dict[str, dict[str, Any]] = {
     "uneven_chunks": PLAIN | {"batch_size": 15, "micro_batch_size": 7, "epochs": 2},
     "empty_shards": PLAIN | {"batch_size": 2, "epochs": 2},
     "one_validation_image": PLAIN,
+    "fine_tuned": PLAIN
+    | {
+        "model": {"name": "timm", "architecture": "test_resnet"},
+        "image_size": 16,
+        "optimizer": {"name": "adamw", "lr": 1e-3, "decay_norms_and_biases": False},
+        "fine_tune": {"frozen_epochs": 1, "lr_decay_by_layer": 0.8},
+        "freeze": [{"parameters": "conv1", "after": 0}],
+        "gradient_clipping": 0.1,
+        "micro_batch_size": 3,
+    },
+    "features": PLAIN
+    | {
+        "model": {"name": "timm", "architecture": "test_resnet", "hidden_units": 5},
+        "image_size": 16,
+        "fine_tune": {"frozen_epochs": 5},
+        "epochs": 2,
+    },
     "unequal": PLAIN
     | {
         "image_size": [12, 16],
@@ -145,7 +162,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
 Trained = tuple[Path, list[str]]
 
 
-@pytest.mark.parametrize("name", ["plain", "mixed", "unequal", "batch_of_one"])
+@pytest.mark.parametrize(
+    "name", ["plain", "mixed", "unequal", "batch_of_one", "fine_tuned", "features"]
+)
 def test_two_processes_train_like_one(name: str, trained: Trained, tmp_path: Path) -> None:
     folder, _ = trained
     train_run(run_in(tmp_path / "one", inputs_in(folder / "inputs"), RECIPES[name]))
