@@ -117,7 +117,8 @@ def test_checkpoints_after_every_step_change_nothing(precision: str, tmp_path: P
 
 FINE_TUNED = {
     "model": {"name": "timm", "architecture": "test_resnet", "hidden_units": 8, "drop_path": 0.1},
-    "image_size": 16,
+    # At 16 pixels, PyTorch's emulated bf16 on a CPU gives gradients that are not finite.
+    "image_size": 32,
     "optimizer": {"name": "adamw", "lr": 1e-3, "decay_norms_and_biases": False},
     "schedule": {"name": "cosine", "warmup": 0.2},
     "fine_tune": {"frozen_epochs": 1, "lr_decay_by_layer": 0.7, "head_lr": 5e-3},
@@ -132,9 +133,12 @@ FINE_TUNED_BY_MUON = FINE_TUNED | {
 
 
 # In the frozen phase, at its end, and later.
-@pytest.mark.parametrize("step", [2, STEPS_PER_EPOCH, STEPS_PER_EPOCH + 1, 2 * STEPS_PER_EPOCH - 1])
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("sections", [FINE_TUNED, FINE_TUNED_BY_MUON], ids=["adamw", "muon"])
+@pytest.mark.parametrize("step", [2, STEPS_PER_EPOCH, STEPS_PER_EPOCH + 2])
+@pytest.mark.parametrize(
+    ("sections", "precision"),
+    [(FINE_TUNED, "fp32"), (FINE_TUNED, "bf16"), (FINE_TUNED_BY_MUON, "fp32")],
+    ids=["adamw", "adamw in bf16", "muon"],
+)
 def test_fine_tuning_is_carried_on_from_the_very_step(
     sections: dict[str, Any], precision: str, step: int, tmp_path: Path, steps: Steps
 ) -> None:
