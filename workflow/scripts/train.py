@@ -7,6 +7,7 @@ from pathlib import Path
 import job
 from imagepipe.checks.leakage import refuse_test_images
 from imagepipe.config.recipe import Recipe
+from imagepipe.config.weights import WeightsRecord
 from imagepipe.launch.launching import run_training
 from imagepipe.training.runs import (
     Machine,
@@ -30,9 +31,12 @@ def main(snakemake) -> None:
     )
     resources, options = snakemake.resources, json.loads(snakemake.params.options)
     options["recipe"] = Recipe.model_validate(options["recipe"])
-    if options["mean"] is None:
+    if snakemake.input.get("record"):
+        record = WeightsRecord.read(Path(snakemake.input.record))
+        options |= record.model_dump(include={"mean", "std", "interpolation"})
+    elif options["mean"] is None:
         options |= read_channels(Path(snakemake.input.channels))
-    inputs = ("images", "table", "classes", "split", "metric")
+    inputs = ("images", "table", "classes", "split", "metric", "weights")
     names = ("model", "history", "metrics", "settings", "valid_logits")
     outputs = TrainingOutputs(**paths(snakemake.output, *names))
     if snakemake.config["tensorboard"]:

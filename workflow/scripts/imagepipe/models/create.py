@@ -3,7 +3,7 @@
 Every network maps float images [N, 3, H, W] to logits [N, classes].
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -29,13 +29,17 @@ class InitializedFromImages(Protocol):
 
 
 def create_model(
-    options: recipe.Model, num_classes: int, weights: Path | None = None
+    options: recipe.Model,
+    num_classes: int,
+    weights: Path | None = None,
+    image_size: Sequence[int] | None = None,
 ) -> nn.Module:
     """Return a network with random weights, drawn from PyTorch's global generator.
 
-    A network of a library starts from `weights` if they are given, but for its head.
-
-    Raises `UserError` if torchvision or timm is not installed or lacks the architecture.
+    weights: a file of pretrained ones for all layers but the head, if a library's network starts
+    from them. image_size: the images' height and width, for networks that need to know them.
+    Raises `UserError` if torchvision or timm is not installed or lacks the architecture, or if the
+    weights are not the network's.
     """
     match options:
         case recipe.D2LResNet18():
@@ -47,6 +51,6 @@ def create_model(
         case recipe.SmallCNN():
             return SmallCNN(options, num_classes)
         case recipe.Torchvision() | recipe.Timm():
-            return create_library_model(options, num_classes)
+            return create_library_model(options, num_classes, weights, image_size)
         case recipe.LinearHead() | recipe.MLPHead() | recipe.KNNHead():
-            return create_frozen_with_head(options, num_classes, weights)
+            return create_frozen_with_head(options, num_classes, weights, image_size)

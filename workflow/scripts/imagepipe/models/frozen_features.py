@@ -3,6 +3,7 @@
 The features of an image are the input of the network's own last layer, float32 [D].
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from imagepipe.config.recipe import (
     Timm,
     Torchvision,
 )
-from imagepipe.models.pretrained import load_pretrained
+from imagepipe.models.heads import head_names, last_layers
 from imagepipe.models.torchvision_timm import create_library_model
 
 # A class without any vote would have a logit of minus infinity.
@@ -60,34 +61,35 @@ def head_logits(head: nn.Module, features: Tensor) -> Tensor:
 
 
 def create_frozen_network(
-    options: FrozenNetwork, weights: Path | None = None
+    options: FrozenNetwork, weights: Path | None = None, image_size: Sequence[int] | None = None
 ) -> tuple[nn.Module, int]:
     """Return a network that maps images [B, 3, H, W] to features [B, D], and D.
 
-    `weights` is a file of rule `weights`; without one, the weights are random. Raises `UserError`
-    if the library is not installed, or lacks the architecture.
+    For the arguments, and the errors raised, see `create_model`.
     """
     library = Timm if options.name == "timm" else Torchvision
     # The number of classes does not matter: the last layer goes.
-    network = create_library_model(library(architecture=options.architecture), num_classes=2)
-    if weights is not None:
-        load_pretrained(network, weights)
+    network = create_library_model(
+        library(architecture=options.architecture), 2, weights, image_size
+    )
     if options.name == "timm":
         size = int(network.head_hidden_size)  # type: ignore[arg-type]
         network.reset_classifier(0)  # type: ignore[operator]
         return network, size
-    name, last = [
-        item for item in network.named_modules() if isinstance(item[1], nn.Linear | nn.Conv2d)
-    ][-1]
+    (name,) = last_layers(network, head_names(network))
+    last = network.get_submodule(name)
     network.set_submodule(name, nn.Identity())
     return network, last.in_features if isinstance(last, nn.Linear) else last.in_channels
 
 
 def create_frozen_with_head(
-    options: LinearHead | MLPHead | KNNHead, num_classes: int, weights: Path | None = None
+    options: LinearHead | MLPHead | KNNHead,
+    num_classes: int,
+    weights: Path | None = None,
+    image_size: Sequence[int] | None = None,
 ) -> FrozenWithHead:
-    """Return the model of a recipe, with a new head (see `create_frozen_network`)."""
-    network, size = create_frozen_network(options.on, weights)
+    """Return the model of a recipe, with a new head (see `create_model`)."""
+    network, size = create_frozen_network(options.on, weights, image_size)
     return FrozenWithHead(network, create_head(options, size, num_classes), flip=options.on.flip)
 
 

@@ -10,7 +10,13 @@ from safetensors.torch import save
 from torch import nn
 
 from imagepipe.config.options import Options
-from imagepipe.config.recipe import Fit, Model, TestTimeAugmentation
+from imagepipe.config.recipe import (
+    Fit,
+    FrozenFeatures,
+    LibraryNetwork,
+    Model,
+    TestTimeAugmentation,
+)
 from imagepipe.errors import UserError, one_line
 from imagepipe.files import atomic_write
 from imagepipe.models.create import create_model
@@ -45,7 +51,11 @@ class ModelDescription(Options):
 
 
 def save_model(path: Path, model: nn.Module, description: ModelDescription) -> None:
-    """Write a model as .safetensors. The same weights give the same bytes."""
+    """Write a model as .safetensors. The same weights give the same bytes.
+
+    The file does not say from which weights the model started: they may be a path of the user's.
+    """
+    description = description.model_copy(update={"model": without_weights(description.model)})
     weights = {
         name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()
     }
@@ -53,6 +63,15 @@ def save_model(path: Path, model: nn.Module, description: ModelDescription) -> N
     with atomic_write(path) as temporary:
         # `save_file` would make a file that only its owner can read, whatever the umask.
         temporary.write_bytes(save(weights, metadata))
+
+
+def without_weights(model: Model) -> Model:
+    """Return a network's options without the pretrained weights that it started from."""
+    if isinstance(model, LibraryNetwork):
+        return model.model_copy(update={"weights": None})
+    if isinstance(model, FrozenFeatures):
+        return model.model_copy(update={"on": model.on.model_copy(update={"weights": None})})
+    return model
 
 
 def load_model(path: Path) -> tuple[nn.Module, ModelDescription]:
@@ -68,7 +87,9 @@ def load_model(path: Path) -> tuple[nn.Module, ModelDescription]:
     except (UserError, SafetensorError, *BAD_CONTENT) as error:
         raise _not_a_model(path, error) from None
     try:
-        model = create_model(description.model, len(description.classes))
+        model = create_model(
+            description.model, len(description.classes), image_size=description.image_size
+        )
         model.load_state_dict(weights)
     except BAD_CONTENT as error:
         raise _not_a_model(path, error) from None

@@ -47,7 +47,8 @@ class TrainingInputs:
     """The packed images, the table of their rows, the classes, the split and the metric.
 
     Without `split` (see `splitting.write_split`), all labelled images are trained on. `metric` is
-    that of the validation, beside the accuracy.
+    that of the validation, beside the accuracy. `weights` are the pretrained ones from which the
+    recipe's network starts.
     """
 
     images: Path
@@ -55,6 +56,7 @@ class TrainingInputs:
     classes: Path
     split: Path | None = None
     metric: Path | None = None
+    weights: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -125,9 +127,11 @@ def train_run(run: Run, group: ProcessGroup = SINGLE_PROCESS) -> None:
     image_size = list(network_image_size(recipe, stored_size))
     check_images(recipe, image_size)
     if isinstance(recipe.model, Torchvision | Timm):
-        check_library_model(recipe.model, len(classes), smallest_image(recipe, image_size))
+        smallest = smallest_image(recipe, image_size)
+        check_library_model(recipe.model, len(classes), image_size, smallest)
     splits = read_split(inputs.split, packed.ids) if inputs.split else None
     data = training_data(packed, classes, splits, several_labels=spec.several_labels)
+    data = replace(data, weights=inputs.weights)
     if inputs.metric:
         data = replace(data, metric=read_metric(inputs.metric))
     if inputs.split and len(data.valid_rows) == 0:
@@ -203,7 +207,7 @@ def read_channels(path: Path) -> dict[str, list[float]]:
 def fingerprint(run: Run) -> str:
     """Return a hash of all that decides the weights of a run, and what its history says."""
     files = [run.inputs.images, run.inputs.table]
-    files += filter(None, (run.inputs.split, run.inputs.metric))
+    files += filter(None, (run.inputs.split, run.inputs.metric, run.inputs.weights))
     parts = [json.dumps(run.spec.to_dict(), sort_keys=True), run.code, *map(file_hash, files)]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
