@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from imagepipe.models.folding import fold_frozen_batch_norm
 
 
-def images(number: int = 3, size: int = 32) -> Tensor:
+def images(number: int = 2, size: int = 32) -> Tensor:
     generator = torch.Generator().manual_seed(0)
     drawn = torch.randn(number, 3, size, size, generator=generator, dtype=torch.float64)
     return drawn.contiguous(memory_format=torch.channels_last)
@@ -34,7 +34,7 @@ def prepared(model: nn.Module) -> nn.Module:
             draw(module.running_var, 0.5, 1.5)
             draw(module.weight, 0.5, 1.5)
             draw(module.bias, -0.3, 0.3)
-    return model.double().to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    return model.double().to(memory_format=torch.channels_last).eval()
 
 
 def gradients(model: nn.Module, batch: Tensor) -> dict[str, Tensor]:
@@ -71,12 +71,10 @@ class Tiny(nn.Module):
         (lambda: timm.create_model("test_efficientnet", num_classes=5), 13),
         (lambda: timm.create_model("tf_mobilenetv3_small_minimal_100", num_classes=5), 34),
         (lambda: timm.create_model("test_resnet", num_classes=5), 15),
-        (lambda: timm.create_model("test_vit", num_classes=5, img_size=32), 0),
+        (lambda: nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 4, 1), nn.Flatten()), 0),
         (lambda: torchvision.models.mobilenet_v3_small(num_classes=5), 34),
-        # Normalization before the convolution.
-        (lambda: timm.create_model("densenet121", num_classes=5, growth_rate=4), 59),
     ],
-    ids=["tiny", "efficientnet", "padding same", "resnet", "vit", "mobilenet", "densenet"],
+    ids=["tiny", "efficientnet", "padding same", "resnet", "norm first", "mobilenet"],
 )
 def test_folded_network_has_the_same_logits_and_gradients(
     create: Callable[[], nn.Module], folded: int
