@@ -46,7 +46,7 @@ if WEIGHTS_REQUEST:
 if HAS_FROZEN_FEATURES:
     EMBED_OPTIONS = {
         "network": RECIPE.model.on,
-        "image_size": [FORM.height, FORM.width],
+        **select(RECIPE, "image_size"),
         **select(RECIPE, *ARITHMETIC),
     }
     # Other heads on the same network, images and size read the same files.

@@ -1,14 +1,13 @@
 """The features of all images, computed once for all heads on the same frozen network."""
 
-import itertools
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from imagepipe.augmentation.normalize import Normalize
 from imagepipe.augmentation.resizing import resize_images
@@ -32,14 +31,11 @@ from imagepipe.errors import Stopped, UserError
 from imagepipe.files import atomic_write
 from imagepipe.interruption import stop_requests
 from imagepipe.models.folding import fold_frozen_batch_norm
-from imagepipe.models.frozen_features import create_frozen_network, head_logits, image_features
+from imagepipe.models.frozen_features import create_frozen_network, image_features
 from imagepipe.prediction.predict import images_at_once
 from imagepipe.progress import Counter, counter
 
 logger = logging.getLogger(__name__)
-
-# Rows of features that go through a head at once.
-CHUNK_ROWS = 500
 
 
 class Embedder:
@@ -181,39 +177,3 @@ def finite_bytes(features: Tensor) -> bytes:
             "take other weights"
         )
     return features.cpu().numpy().astype("<f4").tobytes()
-
-
-def read_embeddings(path: Path, count: int) -> np.ndarray:
-    """Map the features of `count` images, float32 [N, D], into memory.
-
-    Raises `UserError` if the file cannot be read, or does not belong to the images.
-    """
-    try:
-        features: np.ndarray = np.load(path, mmap_mode="c", allow_pickle=False)
-    except (OSError, EOFError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read ({error}); run with --forcerun embed") from None
-    if features.dtype != np.float32 or features.ndim != 2 or len(features) != count:
-        raise UserError(f"{path}: does not belong to the images; run with --forcerun embed")
-    return features
-
-
-@torch.inference_mode()
-def predict_features(
-    head: nn.Module, features: np.ndarray, rows: np.ndarray | None = None
-) -> Tensor:
-    """Return a head's logits, float32 [N, classes] on the CPU, of features [N, D].
-
-    rows: int64, those to take; None takes all.
-    """
-    device = next(itertools.chain(head.parameters(), head.buffers())).device
-    logits = []
-    for chunk in feature_chunks(len(features if rows is None else rows)):
-        taken = features[chunk if rows is None else rows[chunk]]
-        logits.append(head_logits(head, torch.from_numpy(taken).to(device)).cpu())
-    return torch.cat(logits)
-
-
-def feature_chunks(count: int) -> Iterator[slice]:
-    """Yield slices of some of `count` rows at a time."""
-    for first in range(0, count, CHUNK_ROWS):
-        yield slice(first, min(first + CHUNK_ROWS, count))

@@ -6,7 +6,7 @@ give the same weights, bit for bit.
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,22 +22,23 @@ from imagepipe.device.devices import device_name, set_arithmetic
 from imagepipe.device.memory import keep_freed_memory
 from imagepipe.errors import Stopped
 from imagepipe.interruption import StopRequest, stop_requests
-from imagepipe.models.frozen_features import NearestNeighbors, create_head
-from imagepipe.prediction.embedding import feature_chunks, predict_features
+from imagepipe.models.create import create_model
+from imagepipe.models.frozen_features import FrozenWithHead, NearestNeighbors, create_head
+from imagepipe.prediction.features import feature_chunks, head_logits_in_chunks
 from imagepipe.training.averaging import WeightAverage
 from imagepipe.training.event_files import event_files
 from imagepipe.training.history import EpochMetrics, epoch_line, write_history
 from imagepipe.training.logistic_regression import fit_logistic_regression, standardization
 from imagepipe.training.loop import TrainingResult, validation_metrics
 from imagepipe.training.loss import answers_are_right, balanced_class_weights, loss_per_image
-from imagepipe.training.optimizers import create_optimizer, set_lr
+from imagepipe.training.optimizers import clip_gradients, create_optimizer, set_lr
 from imagepipe.training.sampling import BalancedSampling, epoch_order
 from imagepipe.training.schedule import TrainingSchedule
 from imagepipe.training.state import TrainingData, TrainingSpec
 
 logger = logging.getLogger(__name__)
 
-ARITHMETIC = "fp32"
+HEAD_PRECISION = "fp32"
 
 
 @dataclass(frozen=True)
@@ -83,12 +84,14 @@ def train_head(
     device: torch.device,
     history_file: Path,
     events: Path | None = None,
+    image_size: Sequence[int] | None = None,
 ) -> TrainingResult:
     """Train the head of a recipe whose model is one on frozen features.
 
-    features: float32 [N, D], of all labelled images. history.csv has a row for each epoch of an
-    mlp, and one row for the others. The result's model is the head alone. Raises `Stopped` when a
-    signal asks to stop; the training then starts anew.
+    features: float32 [N, D], of all labelled images; the result's model maps images to logits, with
+    the weights of `data` in its frozen network. image_size: the images' height and width, for
+    networks that need to know them. history.csv has a row for each epoch of an mlp, and one row for
+    other heads. Raises `Stopped` when a signal asks to stop; the training then starts anew.
     """
     recipe = spec.recipe
     keep_freed_memory()
@@ -111,11 +114,10 @@ def train_head(
         start = time.perf_counter()
         for epoch in trained_epochs(training):
             seconds = time.perf_counter() - start
-            valid_logits = (
-                predict_features(epoch.head, features, data.valid_rows).numpy()
-                if len(data.valid_rows)
-                else None
-            )
+            valid_logits = None
+            if len(data.valid_rows):
+                logits = head_logits_in_chunks(epoch.head, features, data.valid_rows)
+                valid_logits = logits.numpy()
             valid = validation_metrics(data, valid_logits, several_labels=spec.several_labels)
             metrics = EpochMetrics(
                 epochs=len(history) + 1,
@@ -126,7 +128,7 @@ def train_head(
                 examples_per_second=epoch.num_images / seconds,
                 seconds=seconds,
                 device=device_name(device),
-                precision=ARITHMETIC,
+                precision=HEAD_PRECISION,
                 metric_name=valid.name,
                 metric=valid.metric,
             )
@@ -136,7 +138,10 @@ def train_head(
             logger.info(epoch_line(metrics, num_epochs))
             training.stop_if_asked()
             start = time.perf_counter()
-    return TrainingResult(epoch.head, history, valid_logits)
+    model = create_model(recipe.model, data.num_classes, data.weights, image_size)
+    assert isinstance(model, FrozenWithHead)
+    model.head = epoch.head
+    return TrainingResult(model, history, valid_logits)
 
 
 @dataclass(frozen=True)
@@ -204,7 +209,7 @@ def mlp_epochs(training: HeadTraining, options: MLPHead) -> Iterator[HeadEpoch]:
     num_images, size = features.shape
     torch.manual_seed(derived_seed(seed, "weights"))
     head = create_head(options, size, training.num_classes).to(device)
-    optimizer = create_optimizer(head, recipe, ARITHMETIC)
+    optimizer = create_optimizer(head, recipe, HEAD_PRECISION)
     schedule = TrainingSchedule(recipe, num_images)
     average = None
     if not isinstance(recipe.averaging, NoAveraging):
@@ -232,7 +237,7 @@ def mlp_epochs(training: HeadTraining, options: MLPHead) -> Iterator[HeadEpoch]:
             loss = losses.sum() if recipe.loss.reduction == "sum" else losses.mean()
             loss.backward()
             if recipe.gradient_clipping:
-                nn.utils.clip_grad_norm_(head.parameters(), recipe.gradient_clipping)
+                clip_gradients(optimizer, recipe.gradient_clipping)
             optimizer.step()
             if average is not None:
                 average.after_step(head, global_step, schedule.total_steps)

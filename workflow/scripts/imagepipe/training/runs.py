@@ -25,9 +25,11 @@ from imagepipe.errors import UserError
 from imagepipe.files import file_hash, write_text
 from imagepipe.models.model_files import ModelDescription, save_model
 from imagepipe.models.torchvision_timm import check_library_model
+from imagepipe.prediction.features import read_embeddings
 from imagepipe.prediction.logits import Predictions, write_predictions
 from imagepipe.training import checkpoint
 from imagepipe.training.build import network_image_size
+from imagepipe.training.heads import HEAD_PRECISION, train_head
 from imagepipe.training.history import write_metrics
 from imagepipe.training.loop import train, try_steps
 from imagepipe.training.saving import Checkpoints
@@ -48,7 +50,7 @@ class TrainingInputs:
 
     Without `split` (see `splitting.write_split`), all labelled images are trained on. `metric` is
     that of the validation, beside the accuracy. `weights` are the pretrained ones from which the
-    recipe's network starts.
+    recipe's network starts, or on whose features (`embeddings`, of all images) it trains a head.
     """
 
     images: Path
@@ -57,6 +59,7 @@ class TrainingInputs:
     split: Path | None = None
     metric: Path | None = None
     weights: Path | None = None
+    embeddings: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -140,8 +143,12 @@ def train_run(run: Run, group: ProcessGroup = SINGLE_PROCESS) -> None:
     checkpoints = Checkpoints(run.checkpoint_folder, fingerprint(run), 60 * minutes)
     with chosen_device(machine.device, machine.gpus) as device:
         check_gpus(device, machine.processes_per_node)
-        # One choice for all processes: busy nodes may measure different speeds.
-        precision, reason = group.from_first(partial(choose_precision, recipe.precision, device))
+        if inputs.embeddings:
+            precision, reason = HEAD_PRECISION, "as all heads"
+        else:
+            # One choice for all processes: busy nodes may measure different speeds.
+            choose = partial(choose_precision, recipe.precision, device)
+            precision, reason = group.from_first(choose)
         logger.info(
             "train on %s in %s (%s), %d threads%s",
             *(device_name(device), precision, reason, threads),
@@ -149,14 +156,24 @@ def train_run(run: Run, group: ProcessGroup = SINGLE_PROCESS) -> None:
         )
         result = None
         try:
-            result = train(
-                *(data, spec, device, precision, outputs.history, checkpoints, group),
-                outputs.events,
-            )
+            if inputs.embeddings:
+                features = read_embeddings(inputs.embeddings, len(packed.ids))
+                result = train_head(
+                    data, features, spec, device, outputs.history, outputs.events, image_size
+                )
+            else:
+                result = train(
+                    *(data, spec, device, precision, outputs.history, checkpoints, group),
+                    outputs.events,
+                )
         except (RuntimeError, ValueError) as error:
             if not memory_is_full(error):
                 raise recipe_error(error, recipe) from None
         # Outside of `except`, whose error keeps the full memory alive.
+        if result is None and inputs.embeddings:
+            raise UserError(
+                f"the memory of {device_name(device)} is full; set device=cpu, or train another head"
+            )
         if result is None:
             raise UserError(memory_advice(data, spec, device, precision, group))
     if not group.is_first:
@@ -206,8 +223,9 @@ def read_channels(path: Path) -> dict[str, list[float]]:
 
 def fingerprint(run: Run) -> str:
     """Return a hash of all that decides the weights of a run, and what its history says."""
-    files = [run.inputs.images, run.inputs.table]
-    files += filter(None, (run.inputs.split, run.inputs.metric, run.inputs.weights))
+    inputs = run.inputs
+    files = [inputs.images, inputs.table]
+    files += filter(None, (inputs.split, inputs.metric, inputs.weights, inputs.embeddings))
     parts = [json.dumps(run.spec.to_dict(), sort_keys=True), run.code, *map(file_hash, files)]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
