@@ -14,7 +14,10 @@ def main(snakemake) -> None:
         FrozenNetwork.model_validate(options.pop("network")),
         Path(snakemake.input.weights),
         Path(snakemake.input.record),
-        {Path(snakemake.input[name]): Path(snakemake.output[name]) for name in ("labelled", "test")},
+        {
+            Path(snakemake.input[name]): Path(snakemake.output[name])
+            for name in ("labelled", "test")
+        },
         **options,
         device=snakemake.config["device"],
         gpus=snakemake.resources.gpu,

@@ -1,4 +1,4 @@
-"""Models on the features of a frozen network: the network, and the heads that turn them into logits.
+"""Models on the features of a frozen network: the network, and heads that make logits of them.
 
 The features of an image are the input of the network's own last layer, float32 [D].
 """
@@ -22,8 +22,9 @@ from imagepipe.config.recipe import (
 from imagepipe.models.heads import head_names, last_layers
 from imagepipe.models.torchvision_timm import create_library_model
 
-# A class without any vote would have a logit of minus infinity.
-LEAST_SHARE = 1e-6
+# The least share of the votes of a class, as a fraction of an equal share: without any, the logit
+# would be minus infinity.
+LEAST_SHARE = 0.01
 # Instead of the cosine of an image that does not vote.
 FAR = -1e4
 
@@ -57,7 +58,7 @@ def head_logits(head: nn.Module, features: Tensor) -> Tensor:
     """Return logits, float32 [B, classes], of features [B, D]; heads always compute in fp32."""
     with torch.autocast(features.device.type, enabled=False):
         logits: Tensor = head(features)
-        return logits
+    return logits
 
 
 def create_frozen_network(
@@ -79,6 +80,7 @@ def create_frozen_network(
     (name,) = last_layers(network, head_names(network))
     last = network.get_submodule(name)
     network.set_submodule(name, nn.Identity())
+    assert isinstance(last, nn.Linear | nn.Conv2d)
     return network, last.in_features if isinstance(last, nn.Linear) else last.in_channels
 
 
@@ -93,9 +95,7 @@ def create_frozen_with_head(
     return FrozenWithHead(network, create_head(options, size, num_classes), flip=options.on.flip)
 
 
-def create_head(
-    options: LinearHead | MLPHead | KNNHead, size: int, num_classes: int
-) -> nn.Module:
+def create_head(options: LinearHead | MLPHead | KNNHead, size: int, num_classes: int) -> nn.Module:
     """Return a head that maps features [B, size] to logits [B, classes]."""
     match options:
         case LinearHead():
@@ -143,9 +143,10 @@ class NearestNeighbors(nn.Module):
         labels = self.labels[nearest.indices]
         has_class = labels if labels.dim() == 3 else F.one_hot(labels, self.num_classes)
         shares = (votes[:, :, None] * has_class).sum(dim=1)
+        least = LEAST_SHARE / self.num_classes
         if labels.dim() == 3:
-            return shares.clamp(LEAST_SHARE, 1 - LEAST_SHARE).logit()
-        return shares.clamp(min=LEAST_SHARE).log()
+            return shares.clamp(least, 1 - least).logit()
+        return shares.clamp(min=least).log()
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *rest: Any) -> None:
         # The number of images is that of the file.

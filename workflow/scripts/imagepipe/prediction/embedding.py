@@ -115,6 +115,7 @@ def embed(
                 # Neither file is there before both are.
                 ExitStack() as files,
             ):
+
                 def stop_if_asked() -> None:
                     if stop.signal is not None:
                         message = f"stopped by {stop.signal.name}; the same command starts again"

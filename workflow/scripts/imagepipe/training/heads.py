@@ -64,7 +64,9 @@ class HeadTraining:
         """Raise `Stopped` if a signal has come."""
         if self.stop.signal is not None:
             name = self.stop.signal.name
-            raise Stopped(f"stopped by {name}; the same command trains the head again", self.stop.signal)
+            raise Stopped(
+                f"stopped by {name}; the same command trains the head again", self.stop.signal
+            )
 
     def loss_and_accuracy(self, logits_of: Callable[[slice], Tensor]) -> tuple[float, float]:
         """Return the mean loss and the accuracy of the logits of the training images."""
@@ -235,7 +237,7 @@ def mlp_epochs(training: HeadTraining, options: MLPHead) -> Iterator[HeadEpoch]:
                 logits, MixedLabels(labels_of_rows), recipe.loss, training.class_weights
             )
             loss = losses.sum() if recipe.loss.reduction == "sum" else losses.mean()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             if recipe.gradient_clipping:
                 clip_gradients(optimizer, recipe.gradient_clipping)
             optimizer.step()
@@ -247,15 +249,15 @@ def mlp_epochs(training: HeadTraining, options: MLPHead) -> Iterator[HeadEpoch]:
         evaluated.load_state_dict(head.state_dict())
         if average is not None and average.updates:
             average.copy_to(evaluated)
-        fold_standardization(evaluated[0], center, scale)
+        fold_standardization(evaluated, center, scale)
         mean_loss, accuracy = (sums / schedule.images_per_epoch).tolist()
         lr = schedule.lr(global_step)
         yield HeadEpoch(evaluated.eval(), mean_loss, accuracy, lr, schedule.images_per_epoch)
 
 
 @torch.no_grad()
-def fold_standardization(linear: nn.Linear, center: Tensor, scale: Tensor) -> None:
-    """Let a layer that takes standardized features take them as they are."""
-    linear.weight /= scale
-    linear.bias -= linear.weight @ center
-
+def fold_standardization(head: nn.Module, center: Tensor, scale: Tensor) -> None:
+    """Let an mlp that takes standardized features take them as they are."""
+    first = next(module for module in head.modules() if isinstance(module, nn.Linear))
+    first.weight.div_(scale)
+    first.bias.sub_(first.weight @ center)

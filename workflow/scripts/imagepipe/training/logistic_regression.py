@@ -7,7 +7,7 @@ bias is free. It is convex unless the recipe's loss has a focal factor.
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -45,11 +45,14 @@ class Problem:
     loss: Loss
     class_weights: Tensor | None
 
-    def losses(self, weights: Tensor, rows: Tensor | slice, loss: Loss | None = None) -> Tensor:
-        """Return the losses of some images, for weights [R + 1, classes] whose last row is the bias."""
-        logits = torch.addmm(weights[-1], self.features[rows], weights[:-1])
-        labels = MixedLabels(self.labels[rows])
-        return loss_per_image(logits, labels, loss or self.loss, self.class_weights)
+    def losses(self, weights: Tensor, loss: Loss) -> Tensor:
+        """Return the images' losses, for weights [R + 1, classes] whose last row is the bias."""
+        logits = torch.addmm(weights[-1], self.features, weights[:-1])
+        return loss_per_image(logits, MixedLabels(self.labels), loss, self.class_weights)
+
+    def select(self, rows: Tensor) -> "Problem":
+        """Return the problem of some images, int64 [n]."""
+        return replace(self, features=self.features[rows], labels=self.labels[rows])
 
 
 def fit_logistic_regression(
@@ -65,20 +68,19 @@ def fit_logistic_regression(
 ) -> tuple[Tensor, Tensor]:
     """Return the weights, float32 [classes, D], and the bias [classes] of a linear layer.
 
-    features: float32 [N, D]. labels: int64 [N], or uint8 [N, classes] with several. The features are
-    standardized for the fit, and the result holds for them as they are. If `l2` is None, it is the
-    best of `STRENGTHS` in a stratified cross-validation. `stop_if_asked` is called now and then.
+    features: float32 [N, D]. labels: int64 [N], or uint8 [N, classes] with several. The features
+    are standardized for the fit, and the result holds for them as they are. If `l2` is None, it is
+    the best of `STRENGTHS` in a stratified cross-validation. `stop_if_asked` is called now and
+    then.
     """
     center, scale = standardization(features)
     standardized = (features - center) / scale
     axes, variances = principal_axes(standardized)
-    problem = Problem(
-        standardized @ axes, labels, variances, num_classes, loss, class_weights
-    )
+    problem = Problem(standardized @ axes, labels, variances, num_classes, loss, class_weights)
     start = torch.zeros(len(variances) + 1, num_classes, device=features.device)
     if l2 is None:
         l2, start = choose_strength(problem, seed, stop_if_asked)
-    weights = minimize(problem, slice(None), l2, start, EXACT, stop_if_asked)
+    weights = minimize(problem, l2, start, EXACT, stop_if_asked)
     unscaled = (axes @ weights[:-1]) / scale[:, None]
     return unscaled.T.contiguous(), weights[-1] - center @ unscaled
 
@@ -118,10 +120,10 @@ def choose_strength(
         l2 = strength / (problem.num_classes if several else 1)
         held_out = []
         for fold in used:
-            inside = (fold_of != fold).nonzero()[:, 0]
-            weights[fold] = minimize(problem, inside, l2, weights[fold], ROUGH, stop_if_asked)
-            outside = (fold_of == fold).nonzero()[:, 0]
-            held_out.append(problem.losses(weights[fold], outside, Loss()))
+            inside = problem.select((fold_of != fold).nonzero()[:, 0])
+            weights[fold] = minimize(inside, l2, weights[fold], ROUGH, stop_if_asked)
+            outside = problem.select((fold_of == fold).nonzero()[:, 0])
+            held_out.append(outside.losses(weights[fold], Loss()))
         loss = float(torch.cat(held_out).double().mean())
         if loss >= best_loss:
             break
@@ -145,26 +147,22 @@ def folds(labels: Tensor, seed: int) -> Tensor:
 
 def minimize(
     problem: Problem,
-    rows: Tensor | slice,
     l2: float,
     start: Tensor,
     tolerance: float,
     stop_if_asked: Callable[[], None],
 ) -> Tensor:
-    """Return weights, float32 [R + 1, classes], that minimize the objective on some rows.
+    """Return weights, float32 [R + 1, classes], that minimize the objective.
 
-    The steps are taken in units in which the curvature is about 1 along each axis. It is at most
-    1/2 of the axis's variance (Böhning 1992), plus 2·l2, and about half of that on average.
+    The iteration ends when a step changes the objective by less than `tolerance`. Its steps are
+    taken in units in which the curvature is about 1 along each axis: that of the mean loss is about
+    the axis's variance over the number of classes, and that of the squared norm is 2.
     """
-    curvature = torch.cat((problem.variances, problem.variances.new_ones(1))) / problem.num_classes
+    variances = torch.cat((problem.variances, problem.variances.new_ones(1)))
+    curvature = variances / problem.num_classes
     curvature[:-1] += 2 * l2
     units = curvature.rsqrt()[:, None]
     scaled = (start / units).requires_grad_()
-    features, labels = problem.features[rows], problem.labels[rows]
-    part = Problem(
-        *(features, labels, problem.variances, problem.num_classes),
-        *(problem.loss, problem.class_weights),
-    )
     optimizer = torch.optim.LBFGS(
         [scaled],
         max_iter=MAX_ITERATIONS,
@@ -173,13 +171,14 @@ def minimize(
         line_search_fn="strong_wolfe",
     )
 
-    def objective() -> float:
+    def objective() -> Tensor:
         stop_if_asked()
         optimizer.zero_grad()
         weights = scaled * units
-        total = part.losses(weights, slice(None)).mean() + l2 * weights[:-1].square().sum()
-        total.backward()
+        mean = problem.losses(weights, problem.loss).mean()
+        total = mean + l2 * weights[:-1].square().sum()
+        total.backward()  # type: ignore[no-untyped-call]
         return total
 
-    optimizer.step(objective)
+    optimizer.step(objective)  # type: ignore[no-untyped-call]
     return (scaled * units).detach()

@@ -172,7 +172,8 @@ def train_run(run: Run, group: ProcessGroup = SINGLE_PROCESS) -> None:
         # Outside of `except`, whose error keeps the full memory alive.
         if result is None and inputs.embeddings:
             raise UserError(
-                f"the memory of {device_name(device)} is full; set device=cpu, or train another head"
+                f"the memory of {device_name(device)} is full: it does not hold the features of "
+                "the images; set device=cpu"
             )
         if result is None:
             raise UserError(memory_advice(data, spec, device, precision, group))
