@@ -18,7 +18,7 @@ if WEIGHTS_REQUEST:
     rule weights:
         input:
             # The user's own file is on this machine, even if the workflow's are in object storage.
-            [local(str(path)) for path in WEIGHTS_REQUEST.files],
+            [local(str(path)) for path in WEIGHTS_REQUEST.files if path.is_file()],
         output:
             weights=f"{WEIGHTS}.safetensors",
             record=f"{WEIGHTS}.json",
