@@ -136,10 +136,24 @@ def test_reading_the_size_of_an_output_does_not_matter() -> None:
     assert fold_frozen_batch_norm(model, images()) == 1
 
 
-def test_layers_that_are_called_twice_are_not_folded() -> None:
+@pytest.mark.parametrize(
+    ("layers_before", "folded"),
+    [
+        (lambda tiny: [tiny.convolution, tiny.norm], 1),
+        (lambda _: [nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)], 2),
+        (lambda tiny: [nn.Conv2d(3, 4, 1), tiny.norm], 0),
+        (lambda tiny: [tiny.convolution], 0),
+    ],
+    ids=["both twice", "others", "norm twice", "convolution twice"],
+)
+def test_layers_that_are_called_twice_are_folded_only_together(
+    layers_before: Callable[[Tiny], list[nn.Module]], folded: int
+) -> None:
     tiny = Tiny()
-    network = nn.Sequential(tiny.convolution, tiny.norm, nn.ReLU(), nn.Conv2d(4, 3, 1), tiny)
-    assert fold_frozen_batch_norm(prepared(network), images()) == 0
+    model = prepared(nn.Sequential(*layers_before(tiny), nn.Conv2d(4, 3, 1), tiny))
+    before = model(images())
+    assert fold_frozen_batch_norm(model, images()) == folded
+    torch.testing.assert_close(model(images()), before)
 
 
 def test_other_logits_undo_the_folding(monkeypatch: pytest.MonkeyPatch) -> None:

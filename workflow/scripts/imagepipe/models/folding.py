@@ -27,13 +27,17 @@ Pair = tuple[nn.Conv2d, nn.BatchNorm2d]
 def fold_frozen_batch_norm(model: nn.Module, example: Tensor) -> int:
     """Make pairs of a convolution and a batch normalization one convolution; return how many.
 
-    example: a normalized float batch [N, 3, H, W], on the model's device. A pair computes as before
-    whenever its batch normalization is in training mode. Parameters, statistics and their names
-    stay, gradients reach them, and the model can still be copied. The filters are computed in every
-    call, which takes about a hundredth of the time of a batch.
+    example: float [N, 3, H, W], a batch of the images' size on the model's device; its values do
+    not matter. A pair computes as before whenever its batch normalization is in training mode.
+    Parameters, statistics and their names stay, gradients reach them, and the model can still be
+    copied. The filters are computed in every call, which takes about a hundredth of its time.
 
-    Nothing is folded if the logits of `example` were then different.
+    Nothing is folded if logits were then different.
     """
+    # Zeros would not tell whether borders are right.
+    example = (
+        torch.arange(example.numel(), device=example.device).sin().to(example).view_as(example)
+    )
     with _evaluation_mode(model), torch.autocast(example.device.type, enabled=False):
         before, pairs = _find_pairs(model, example)
         for convolution, norm in pairs:
@@ -85,11 +89,11 @@ def _after_folded_norm(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
 def _find_pairs(model: nn.Module, example: Tensor) -> tuple[Tensor, list[Pair]]:
     """Return the model's logits, and the pairs that can be folded.
 
-    Each module is called once, and the batch normalization alone reads the convolution's output.
+    Whatever the one module puts out is read by the other one alone, which reads nothing else.
     """
     calls: Counter[nn.Module] = Counter()
+    calls_of_pair: Counter[Pair] = Counter()
     convolution_of: dict[int, nn.Conv2d] = {}
-    pairs: list[Pair] = []
     reads = _CountReads()
 
     def after_convolution(module: nn.Conv2d, _: object, output: Tensor) -> None:
@@ -100,7 +104,7 @@ def _find_pairs(model: nn.Module, example: Tensor) -> tuple[Tensor, list[Pair]]:
     def before_norm(module: nn.BatchNorm2d, inputs: tuple[Tensor]) -> None:
         calls[module] += 1
         if id(inputs[0]) in reads.watched:
-            pairs.append((convolution_of[id(inputs[0])], module))
+            calls_of_pair[convolution_of[id(inputs[0])], module] += 1
 
     handles = []
     for module in model.modules():
@@ -116,11 +120,11 @@ def _find_pairs(model: nn.Module, example: Tensor) -> tuple[Tensor, list[Pair]]:
     finally:
         for handle in handles:
             handle.remove()
-    reads_of = {convolution_of[tensor]: reads.count[tensor] for tensor in reads.watched}
+    shared = {convolution_of[tensor] for tensor in reads.watched if reads.count[tensor] > 1}
     return logits, [
         (convolution, norm)
-        for convolution, norm in pairs
-        if calls[convolution] == calls[norm] == reads_of[convolution] == 1
+        for (convolution, norm), together in calls_of_pair.items()
+        if calls[convolution] == calls[norm] == together and convolution not in shared
     ]
 
 

@@ -14,6 +14,7 @@ from imagepipe.augmentation.resizing import resize_images
 from imagepipe.config.recipe import FrozenNetwork, Precision
 from imagepipe.config.weights import Interpolation, WeightsRecord
 from imagepipe.dataset.packed import PackedFile
+from imagepipe.device.cpu_precision import NetworkUse
 from imagepipe.device.devices import (
     autocast,
     choose_precision,
@@ -99,7 +100,8 @@ def embed(
     packed = {PackedFile.from_array(source): target for source, target in targets.items()}
     size = image_size or next(iter(packed)).shape[1:3]
     with chosen_device(device, gpus) as chosen:
-        arithmetic, reason = choose_precision(precision, chosen)
+        use = NetworkUse.from_model(options, size, training=False)
+        arithmetic, reason = choose_precision(precision, chosen, use)
         set_arithmetic(chosen, tf32=tf32, deterministic=deterministic)
         logger.info("embed on %s in %s (%s)", device_name(chosen), arithmetic, reason)
         embedder = Embedder(

@@ -18,6 +18,7 @@ from imagepipe.dataset import channels
 from imagepipe.dataset.manifests import CLASS_SEPARATOR
 from imagepipe.dataset.packed import PackedImages, read_classes, read_packed, read_split
 from imagepipe.dataset.submission_form import read_metric
+from imagepipe.device.cpu_precision import NetworkUse
 from imagepipe.device.devices import check_gpus, choose_precision, chosen_device, device_name
 from imagepipe.device.memory import full_memory_message, largest_that_fits, memory_is_full
 from imagepipe.distributed.process_group import SINGLE_PROCESS, ProcessGroup
@@ -147,7 +148,8 @@ def train_run(run: Run, group: ProcessGroup = SINGLE_PROCESS) -> None:
             precision, reason = HEAD_PRECISION, "as all heads"
         else:
             # One choice for all processes: busy nodes may measure different speeds.
-            choose = partial(choose_precision, recipe.precision, device)
+            use = NetworkUse.from_model(recipe.model, image_size, training=True)
+            choose = partial(choose_precision, recipe.precision, device, use)
             precision, reason = group.from_first(choose)
         logger.info(
             "train on %s in %s (%s), %d threads%s",
