@@ -129,16 +129,15 @@ PRETRAINED = {"model": {"name": "timm", "weights": "pretrained"}}
 ON_FEATURES = {"model": {"name": "linear"}}
 # What a key needs beside it.
 BESIDE: dict[str, dict[str, Any]] = {
-    **dict.fromkeys(
-        ("model.weights.url", "model.weights.sha256"),
-        {"model": {"name": "timm", "weights": WEIGHTS}},
-    ),
-    "model.on.name": {"model": {"name": "linear", "on": {"architecture": "resnet18"}}},
-    **dict.fromkeys(("model.on.architecture", "model.on.flip"), ON_FEATURES),
-    **dict.fromkeys(
-        ("model.on.weights.url", "model.on.weights.sha256"),
-        {"model": {"name": "linear", "on": {"weights": WEIGHTS}}},
-    ),
+    "model.weights.url": {"model": {"name": "timm", "weights": WEIGHTS}},
+    "model.weights.sha256": {"model": {"name": "timm", "weights": WEIGHTS}},
+    "model.on.name": {
+        "model": {"name": "linear", "on": {"name": "torchvision", "architecture": "resnet18"}}
+    },
+    "model.on.architecture": ON_FEATURES,
+    "model.on.flip": ON_FEATURES,
+    "model.on.weights.url": {"model": {"name": "linear", "on": {"weights": WEIGHTS}}},
+    "model.on.weights.sha256": {"model": {"name": "linear", "on": {"weights": WEIGHTS}}},
     **{key: PRETRAINED for key in RECIPE_TABLE if key.startswith("fine_tune.")},
 }
 # What `fast` has, and frozen features do not take.

@@ -262,8 +262,10 @@ WEIGHTS_BESIDE = {"name": "timm", "weights": "pretrained"}
         (
             {"model": {"name": "timm", "weights": "pretrained"}},
             {"model": {"name": "timm", "weights": "Pretraind"}},
-            ["model.weights: is 'Pretraind', but must be pretrained, the path of a file, or {url"]
-            + ["(did you mean 'pretrained'?)"],
+            [
+                "is 'Pretraind', but must be pretrained, the path of a file, or {url",
+                "'pretrained'?",
+            ],
         ),
         (
             {"model": {"name": "timm", "weights": {"url": "http://a/b", "sha256": 64 * "0"}}},
@@ -305,18 +307,29 @@ def test_a_model_on_frozen_features_needs_a_network_and_takes_no_key_without_eff
         "progressive_resizing": [{"until": 0.5, "scale": 0.5}],
         "fine_tune": {},
         "freeze": [{"parameters": "a", "after": 0}],
-        "averaging": {"name": "ema"},
+        "micro_batch_size": 8,
         "compile": True,
         "test_time_augmentation": "flip",
     }.items():
         with refused(f"override: {key}: does not apply to {name}", "start from recipe=probe"):
             load({"model": {"name": name}, key: value}, own)
-    for key, value in {"epochs": 3, "optimizer": {"lr": 1}, "schedule": {"name": "cosine"}}.items():
+    for key, value in {
+        "epochs": 3,
+        "optimizer": {"lr": 1},
+        "schedule": {"name": "cosine"},
+        "averaging": {"name": "ema"},
+    }.items():
         if name == "mlp":
             load({"model": {"name": name}, key: value}, own)
             continue
         with refused(f"override: {key}: does not apply to {name}, which is not trained step by"):
             load({"model": {"name": name}, key: value}, own)
+    smoothed = {"model": {"name": name}, "loss": {"label_smoothing": 0.1}}
+    if name == "knn":
+        with refused("override: loss: does not apply to knn"):
+            load(smoothed, own)
+    else:
+        load(smoothed, own)
     # Of a recipe whose model alone is changed, the recipe is named.
     with refused("fast.yaml: augmentation: does not apply to"):
         load({"model": {"name": name}}, "fast")

@@ -16,6 +16,7 @@ from imagepipe.config.recipe import (
     Augmentation,
     FrozenFeatures,
     FrozenNetwork,
+    KNNHead,
     LibraryNetwork,
     MLPHead,
     Model,
@@ -33,13 +34,13 @@ Problem = tuple[str, str]
 # Keys that say how the network sees the images in training: those of frozen features are computed
 # once, from the images as they are.
 NOT_OF_FEATURES = (
-    *("augmentation", "progressive_resizing", "fine_tune", "freeze", "averaging", "compile"),
+    *("augmentation", "progressive_resizing", "micro_batch_size", "fine_tune", "freeze", "compile"),
     "test_time_augmentation",
 )
 # Keys of a training by steps, which `linear` and `knn` do without.
 OF_STEPS = (
-    *("batch_size", "micro_batch_size", "min_steps_per_epoch", "sampling", "drop_last", "epochs"),
-    *("optimizer", "schedule", "gradient_clipping"),
+    *("batch_size", "min_steps_per_epoch", "sampling", "drop_last", "epochs", "optimizer"),
+    *("schedule", "gradient_clipping", "averaging"),
 )
 
 
@@ -227,7 +228,8 @@ def keys_without_effect(recipe: Recipe, name: str) -> Iterator[Problem]:
                 f"does not apply to {name}, whose features are computed once, from the "
                 f"images as they are; remove it, or start from recipe=probe{flip}",
             )
-    for key in () if isinstance(recipe.model, MLPHead) else OF_STEPS:
+    of_steps = () if isinstance(recipe.model, MLPHead) else OF_STEPS
+    for key in (*of_steps, "loss") if isinstance(recipe.model, KNNHead) else of_steps:
         if getattr(recipe, key) != getattr(default, key):
             yield (
                 key,
@@ -287,8 +289,8 @@ def problems_of_crops(augmentation: Augmentation, image_size: Sequence[int]) -> 
         yield (
             "augmentation.random_resized_crop.resize",
             f"is {crop.resize}, but must be at least {min(image_size)} for images of "
-            f"{pixels(image_size)}; set it to about {round(1.25 * min(image_size))}, or a smaller "
-            "image_size",
+            f"{pixels(image_size)}; set it to null or to about {round(1.25 * min(image_size))}, or "
+            "set a smaller image_size",
         )
 
 
