@@ -1,6 +1,7 @@
 # Pretrained weights, and what frozen networks make of the images.
 
 from imagepipe.config.recipe import FrozenFeatures
+from imagepipe.config.recipe_checks import check_weights_file
 from imagepipe.config.runs import short_hash
 from imagepipe.config.weights import weights_request
 
@@ -11,6 +12,13 @@ PRETRAINED = {}
 # The inputs of models on frozen features: those of the labelled images, and of the test images.
 LABELLED_EMBEDDINGS = {}
 TEST_EMBEDDINGS = {}
+
+# A job on another machine needs only what rule `weights` made of it.
+if workflow.is_main_process:
+    try:
+        check_weights_file(RECIPE.model)
+    except UserError as error:
+        sys.exit(f"error: {error}")
 
 if WEIGHTS_REQUEST:
     WEIGHTS = f"data/weights/{WEIGHTS_REQUEST.name}"

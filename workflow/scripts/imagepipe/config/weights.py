@@ -19,6 +19,8 @@ from imagepipe.config.recipe import (
 from imagepipe.config.runs import short_hash
 from imagepipe.errors import UserError, one_line
 
+# The value of `weights` for the library's own.
+PRETRAINED = "pretrained"
 NAME_DIGITS = 12
 
 Interpolation = Literal["bilinear", "bicubic"]
@@ -39,7 +41,7 @@ class WeightsRequest(Options):
     @property
     def files(self) -> list[Path]:
         """The user's file, if the request names one."""
-        if isinstance(self.weights, WeightsFile) or self.weights == "pretrained":
+        if isinstance(self.weights, WeightsFile) or self.weights == PRETRAINED:
             return []
         return [Path(self.weights).expanduser()]
 

@@ -129,7 +129,7 @@ def train_run(run: Run, group: ProcessGroup = SINGLE_PROCESS) -> None:
     packed = read_packed(inputs.images, inputs.table)
     stored_size = list(packed.images.shape[1:3])
     image_size = list(network_image_size(recipe, stored_size))
-    check_images(recipe, image_size)
+    check_images(recipe, image_size, stored_size)
     if isinstance(recipe.model, Torchvision | Timm):
         smallest = smallest_image(recipe, image_size)
         check_library_model(recipe.model, len(classes), image_size, smallest)
