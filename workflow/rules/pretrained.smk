@@ -1,6 +1,7 @@
 # Pretrained weights, and what frozen networks make of the images.
 
 from imagepipe.config.recipe import FrozenFeatures
+from imagepipe.config.recipe_checks import check_weights_file
 from imagepipe.config.runs import short_hash
 from imagepipe.config.weights import weights_request
 
@@ -12,13 +13,20 @@ PRETRAINED = {}
 LABELLED_EMBEDDINGS = {}
 TEST_EMBEDDINGS = {}
 
+# A job on another machine needs only what rule `weights` made of it.
+if workflow.is_main_process:
+    try:
+        check_weights_file(RECIPE.model)
+    except UserError as error:
+        sys.exit(f"error: {error}")
+
 if WEIGHTS_REQUEST:
     WEIGHTS = f"data/weights/{WEIGHTS_REQUEST.name}"
 
     rule weights:
         input:
             # The user's own file is on this machine, even if the workflow's are in object storage.
-            [local(str(path)) for path in WEIGHTS_REQUEST.files],
+            [local(str(path)) for path in WEIGHTS_REQUEST.files if path.is_file()],
         output:
             weights=f"{WEIGHTS}.safetensors",
             record=f"{WEIGHTS}.json",
@@ -46,7 +54,7 @@ if WEIGHTS_REQUEST:
 if HAS_FROZEN_FEATURES:
     EMBED_OPTIONS = {
         "network": RECIPE.model.on,
-        "image_size": [FORM.height, FORM.width],
+        **select(RECIPE, "image_size"),
         **select(RECIPE, *ARITHMETIC),
     }
     # Other heads on the same network, images and size read the same files.

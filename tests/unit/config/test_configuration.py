@@ -132,7 +132,7 @@ def test_text_is_read_by_the_type_of_its_key(
             {"augmentation": {"random_resized_crop": {"resize": 48}}},
             "augmentation",
             "random_resized_crop",
-            {"resize": 48, "min_area": 0.64, "max_area": 1.0},
+            {"resize": 48, "min_area": 0.64, "max_area": 1.0, "max_ratio": 1.0},
         ),
     ],
 )
@@ -150,7 +150,12 @@ def test_override_changes_one_key_and_no_other(
 
 def test_section_of_another_kind_starts_from_its_defaults() -> None:
     recipe = load(recipe="fast", override="{optimizer: {name: adamw}}").recipe
-    assert recipe.optimizer.model_dump() == {"name": "adamw", "lr": 1e-3, "weight_decay": 1e-2}
+    assert recipe.optimizer.model_dump() == {
+        "name": "adamw",
+        "lr": 1e-3,
+        "weight_decay": 1e-2,
+        "decay_norms_and_biases": True,
+    }
     same_kind = load(recipe="fast", override="{optimizer: {name: muon, lr: 1}}").recipe.optimizer
     assert same_kind == load(recipe="fast", override="{optimizer: {lr: 1}}").recipe.optimizer
 
@@ -181,6 +186,7 @@ def test_missing_sections_are_filled_with_defaults(tmp_path: Path) -> None:
         "resize": 40,
         "min_area": 0.64,
         "max_area": 1.0,
+        "max_ratio": 1.0,
     }
     assert recipe["loss"] == {
         "reduction": "mean",
@@ -374,7 +380,7 @@ def test_what_is_no_name_of_a_competition_is_refused(tmp_path: Path, slug: str) 
     dataset = yaml.safe_load((WORKFLOW / "datasets" / "cifar10.yaml").read_text())
     path = tmp_path / "mine.yaml"
     path.write_text(yaml.safe_dump(dataset | {"competition": slug}))
-    with pytest.raises(UserError, match=r"competition: .* does not match"):
+    with pytest.raises(UserError, match=r"competition: .* must be text that matches"):
         load(dataset=str(path))
 
 
@@ -385,7 +391,7 @@ def test_what_is_no_name_of_a_competition_is_refused(tmp_path: Path, slug: str) 
         ("- a\n- b\n", ["mapping"]),
         ("", ["mapping"]),
         ("titel: x\n", ["'titel'", "'title'"]),
-        ("on: true\n", ["unknown key 'True'"]),
+        ("on: true\n", ["unknown key 'on'"]),
         ("{5: {6: 7}}\n", ["unknown key '5'"]),
     ],
 )

@@ -12,7 +12,7 @@ from imagepipe.config import recipe_checks
 from imagepipe.config.configuration import load_configuration
 from imagepipe.config.options import sections
 from imagepipe.config.recipe import Airbench, Model, Recipe
-from imagepipe.config.recipe_checks import check_images
+from imagepipe.config.recipe_checks import check_images, check_weights_file
 from imagepipe.models.create import create_model
 
 
@@ -38,6 +38,21 @@ AUGMENTATIONS: list[tuple[dict[str, Any], dict[str, Any], list[str]]] = [
         ["augmentation.cutout: is 33, but must be at most 32 for images of 32 pixels"],
     ),
     (
+        {"affine": {"min_scale": 0.5, "max_scale": 0.5}},
+        {"affine": {"min_scale": 1.5}},
+        ["augmentation.affine.min_scale: is 1.5, but must be at most max_scale, which is 1"],
+    ),
+    (
+        {"random_erasing": {"min_area": 0.01, "max_area": 0.01}},
+        {"random_erasing": {"min_area": 0.02, "max_area": 0.01}},
+        ["random_erasing.min_area: is 0.02, but must be at most max_area, which is 0.01"],
+    ),
+    (
+        {"trivial_augment": False, "rand_augment": {}},
+        {"trivial_augment": True, "rand_augment": {}},
+        ["augmentation.rand_augment: is set, but must be null with trivial_augment; remove one"],
+    ),
+    (
         {"random_resized_crop": {"min_area": 0.5, "max_area": 0.5}},
         {"random_resized_crop": {"min_area": 0.9, "max_area": 0.5}},
         ["random_resized_crop.min_area: is 0.9, but must be at most max_area, which is 0.5"],
@@ -56,9 +71,20 @@ def test_augmentation_that_does_not_suit_itself_or_the_images_is_refused(
 
 def test_crops_from_shrunk_images_are_refused_once_the_size_is_known() -> None:
     recipe = Recipe.checked({"augmentation": {"random_resized_crop": {"resize": 40}}}, "recipe")
-    check_images(recipe, [40, 60])
+    check_images(recipe, [40, 60], [40, 60])
     with refused("random_resized_crop.resize: is 40, but must be at least 96", "about 120"):
-        check_images(recipe, [96, 128])
+        check_images(recipe, [96, 128], [96, 128])
+
+
+def test_pixels_of_the_augmentation_are_those_of_the_stored_images() -> None:
+    """They are enlarged afterwards. The sample's have 32 pixels."""
+    load({"image_size": 224, "augmentation": {"cutout": 32}})
+    with refused("augmentation.cutout: is 33", "for images of 32 pixels"):
+        load({"image_size": 224, "augmentation": {"cutout": 33}})
+    recipe = Recipe.checked({"augmentation": {"random_resized_crop": {"resize": 40}}}, "recipe")
+    check_images(recipe, [96, 96], [32, 32])
+    null = Recipe.checked({"augmentation": {"random_resized_crop": {"resize": None}}}, "recipe")
+    check_images(null, [96, 96], [96, 96])
 
 
 @pytest.mark.parametrize("size", [[32, 20], [20, 32]])
@@ -210,3 +236,119 @@ def test_a_library_in_which_no_names_are_found_is_left_to_the_job(
 ) -> None:
     monkeypatch.setattr(recipe_checks, "known_architectures", lambda _: frozenset())
     load(model_of("torchvision", "resnet81"))
+
+
+WEIGHTS_BESIDE = {"name": "timm", "weights": "pretrained"}
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "words"),
+    [
+        (
+            {"model": {"name": "timm", "stem": "small"}},
+            {"model": {**WEIGHTS_BESIDE, "stem": "small"}},
+            ["model.stem: is small, but must be original with weights", "weights: null"],
+        ),
+        (
+            {"model": WEIGHTS_BESIDE, "fine_tune": {}},
+            {"model": {"name": "timm"}, "fine_tune": {}},
+            ["fine_tune: needs a network with pretrained weights; set model.weights, or"],
+        ),
+        (
+            {"model": {"name": "d2l_resnet18"}, "fine_tune": None},
+            {"model": {"name": "d2l_resnet18"}, "fine_tune": {}},
+            ["fine_tune: needs", "set model.weights of a torchvision or timm network, or"],
+        ),
+        (
+            {"model": {"name": "timm", "weights": "pretrained"}},
+            {"model": {"name": "timm", "weights": "Pretraind"}},
+            [
+                "is 'Pretraind', but must be pretrained, the path of a file, or {url",
+                "'pretrained'?",
+            ],
+        ),
+        (
+            {"model": {"name": "timm", "weights": {"url": "http://a/b", "sha256": 64 * "0"}}},
+            {"model": {"name": "timm", "weights": {"url": "http://a/b", "sha256": "0"}}},
+            ["model.weights.sha256"],
+        ),
+        (
+            {"model": {"name": "timm", "architecture": "vit_small_patch16_224.dino"}},
+            {"model": {"name": "timm", "architecture": "vit_smal_patch16_224.dino"}},
+            ["model.architecture: timm has no 'vit_smal_patch16_224'", "vit_small_patch16_224"],
+        ),
+    ],
+    ids=lambda _: "",
+)
+def test_weights_that_do_not_suit_the_recipe_are_refused(
+    right: dict[str, Any], wrong: dict[str, Any], words: list[str]
+) -> None:
+    load(right)
+    with refused("override: ", *words):
+        load(wrong)
+
+
+@pytest.mark.parametrize("name", ["linear", "mlp", "knn"])
+def test_a_model_on_frozen_features_needs_a_network_and_takes_no_key_without_effect(
+    tmp_path: Path, name: str
+) -> None:
+    empty = tmp_path / "empty.yaml"
+    empty.write_text("{}")
+    own = str(empty)
+    load({"model": {"name": name}, "image_size": 96, "fit": "crop", "precision": "fp32"}, own)
+    with refused(f"override: model.on.weights: is null, but {name} needs a pretrained network"):
+        load({"model": {"name": name, "on": {"weights": None}}}, own)
+    with refused("override: model.on.weights: is 'imagenet'"):
+        load({"model": {"name": name, "on": {"weights": "imagenet"}}}, own)
+    with refused("override: model.on.architecture: torchvision has no 'resnet81'"):
+        load({"model": {"name": name, "on": {"name": "torchvision", "architecture": "resnet81"}}})
+    for key, value in {
+        "augmentation": {"horizontal_flip": True},
+        "progressive_resizing": [{"until": 0.5, "scale": 0.5}],
+        "fine_tune": {},
+        "freeze": [{"parameters": "a", "after": 0}],
+        "micro_batch_size": 8,
+        "compile": True,
+        "test_time_augmentation": "flip",
+    }.items():
+        with refused(f"override: {key}: does not apply to {name}", "start from recipe=probe"):
+            load({"model": {"name": name}, key: value}, own)
+    for key, value in {
+        "epochs": 3,
+        "optimizer": {"lr": 1},
+        "schedule": {"name": "cosine"},
+        "averaging": {"name": "ema"},
+    }.items():
+        if name == "mlp":
+            load({"model": {"name": name}, key: value}, own)
+            continue
+        with refused(f"override: {key}: does not apply to {name}, which is not trained step by"):
+            load({"model": {"name": name}, key: value}, own)
+    smoothed = {"model": {"name": name}, "loss": {"label_smoothing": 0.1}}
+    if name == "knn":
+        with refused("override: loss: does not apply to knn"):
+            load(smoothed, own)
+    else:
+        load(smoothed, own)
+    # Of a recipe whose model alone is changed, the recipe is named.
+    with refused("fast.yaml: augmentation: does not apply to"):
+        load({"model": {"name": name}}, "fast")
+
+
+def test_a_file_of_weights_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mine.safetensors"
+    model = model_options({"name": "timm", "architecture": "resnet18", "weights": str(path)})
+    features = model_options({"name": "linear", "on": {"weights": str(path)}})
+    check_weights_file(model_options({"name": "timm", "weights": "pretrained"}))
+    check_weights_file(model_options({"name": "d2l_resnet18"}))
+    with refused(f"model.weights: there is no file {path}; put the weights of timm's resnet18"):
+        check_weights_file(model)
+    with refused(f"model.on.weights: there is no file {path}; put", "timm's tf_efficientnet_lite0"):
+        check_weights_file(features)
+    path.mkdir()
+    with refused(f"model.weights: {path} is a folder; name the file in it"):
+        check_weights_file(model)
+    path.rmdir()
+    path.touch()
+    check_weights_file(model)
+    check_weights_file(features)

@@ -59,7 +59,7 @@ def load_configuration(user_config: Mapping[str, Any], workflow_folder: Path) ->
         changed = merge(in_file.model_dump(), settings.override)
         recipe = Recipe.checked(changed, "override")
     form = image_form(dataset.image_size, recipe.image_size, recipe.fit)
-    check_recipe(recipe, (form.height, form.width), settings, str(recipe_path))
+    check_recipe(recipe, form, settings, str(recipe_path))
     if settings.raw_dir is None:
         refuse_without_raw_dir(dataset, dataset_path.stem)
     name = recipe_path.stem

@@ -53,11 +53,10 @@ class Options(BaseModel):
     def _read_values(cls, values: Any) -> Any:
         if not isinstance(values, Mapping):
             return values
-        fields = cls.model_fields
-        # YAML reads some keys, such as `on`, as other types.
+        fields, named = cls.model_fields, {key_text(key): value for key, value in values.items()}
         return {
-            str(key): read_value(value, fields[key].annotation) if key in fields else value
-            for key, value in values.items()
+            key: read_value(value, fields[key].annotation) if key in fields else value
+            for key, value in named.items()
         }
 
     def part(self, section: type[Section]) -> Section:
@@ -70,10 +69,24 @@ class Options(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            first = min(error.errors(), key=lambda e: (len(e["loc"]), e["type"] == "missing"))
+            # Of a key that takes text or a section, there is an error for each: one fits the value.
+            errors = [one for one in error.errors() if not is_of_other_type(one)]
+            first = min(errors, key=lambda e: (len(e["loc"]), e["type"] == "missing"))
             keys, explanation = explained(cls, first)
             where = ".".join(str(key + 1) if isinstance(key, int) else key for key in keys)
             raise UserError(f"{source}: {where + ': ' if where else ''}{explanation}") from None
+
+
+def key_text(key: object) -> str:
+    """Return a key of YAML as text. YAML reads some keys as other types, such as `on` as true."""
+    return "on" if key is True else str(key)
+
+
+def with_text_keys(value: Any) -> Any:
+    """Return a value of YAML whose keys are text on all levels."""
+    if isinstance(value, Mapping):
+        return {key_text(key): with_text_keys(inner) for key, inner in value.items()}
+    return value
 
 
 def kind(default: str) -> Discriminator:
@@ -106,7 +119,7 @@ def read_value(value: Any, annotation: Any) -> Any:
     if isinstance(value, dict):
         items = [get_args(one) for one in plain_annotations(annotation) if get_origin(one) is dict]
         return (
-            {str(key): read_value(one, items[0][1]) for key, one in value.items()}
+            {key_text(key): read_value(one, items[0][1]) for key, one in value.items()}
             if items
             else value
         )
@@ -180,6 +193,17 @@ def key_paths(section: type[Options], keys: hints.Keys = ()) -> Iterator[hints.K
                 yield from key_paths(inner, (*keys, key))
 
 
+def is_of_other_type(error: Any) -> bool:
+    """Return whether a pydantic error is about the alternative of a union that was not meant.
+
+    Its last item is then the alternative's name: "str", or that of a section's class.
+    """
+    name = str(error["loc"][-1]) if error["loc"] else ""
+    if name == "str":
+        return isinstance(error["input"], Mapping)
+    return error["type"] == "model_type" and name[:1].isupper()
+
+
 @dataclass(frozen=True)
 class Place:
     """The place of a value: its path of keys, the section of the last key, and the value's type.
@@ -197,6 +221,8 @@ def place_of(root: type[Options], location: Iterable[str | int]) -> Place:
     """Return the place of a pydantic location: a path of keys, list indices and names of kinds."""
     place, inside = Place((), root, root), sections(root)
     for item in location:
+        if item == "str" or item in [one.__name__ for one in inside]:
+            continue  # an alternative of a key that takes text or a section
         named = (
             [one for one in inside if one.model_fields["name"].default == item]
             if (len(inside) > 1)
@@ -255,7 +281,7 @@ def explained(root: type[Options], error: Any) -> tuple[tuple[str | int, ...], s
         case "string_too_short":
             return keys, "is empty; fill it in"
         case "string_pattern_mismatch":
-            return keys, f"{shown} does not match {context['pattern']}"
+            return keys, f"is {shown}, but must be text that matches {context['pattern']}"
     return keys, " ".join(str(context.get("error", error["msg"])).split())
 
 

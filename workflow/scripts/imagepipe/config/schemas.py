@@ -82,7 +82,7 @@ def options_page() -> str:
     """Return a Markdown page with tables of all options."""
     parts = [HEAD]
     for name, model in SCHEMAS.items():
-        parts += [f"## {TITLES[name]}\n", *_tables(model)]
+        parts += [f"## {TITLES[name]}\n", *_tables(model, set())]
     return "\n".join(parts)
 
 
@@ -95,8 +95,13 @@ def write_all(project: Path) -> list[Path]:
     return [project / path for path in texts]
 
 
-def _tables(model: type[Options], prefix: str = "") -> Iterator[str]:
-    """Yield the tables of a section and its inner sections."""
+def _tables(
+    model: type[Options], shown: set[tuple[str, type[Options]]], prefix: str = ""
+) -> Iterator[str]:
+    """Yield the tables of a section and its inner sections, and add these to those `shown`.
+
+    Several kinds may have the same inner section at the same place.
+    """
     rows = [
         f"| `{prefix}{key}` | {_type(field)} | {_default(field)} | {descriptions(model)[key]} |"
         for key, field in model.model_fields.items()
@@ -108,15 +113,19 @@ def _tables(model: type[Options], prefix: str = "") -> Iterator[str]:
         )
     for key, field in model.model_fields.items():
         for inner in sections(field.annotation):
+            if (f"{prefix}{key}", inner) in shown:
+                continue
+            shown.add((f"{prefix}{key}", inner))
             place = f"{prefix}{key}{'[]' if is_list(field.annotation) else ''}"
             kind = f", `name: {inner.model_fields['name'].default}`" if _is_kind(inner) else ""
             yield f"### `{place}`{kind}\n\n{' '.join((inner.__doc__ or '').split())}\n"
-            yield from _tables(inner, f"{place}.")
+            yield from _tables(inner, shown, f"{place}.")
 
 
 def _is_kind(model: type[Options]) -> bool:
     field = model.model_fields.get("name")
-    return field is not None and get_origin(field.annotation) is Literal
+    # A section without kinds may have a name, too, of some choices.
+    return field is not None and len(get_args(field.annotation)) == 1
 
 
 def _type(field: FieldInfo) -> str:
@@ -141,7 +150,7 @@ def _type(field: FieldInfo) -> str:
     if len(kinds) > 1:
         return "one of " + ", ".join(f"`{one.model_fields['name'].default}`" for one in kinds)
     or_null = " or null" if NoneType in plain_annotations(field.annotation) else ""
-    return " ".join([words[0], *bounds]) + or_null
+    return " ".join([" or ".join(dict.fromkeys(words)), *bounds]) + or_null
 
 
 def _default(field: FieldInfo) -> str:
@@ -149,6 +158,6 @@ def _default(field: FieldInfo) -> str:
         return "required"
     default = field.default
     if isinstance(default, Options):
-        name = getattr(default, "name", None)
+        name = default.name if _is_kind(type(default)) else None  # type: ignore[attr-defined]
         return f"`{name}`" if name else "as below"
     return f"`{json.dumps(default, ensure_ascii=False)}`"

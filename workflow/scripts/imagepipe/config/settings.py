@@ -2,9 +2,9 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from imagepipe.config.options import Options
+from imagepipe.config.options import Options, with_text_keys
 
 
 class Settings(Options):
@@ -16,7 +16,7 @@ class Settings(Options):
     """A folder with the dataset's archives; null fetches them."""
     recipe: str = "fast"
     """A recipe's name (a file in workflow/recipes/) or the path of your own recipe file."""
-    override: dict[str, Any] = {}
+    override: Annotated[dict[str, Any], AfterValidator(with_text_keys)] = {}
     """Changes to single keys of the recipe, such as {epochs: 5, optimizer: {lr: 0.1}}. Each set
     of changes is a run with its own results."""
     valid_ratio: Annotated[float, Field(gt=0, lt=1)] = 0.1

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from imagepipe.config import recipe
 from imagepipe.models.airbench import Airbench
 from imagepipe.models.d2l_resnet import D2LResNet18
+from imagepipe.models.frozen_features import create_frozen_with_head
 from imagepipe.models.small_cnn import SmallCNN
 from imagepipe.models.torchvision_timm import create_library_model
 from imagepipe.models.wide_resnet import WideResNet
@@ -52,4 +53,4 @@ def create_model(
         case recipe.Torchvision() | recipe.Timm():
             return create_library_model(options, num_classes, weights, image_size)
         case recipe.LinearHead() | recipe.MLPHead() | recipe.KNNHead():
-            raise NotImplementedError
+            return create_frozen_with_head(options, num_classes, weights, image_size)

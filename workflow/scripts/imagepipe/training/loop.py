@@ -91,7 +91,7 @@ def train(
         while state.epoch < epochs:
             loss, accuracy = train_epoch(training, saver, bar)
             valid_logits = validate(training, saver)
-            valid = validation_metrics(training, valid_logits)
+            valid = validation_metrics(data, valid_logits, several_labels=spec.several_labels)
             metrics = EpochMetrics(
                 epochs=state.epoch + 1,
                 train_loss=loss,
@@ -292,9 +292,10 @@ class ValidationMetrics:
     metric: float | None = None
 
 
-def validation_metrics(training: Training, logits: np.ndarray | None) -> ValidationMetrics:
-    """Return the metrics of the logits of `validate`."""
-    data = training.data
+def validation_metrics(
+    data: TrainingData, logits: np.ndarray | None, *, several_labels: bool
+) -> ValidationMetrics:
+    """Return the metrics of the logits of the validation images, [N, classes]."""
     if logits is None:
         return ValidationMetrics()
     labels = data.labels[data.valid_rows]
@@ -305,7 +306,6 @@ def validation_metrics(training: Training, logits: np.ndarray | None) -> Validat
     name = data.metric.name
     if name == "accuracy":
         return ValidationMetrics(accuracy, name, accuracy)
-    several_labels = training.spec.several_labels
     probabilities = class_probabilities(logits, several_labels=several_labels)
     metric = None
     if np.isfinite(probabilities).all():
