@@ -56,9 +56,7 @@ def without_heads(model: nn.Module) -> nn.Module:
 def test_features_are_those_of_the_librarys_own_network(
     options: Timm | Torchvision, hidden_units: int | None, tmp_path: Path
 ) -> None:
-    # As with torchvision's weights, which change the inputs' normalization.
-    is_googlenet = options.architecture == "googlenet"
-    arguments = {"transform_input": True, "init_weights": False} if is_googlenet else {}
+    arguments = {"init_weights": False} if options.architecture == "googlenet" else {}
     library = library_model(options, **arguments)
     weights = save_weights(library, tmp_path / "weights.safetensors")
     images = torch.randn(2, 3, 160 if options.architecture == "test_vit" else 64, 160)

@@ -111,7 +111,7 @@ def test_an_architecture_with_several_outputs_is_a_user_error(
 def test_auxiliary_heads_are_left_out() -> None:
     model = create_library_model(Torchvision(architecture="googlenet"), 3)
     assert model.train()(torch.zeros(2, 3, 64, 64)).shape == (2, 3)
-    assert model.transform_input
+    assert not model.transform_input
 
 
 @pytest.mark.parametrize(

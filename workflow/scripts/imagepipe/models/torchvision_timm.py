@@ -92,11 +92,11 @@ def with_accepted(
 def torchvision_arguments(architecture: str, image_size: Sequence[int] | None) -> dict[str, Any]:
     """Return what some networks of torchvision need: their image size, and no auxiliary heads.
 
-    GoogLeNet and Inception with weights of torchvision's change the normalization of their inputs.
-    They do so here with random weights as well, as a trained model's file does not tell.
+    GoogLeNet and Inception never change the normalization of their inputs, as torchvision has them
+    do with its weights: the record of these has the mean and std that are left without that.
     """
     if architecture in ("googlenet", "inception_v3"):
-        return {"aux_logits": False, "transform_input": True, "init_weights": True}
+        return {"aux_logits": False, "init_weights": True}
     if image_size is not None and architecture.startswith("vit_"):
         if image_size[0] != image_size[1]:
             raise UserError(
