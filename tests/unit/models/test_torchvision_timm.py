@@ -146,10 +146,6 @@ def test_networks_for_images_of_one_size_are_made_for_those_of_the_recipe() -> N
         create_library_model(Torchvision(architecture="vit_b_16"), 3, None, (32, 64))
 
 
-def test_timm_names_weights_after_the_architecture() -> None:
-    create_library_model(Timm(architecture="test_resnet.r160_in1k"), 3)
-
-
 def test_a_library_that_is_not_installed_is_a_user_error() -> None:
     """In a process of its own, which finds no timm."""
     code = (

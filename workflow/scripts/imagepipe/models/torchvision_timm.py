@@ -41,8 +41,7 @@ def create_library_model(
         raise UserError(f"recipe: model.name: {not_installed(library)}") from None
     is_timm = library == "timm"
     known = module.list_models() if is_timm else module.models.list_models(module=module.models)
-    # timm names weights after the architecture, as in resnet50.a1_in1k.
-    if (architecture.partition(".")[0] if is_timm else architecture) not in known:
+    if architecture not in known:
         raise UserError(
             f"recipe: model.architecture: {unknown_architecture(library, architecture, known)}"
         )
