@@ -50,13 +50,17 @@ def holds(options: object, key: str) -> bool:
     return True
 
 
-def check_images(recipe: Recipe, image_size: Sequence[int]) -> None:
-    """Raise `UserError` for a recipe that contradicts the images, once their size is known.
+def check_images(recipe: Recipe, image_size: Sequence[int], stored_size: Sequence[int]) -> None:
+    """Raise `UserError` for a recipe that contradicts the images, once their sizes are known.
 
-    That is after packing, if they differ in size and the recipe names none.
+    image_size: the height and width of the network's images. stored_size: those of the stored ones,
+    which may be smaller. Both are known after packing.
     """
+    augmentation = recipe.augmentation
     found = itertools.chain(
-        problems(recipe, image_size, "auto"), problems_of_crops(recipe.augmentation, image_size)
+        problems(recipe, image_size, "auto"),
+        problems_of_augmentation(augmentation, stored_size),
+        problems_of_crops(augmentation, stored_size),
     )
     problem = next(found, None)
     if problem is not None:
@@ -114,24 +118,34 @@ def problems_of_model(model: Model, smallest: Sequence[int]) -> Iterator[Problem
 
 
 def problems_of_augmentation(
-    augmentation: Augmentation, image_size: Sequence[int]
+    augmentation: Augmentation, stored_size: Sequence[int]
 ) -> Iterator[Problem]:
-    """Yield the problems of an augmentation of images of this height and width."""
-    crop = augmentation.random_resized_crop
-    if crop is not None and crop.min_area > crop.max_area:
-        yield (
-            "augmentation.random_resized_crop.min_area",
-            f"is {crop.min_area:g}, but must be at most max_area, which is {crop.max_area:g}",
-        )
-    for key, value, largest in (
-        ("random_crop_padding", augmentation.random_crop_padding, min(image_size) - 1),
-        ("cutout", augmentation.cutout, min(image_size)),
+    """Yield the problems of an augmentation of images stored at this height and width, or less."""
+    for name, what in (
+        ("random_resized_crop", "area"),
+        ("random_erasing", "area"),
+        ("affine", "scale"),
     ):
-        if value > largest:
+        section = getattr(augmentation, name)
+        if section is None:
+            continue
+        least, largest = (getattr(section, f"{end}_{what}") for end in ("min", "max"))
+        if least > largest:
+            yield (
+                f"augmentation.{name}.min_{what}",
+                f"is {least:g}, but must be at most max_{what}, which is {largest:g}",
+            )
+    for key, value, most in (
+        ("random_crop_padding", augmentation.random_crop_padding, min(stored_size) - 1),
+        ("cutout", augmentation.cutout, min(stored_size)),
+    ):
+        if value > most:
             yield (
                 f"augmentation.{key}",
-                f"is {value}, but must be at most {largest} for images of {pixels(image_size)}",
+                f"is {value}, but must be at most {most} for images of {pixels(stored_size)}",
             )
+    if augmentation.trivial_augment and augmentation.rand_augment is not None:
+        yield "augmentation.rand_augment", "is set, but must be null with trivial_augment"
     if augmentation.mixup and augmentation.cutmix:
         yield (
             "augmentation.cutmix",
@@ -140,15 +154,16 @@ def problems_of_augmentation(
         )
 
 
-def problems_of_crops(augmentation: Augmentation, image_size: Sequence[int]) -> Iterator[Problem]:
+def problems_of_crops(augmentation: Augmentation, stored_size: Sequence[int]) -> Iterator[Problem]:
     """Yield the problem of crops from shrunk images, which lack the detail of those to predict."""
     crop = augmentation.random_resized_crop
-    if crop is not None and crop.resize and crop.resize < min(image_size):
+    if crop is not None and crop.resize and crop.resize < min(stored_size):
+        smaller = min(stored_size)
         yield (
             "augmentation.random_resized_crop.resize",
-            f"is {crop.resize}, but must be at least {min(image_size)} for images of "
-            f"{pixels(image_size)}; set it to about {round(1.25 * min(image_size))}, or a smaller "
-            "image_size",
+            f"is {crop.resize}, but must be at least {smaller} for images of "
+            f"{pixels(stored_size)}; set it to null or about {round(1.25 * smaller)}, or set a "
+            "smaller image_size",
         )
 
 

@@ -123,7 +123,7 @@ def train_run(run: Run, group: ProcessGroup = SINGLE_PROCESS) -> None:
     packed = read_packed(inputs.images, inputs.table)
     stored_size = list(packed.images.shape[1:3])
     image_size = list(network_image_size(recipe, stored_size))
-    check_images(recipe, image_size)
+    check_images(recipe, image_size, stored_size)
     if isinstance(recipe.model, Torchvision | Timm):
         check_library_model(recipe.model, len(classes), smallest_image(recipe, image_size))
     splits = read_split(inputs.split, packed.ids) if inputs.split else None
@@ -171,6 +171,7 @@ def train_run(run: Run, group: ProcessGroup = SINGLE_PROCESS) -> None:
         mean=spec.mean,
         std=spec.std,
         test_time_augmentation=recipe.test_time_augmentation,
+        interpolation=spec.interpolation,
     )
     save_model(outputs.model, result.model, description)
     split = file_hash(inputs.split)[:SPLIT_DIGITS] if inputs.split else None
