@@ -1,6 +1,7 @@
 """The layers of networks, from the stem to the head."""
 
 import pytest
+import torch
 
 from imagepipe.config import recipe
 from imagepipe.models.create import create_model
@@ -48,6 +49,14 @@ def test_layers_of_timm_are_those_that_it_says() -> None:
     assert depths.keys() == {name for name, _ in model.named_parameters()}
     names = ("cls_token", "pos_embed", "blocks.0.mlp.fc1.weight", "norm.bias", "head.weight")
     assert [depths[name] for name in names] == [0, 0, 1, 6, 7]
+
+
+def test_layers_of_a_network_of_timm_that_does_not_know_its_new_head() -> None:
+    with torch.device("meta"):
+        model = create_model(recipe.Timm(architecture="inception_v3", hidden_units=4), 3)
+    depths = layer_depths(model)
+    assert depths["Conv2d_1a_3x3.conv.weight"] == 0
+    assert depths["fc.2.weight"] == max(depths.values()) > 10
 
 
 def test_layers_of_the_workflows_own_networks() -> None:

@@ -133,6 +133,13 @@ def test_drop_path_is_that_of_the_recipe(options: Torchvision | Timm) -> None:
         assert largest == pytest.approx(drop_path, rel=0.1)
 
 
+def test_a_network_of_timm_is_not_told_what_it_does_not_take() -> None:
+    # The second one's error is of timm's own words.
+    for architecture in ("test_resnet", "poolformer_s12"):
+        with torch.device("meta"):
+            create_library_model(Timm(architecture=architecture), 3, None, (64, 64))
+
+
 def test_drop_path_of_a_network_without_it_is_a_user_error() -> None:
     with pytest.raises(UserError, match=r"model.drop_path: is 0.1, but resnet18 .* set it to 0"):
         create_library_model(Torchvision(architecture="resnet18", drop_path=0.1), 3)

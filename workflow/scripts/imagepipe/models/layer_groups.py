@@ -30,9 +30,13 @@ def timm_depths(model: Any) -> dict[str, int]:
     # Imported only here: it takes seconds.
     from timm.models import group_parameters
 
-    depths: dict[str, int] = group_parameters(
-        model, model.group_matcher(coarse=False), reverse=True
-    )
+    try:
+        depths: dict[str, int] = group_parameters(
+            model, model.group_matcher(coarse=False), reverse=True
+        )
+    except KeyError:
+        # Inception's knows the network's own layers only, and not the hidden one of a new head.
+        return block_depths(model)
     return depths
 
 

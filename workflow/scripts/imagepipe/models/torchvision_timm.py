@@ -80,9 +80,8 @@ def with_accepted(
         try:
             return create(architecture, **arguments)
         except TypeError as error:
-            refused = [
-                name for name in arguments if f"unexpected keyword argument '{name}'" in str(error)
-            ]
+            is_refusal = "unexpected keyword argument" in str(error)
+            refused = [name for name in arguments if is_refusal and f"'{name}'" in str(error)]
             if not refused:
                 raise
             del arguments[refused[0]]
