@@ -1,8 +1,9 @@
 """Pretrained weights: which file a recipe asks for, and what is recorded about it."""
 
+import json
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field
 
@@ -16,6 +17,7 @@ from imagepipe.config.recipe import (
     WeightsFile,
 )
 from imagepipe.config.runs import short_hash
+from imagepipe.errors import UserError, one_line
 
 # The value of `weights` for the library's own.
 PRETRAINED = "pretrained"
@@ -80,6 +82,17 @@ class WeightsRecord(Options):
     image_size: HeightAndWidth
     interpolation: Interpolation
     head_classes: int
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read the record of a file of weights. Raises `UserError` if it is damaged."""
+        try:
+            return cls.checked(json.loads(path.read_text(encoding="utf-8")), "its content")
+        except (OSError, ValueError, UserError) as error:
+            problem = one_line(str(error))[:200]
+            raise UserError(
+                f"{path}: is not a record of weights ({problem}); remove it and call again"
+            ) from None
 
 
 def weights_request(model: Model) -> WeightsRequest | None:
