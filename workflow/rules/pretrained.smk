@@ -26,7 +26,7 @@ if WEIGHTS_REQUEST:
     rule weights:
         input:
             # The user's own file is on this machine, even if the workflow's are in object storage.
-            [local(str(path)) for path in WEIGHTS_REQUEST.files],
+            [local(str(path)) for path in WEIGHTS_REQUEST.files if path.is_file()],
         output:
             weights=f"{WEIGHTS}.safetensors",
             record=f"{WEIGHTS}.json",
@@ -54,7 +54,7 @@ if WEIGHTS_REQUEST:
 if HAS_FROZEN_FEATURES:
     EMBED_OPTIONS = {
         "network": RECIPE.model.on,
-        "image_size": [FORM.height, FORM.width],
+        **select(RECIPE, "image_size"),
         **select(RECIPE, *ARITHMETIC),
     }
     # Other heads on the same network, images and size read the same files.

@@ -4,20 +4,23 @@ import json
 from pathlib import Path
 
 import job
+from imagepipe.prediction.features import predict_embeddings
 from imagepipe.prediction.predict import predict_test
 
 
 def main(snakemake) -> None:
-    predict_test(
-        Path(snakemake.input.model),
-        Path(snakemake.input.images),
-        Path(snakemake.input.table),
-        Path(snakemake.output.logits),
-        **json.loads(snakemake.params.options),
-        device=snakemake.config["device"],
-        gpus=snakemake.resources.gpu,
-        threads=snakemake.threads,
-    )
+    files = snakemake.input
+    machine = {
+        "device": snakemake.config["device"],
+        "gpus": snakemake.resources.gpu,
+        "threads": snakemake.threads,
+    }
+    model, table, target = map(Path, (files.model, files.table, snakemake.output.logits))
+    if files.get("embeddings"):
+        predict_embeddings(model, Path(files.embeddings), table, target, **machine)
+        return
+    options = json.loads(snakemake.params.options)
+    predict_test(model, Path(files.images), table, target, **options, **machine)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from pathlib import Path
 import job
 from imagepipe.checks.leakage import refuse_test_images
 from imagepipe.config.recipe import Recipe
+from imagepipe.config.weights import WeightsRecord
 from imagepipe.launch.launching import run_training
 from imagepipe.training.runs import (
     Machine,
@@ -23,6 +24,15 @@ def paths(files, *names):
     return {name: Path(files[name]) for name in names if files.get(name)}
 
 
+def num_processes(resources):
+    """Return the number of nodes, and of processes on each one."""
+    per_gpu = max(1, resources.gpu // resources.nodes)
+    return {
+        "processes_per_node": resources.get("processes") or per_gpu,
+        "nodes": resources.nodes,
+    }
+
+
 def main(snakemake) -> None:
     refuse_test_images(
         Path(snakemake.input.duplicates),
@@ -30,9 +40,13 @@ def main(snakemake) -> None:
     )
     resources, options = snakemake.resources, json.loads(snakemake.params.options)
     options["recipe"] = Recipe.model_validate(options["recipe"])
-    if options["mean"] is None:
+    if snakemake.input.get("record"):
+        record = WeightsRecord.read(Path(snakemake.input.record))
+        options |= record.model_dump(include={"mean", "std", "interpolation"})
+    elif options["mean"] is None:
         options |= read_channels(Path(snakemake.input.channels))
-    inputs = ("images", "table", "classes", "split", "metric")
+    names = ("images", "table", "classes", "split", "metric", "weights", "embeddings")
+    inputs = TrainingInputs(**paths(snakemake.input, *names))
     names = ("model", "history", "metrics", "settings", "valid_logits")
     outputs = TrainingOutputs(**paths(snakemake.output, *names))
     if snakemake.config["tensorboard"]:
@@ -40,7 +54,7 @@ def main(snakemake) -> None:
     run_training(
         Run(
             snakemake.wildcards.run,
-            TrainingInputs(**paths(snakemake.input, *inputs)),
+            inputs,
             outputs,
             TrainingSpec(**options),
             snakemake.params.code,
@@ -50,9 +64,8 @@ def main(snakemake) -> None:
                 gpus=resources.gpu,
                 threads=snakemake.threads,
                 checkpoint_minutes=snakemake.config["checkpoint_minutes"],
-                processes_per_node=resources.get("processes")
-                or max(1, resources.gpu // resources.nodes),
-                nodes=resources.nodes,
+                # A head trains in seconds, in one process.
+                **({} if inputs.embeddings else num_processes(resources)),
             ),
         )
     )

@@ -2,13 +2,23 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from imagepipe.config.recipe import FrozenNetwork, LinearHead, SmallCNN, Timm, Torchvision
 from imagepipe.device import cpu_precision
-from imagepipe.device.cpu_precision import bf16_speedup, cache_file, faster_precision
+from imagepipe.device.cpu_precision import (
+    NetworkUse,
+    bf16_speedup,
+    cache_file,
+    faster_precision,
+    network_speedup,
+)
+
+RESNET = NetworkUse(Timm(architecture="test_resnet"), [32, 32], training=True)
 
 
 @pytest.fixture(autouse=True)
@@ -127,4 +137,51 @@ def test_what_is_measured_is_the_time_of_both(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(cpu_precision.time, "perf_counter", slower_clock)
     assert bf16_speedup() == 5.0
+    calls = 0
+    assert network_speedup(RESNET) == 5.0
     assert not torch.is_autocast_enabled("cpu")
+
+
+def test_networks_of_libraries_are_measured_each_for_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    measures(monkeypatch, 2.0)
+    measured: list[str] = []
+
+    def speedup(use: NetworkUse) -> float:
+        measured.append(str(use))
+        return 1.0
+
+    monkeypatch.setattr(cpu_precision, "network_speedup", speedup)
+    uses = [
+        RESNET,
+        replace(RESNET, training=False),
+        replace(RESNET, image_size=[32, 40]),
+        replace(RESNET, network=Timm(architecture="test_vit")),
+    ]
+    assert faster_precision()[0] == "bf16"
+    for use in (*uses, *uses):
+        precision, reason = faster_precision(use)
+        assert precision == "fp32"
+        assert f"bf16 is 1.00 times as fast as fp32 here in {use}, measured, and kept in" in reason
+    assert measured == [str(use) for use in uses]
+    assert measured[2] == "the training of test_resnet at 32×40 pixels"
+    assert faster_precision()[0] == "bf16"
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_measurement_of_a_network_draws_no_random_numbers(training: bool) -> None:
+    state = torch.random.get_rng_state()
+    assert network_speedup(replace(RESNET, training=training)) > 0
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_networks_of_our_own_are_not_measured() -> None:
+    assert NetworkUse.from_model(SmallCNN(), [32, 32], training=True) is None
+
+
+def test_heads_use_the_network_of_their_features() -> None:
+    network = FrozenNetwork(name="torchvision", architecture="resnet18")
+    use = NetworkUse(Torchvision(architecture="resnet18"), [64, 64], training=False)
+    assert NetworkUse.from_model(LinearHead(on=network), [64, 64], training=False) == use
+    assert NetworkUse.from_model(network, [64, 64], training=False) == use

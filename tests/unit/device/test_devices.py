@@ -160,7 +160,7 @@ def test_auto_precision_on_a_processor_is_measured_where_it_multiplies_in_bf16(
     capabilities: dict[str, object], expected: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
-    monkeypatch.setattr(device_module, "faster_precision", lambda: ("bf16", "it is faster"))
+    monkeypatch.setattr(device_module, "faster_precision", lambda _: ("bf16", "it is faster"))
     assert choose_precision("auto", torch.device("cpu")) == expected
 
 

@@ -143,7 +143,7 @@ def test_own_networks_at_their_smallest_size(options: recipe.Model) -> None:
     ],
 )
 def test_networks_of_torchvision(architecture: str, height: int, width: int, method: str) -> None:
-    model = create_model(recipe.Torchvision(architecture=architecture), 3)
+    model = create_model(recipe.Torchvision(architecture=architecture, stem="small"), 3)
     assert random_heat(model, height, width) == method
 
 

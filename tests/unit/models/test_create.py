@@ -12,7 +12,7 @@ NETWORKS = [
     recipe.SmallCNN(width=4),
     recipe.D2LResNet18(),
     recipe.WideResNet(depth=10, widening_factor=1),
-    recipe.Torchvision(architecture="resnet18"),
+    recipe.Torchvision(architecture="resnet18", stem="small"),
 ]
 
 

@@ -37,7 +37,7 @@ def size_before(model: nn.Module, layer: str) -> int:
 def test_a_stem_keeps_the_size_of_small_images(
     kind: type[Torchvision | Timm], architecture: str, layer: str
 ) -> None:
-    model = create_model(kind(architecture=architecture), num_classes=7)
+    model = create_model(kind(architecture=architecture, stem="small"), num_classes=7)
     assert size_before(model, layer) == 32
     assert model(torch.zeros(2, 3, 32, 32)).shape == (2, 7)
 

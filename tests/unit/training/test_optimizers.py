@@ -16,7 +16,7 @@ from training_builders import complete_recipe
 def optimizer_of(model: nn.Module, **sections: Any) -> Optimizer:
     """Return the optimizer of a recipe, at its highest learning rates."""
     optimizer = create_optimizer(model, complete_recipe(**sections), "fp32")
-    set_lr(optimizer, lambda _: 1.0)
+    set_lr(optimizer, lambda *_: 1.0)
     return optimizer
 
 

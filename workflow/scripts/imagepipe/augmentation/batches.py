@@ -6,9 +6,9 @@ from torch import Tensor
 
 from imagepipe.augmentation.mixing import MixedLabels, mix_batch
 from imagepipe.augmentation.normalize import Normalize
-from imagepipe.augmentation.resizing import resize_images
 from imagepipe.augmentation.transforms import AugmentationDraws, augment
 from imagepipe.config.recipe import Augmentation
+from imagepipe.config.weights import Interpolation
 
 
 def prepare_batch(
@@ -19,12 +19,12 @@ def prepare_batch(
     normalize: Normalize,
     image_size: Sequence[int],
     scale: float,
+    interpolation: Interpolation = "bilinear",
 ) -> tuple[Tensor, MixedLabels]:
     """Return normalized float32 images [B, 3, h, w] and their targets.
 
-    images: uint8 [B, H, W, 3]. labels: int64 [B], or uint8 [B, classes]. They are resized to the
-    height and width `image_size`, augmented, resized by `scale`, and mixed.
+    images: uint8 [B, H, W, 3], as they are stored. labels: int64 [B], or uint8 [B, classes]. They
+    are augmented, resized to the height and width `image_size` times `scale`, and mixed.
     """
-    resized = resize_images(images, image_size)
-    augmented = augment(resized, options, draws, normalize, scale)
+    augmented = augment(images, options, draws, normalize, scale, image_size, interpolation)
     return mix_batch(augmented, labels, options, draws)

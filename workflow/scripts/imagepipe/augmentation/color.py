@@ -18,12 +18,12 @@ def adjust_brightness(images: Tensor, factors: Tensor) -> Tensor:
 
 def adjust_contrast(images: Tensor, factors: Tensor) -> Tensor:
     """Move each image away from its mean gray (factor > 1) or towards it."""
-    return _blend(images, _gray(images).mean(dim=(1, 2, 3), keepdim=True), factors)
+    return _blend(images, gray(images).mean(dim=(1, 2, 3), keepdim=True), factors)
 
 
 def adjust_saturation(images: Tensor, factors: Tensor) -> Tensor:
     """Move each pixel away from its gray (factor > 1) or towards it."""
-    return _blend(images, _gray(images), factors)
+    return _blend(images, gray(images), factors)
 
 
 def adjust_hue(images: Tensor, shifts: Tensor) -> Tensor:
@@ -51,7 +51,8 @@ def adjust_hue(images: Tensor, shifts: Tensor) -> Tensor:
     return torch.stack(channels, dim=1)
 
 
-def _gray(images: Tensor) -> Tensor:
+def gray(images: Tensor) -> Tensor:
+    """Return the brightness of each pixel, [B, 1, H, W]."""
     red, green, blue = (
         channel * weight for channel, weight in zip(images.unbind(dim=1), LUMA, strict=True)
     )

@@ -5,8 +5,11 @@ training, or one with another augmentation, draws the same numbers for everythin
 """
 
 import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 
 def derived_seed(seed: int, *purpose: str | int) -> int:
@@ -31,3 +34,25 @@ def seed_layers(device: torch.device, seed: int, *purpose: str | int) -> None:
         torch.cuda.manual_seed(number)
     elif device.type == "mps":
         torch.mps.manual_seed(number)
+
+
+@dataclass(frozen=True)
+class EpochNumbers:
+    """Random numbers for an epoch and its N images, each purpose with a generator of its own."""
+
+    num_images: int
+    seed: int
+    epoch: int
+
+    def uniform(
+        self, purpose: str, low: float = 0.0, high: float = 1.0, per_image: Sequence[int] = ()
+    ) -> Tensor:
+        """Return float32 numbers [N, *per_image], uniform on low … high."""
+        numbers = torch.rand(
+            self.num_images, *per_image, generator=generator(self.seed, purpose, self.epoch)
+        )
+        return low + (high - low) * numbers
+
+    def integers(self, purpose: str, low: int, high: Tensor | int) -> Tensor:
+        """Return int64 numbers [N], uniform on low … high, both included."""
+        return low + (self.uniform(purpose) * (high - low + 1)).long()

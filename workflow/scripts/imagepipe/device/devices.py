@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from imagepipe.config.recipe import Precision
-from imagepipe.device.cpu_precision import faster_precision
+from imagepipe.device.cpu_precision import NetworkUse, faster_precision
 from imagepipe.device.gpu_claims import claimed_gpu
 from imagepipe.device.kernels import has_kernels
 from imagepipe.errors import UserError
@@ -94,11 +94,14 @@ def device_name(device: torch.device) -> str:
     return device.type
 
 
-def choose_precision(name: Precision, device: torch.device) -> tuple[str, str]:
+def choose_precision(
+    name: Precision, device: torch.device, use: NetworkUse | None = None
+) -> tuple[str, str]:
     """Return fp32, bf16 or fp16, and the reason for the log; `auto` is bf16 where that is faster.
 
     CPUs without AMX or AVX-512-BF16 emulate bf16, slower than fp32; of the others, some are slower,
-    too. Raises `UserError` for fp16 on a CPU, where it is far slower than fp32.
+    too, or in some networks: `use` is that of a library's network. Raises `UserError` for fp16 on a
+    CPU, where it is far slower than fp32.
     """
     if name == "fp16" and device.type == "cpu":
         raise UserError("precision: fp16 is for GPUs; on the CPU, set override='{precision: auto}'")
@@ -111,7 +114,7 @@ def choose_precision(name: Precision, device: torch.device) -> tuple[str, str]:
     if device.type == "cpu":
         capabilities = torch.cpu.get_capabilities()
         if capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"):
-            return faster_precision()
+            return faster_precision(use)
         return "fp32", "the processor has neither AMX nor AVX-512-BF16"
     return "fp32", "it is the safe choice on this device"
 

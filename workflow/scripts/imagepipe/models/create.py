@@ -3,7 +3,8 @@
 Every network maps float images [N, 3, H, W] to logits [N, classes].
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from imagepipe.config import recipe
 from imagepipe.models.airbench import Airbench
 from imagepipe.models.d2l_resnet import D2LResNet18
+from imagepipe.models.frozen_features import create_frozen_with_head
 from imagepipe.models.small_cnn import SmallCNN
 from imagepipe.models.torchvision_timm import create_library_model
 from imagepipe.models.wide_resnet import WideResNet
@@ -26,10 +28,18 @@ class InitializedFromImages(Protocol):
         """Set the weights from normalized float images [n, 3, H, W] on the network's device."""
 
 
-def create_model(options: recipe.Model, num_classes: int) -> nn.Module:
+def create_model(
+    options: recipe.Model,
+    num_classes: int,
+    weights: Path | None = None,
+    image_size: Sequence[int] | None = None,
+) -> nn.Module:
     """Return a network with random weights, drawn from PyTorch's global generator.
 
-    Raises `UserError` if torchvision or timm is not installed or lacks the architecture.
+    weights: a file of pretrained ones for all layers but the head, if a library's network starts
+    from them. image_size: the images' height and width, for networks that need to know them.
+    Raises `UserError` if torchvision or timm is not installed or lacks the architecture, or if the
+    weights are not the network's.
     """
     match options:
         case recipe.D2LResNet18():
@@ -41,6 +51,6 @@ def create_model(options: recipe.Model, num_classes: int) -> nn.Module:
         case recipe.SmallCNN():
             return SmallCNN(options, num_classes)
         case recipe.Torchvision() | recipe.Timm():
-            return create_library_model(options, num_classes)
+            return create_library_model(options, num_classes, weights, image_size)
         case recipe.LinearHead() | recipe.MLPHead() | recipe.KNNHead():
-            raise NotImplementedError
+            return create_frozen_with_head(options, num_classes, weights, image_size)

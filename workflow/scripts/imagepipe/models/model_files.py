@@ -4,16 +4,25 @@ import json
 from pathlib import Path
 from typing import Annotated
 
+import torch
 from pydantic import Field
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
 
 from imagepipe.config.options import Options
-from imagepipe.config.recipe import Fit, Model, TestTimeAugmentation
+from imagepipe.config.recipe import (
+    Fit,
+    FrozenFeatures,
+    LibraryNetwork,
+    Model,
+    TestTimeAugmentation,
+)
 from imagepipe.errors import UserError, one_line
 from imagepipe.files import atomic_write
 from imagepipe.models.create import create_model
+from imagepipe.models.folding import fold_frozen_batch_norm
+from imagepipe.models.frozen_features import FrozenWithHead
 
 # A single key: safetensors writes several in random order, and the bytes must not vary.
 METADATA_KEY = "imagepipe"
@@ -45,7 +54,11 @@ class ModelDescription(Options):
 
 
 def save_model(path: Path, model: nn.Module, description: ModelDescription) -> None:
-    """Write a model as .safetensors. The same weights give the same bytes."""
+    """Write a model as .safetensors. The same weights give the same bytes.
+
+    The file does not say from which weights the model started: they may be a path of the user's.
+    """
+    description = description.model_copy(update={"model": without_weights(description.model)})
     weights = {
         name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()
     }
@@ -55,8 +68,17 @@ def save_model(path: Path, model: nn.Module, description: ModelDescription) -> N
         temporary.write_bytes(save(weights, metadata))
 
 
+def without_weights(model: Model) -> Model:
+    """Return a network's options without the pretrained weights that it started from."""
+    if isinstance(model, LibraryNetwork):
+        return model.model_copy(update={"weights": None})
+    if isinstance(model, FrozenFeatures):
+        return model.model_copy(update={"on": model.on.model_copy(update={"weights": None})})
+    return model
+
+
 def load_model(path: Path) -> tuple[nn.Module, ModelDescription]:
-    """Read a model, on the CPU and in evaluation mode.
+    """Read a model, on the CPU and in evaluation mode, in which it is as fast as it can be.
 
     Raises `UserError` if the file is not a model of this workflow, or its library is not installed.
     """
@@ -68,11 +90,17 @@ def load_model(path: Path) -> tuple[nn.Module, ModelDescription]:
     except (UserError, SafetensorError, *BAD_CONTENT) as error:
         raise _not_a_model(path, error) from None
     try:
-        model = create_model(description.model, len(description.classes))
+        model = create_model(
+            description.model, len(description.classes), image_size=description.image_size
+        )
         model.load_state_dict(weights)
     except BAD_CONTENT as error:
         raise _not_a_model(path, error) from None
-    return model.eval(), description
+    model.eval()
+    if isinstance(description.model, LibraryNetwork | FrozenFeatures):
+        network = model.features if isinstance(model, FrozenWithHead) else model
+        fold_frozen_batch_norm(network, torch.zeros(1, 3, *description.image_size))
+    return model, description
 
 
 def _not_a_model(path: Path, error: Exception) -> UserError:

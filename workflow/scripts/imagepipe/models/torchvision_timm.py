@@ -1,7 +1,9 @@
-"""Networks of torchvision and timm, adapted to small images."""
+"""Networks of torchvision and timm."""
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,12 +13,25 @@ from imagepipe.config.packages import not_installed
 from imagepipe.config.recipe import Timm, Torchvision
 from imagepipe.config.recipe_checks import pixels
 from imagepipe.errors import UserError, one_line
+from imagepipe.models.heads import add_hidden_layer
+from imagepipe.models.pretrained import load_pretrained
+
+# Layers that skip residual blocks, and the attribute that holds their probability.
+DROP_PATH = {"StochasticDepth": "p", "DropPath": "drop_prob"}
 
 
-def create_library_model(options: Torchvision | Timm, num_classes: int) -> nn.Module:
-    """Return a network of torchvision or timm with random weights and an adapted stem.
+def create_library_model(
+    options: Torchvision | Timm,
+    num_classes: int,
+    weights: Path | None = None,
+    image_size: Sequence[int] | None = None,
+) -> nn.Module:
+    """Return a network of torchvision or timm with a new head.
 
-    Raises `UserError` if the library is not installed or has no such architecture.
+    The other weights are random, or those of the file `weights` (see `load_pretrained`). Networks
+    for images of one size are made for `image_size`, height and width, or for the library's own.
+    Raises `UserError` if the library is not installed, has no such architecture, or the network
+    lacks what the options ask for.
     """
     library, architecture = options.name, options.architecture
     try:
@@ -24,17 +39,91 @@ def create_library_model(options: Torchvision | Timm, num_classes: int) -> nn.Mo
         module = importlib.import_module(library)
     except ModuleNotFoundError:
         raise UserError(f"recipe: model.name: {not_installed(library)}") from None
-    if library == "timm":
-        known, create = module.list_models(), module.create_model
-    else:
-        known, create = module.models.list_models(module=module.models), module.models.get_model
-    if architecture not in known:
+    is_timm = library == "timm"
+    known = module.list_models() if is_timm else module.models.list_models(module=module.models)
+    # timm names weights after the architecture, as in resnet50.a1_in1k.
+    if (architecture.partition(".")[0] if is_timm else architecture) not in known:
         raise UserError(
             f"recipe: model.architecture: {unknown_architecture(library, architecture, known)}"
         )
-    model: nn.Module = create(architecture, num_classes=num_classes)
-    adapt_stem(model)
+    if is_timm:
+        model = with_accepted(
+            module.create_model,
+            architecture,
+            num_classes=num_classes,
+            img_size=None if image_size is None else tuple(image_size),
+            drop_path_rate=options.drop_path or None,
+        )
+    else:
+        model = with_accepted(
+            module.models.get_model,
+            architecture,
+            num_classes=num_classes,
+            stochastic_depth_prob=options.drop_path or None,
+            **torchvision_arguments(architecture, image_size),
+        )
+    set_up_drop_path(model, options)
+    if options.stem == "small":
+        adapt_stem(model)
+    if options.hidden_units is not None:
+        add_hidden_layer(model, options.hidden_units)
+    if weights is not None:
+        load_pretrained(model, weights)
     return model
+
+
+def with_accepted(
+    create: Callable[..., nn.Module], architecture: str, **arguments: Any
+) -> nn.Module:
+    """Return create(architecture, …) with those arguments that are not None and that it takes."""
+    arguments = {name: value for name, value in arguments.items() if value is not None}
+    while True:
+        try:
+            return create(architecture, **arguments)
+        except TypeError as error:
+            refused = [
+                name for name in arguments if f"unexpected keyword argument '{name}'" in str(error)
+            ]
+            if not refused:
+                raise
+            del arguments[refused[0]]
+
+
+def torchvision_arguments(architecture: str, image_size: Sequence[int] | None) -> dict[str, Any]:
+    """Return what some networks of torchvision need: their image size, and no auxiliary heads.
+
+    GoogLeNet and Inception with weights of torchvision's change the normalization of their inputs.
+    They do so here with random weights as well, as a trained model's file does not tell.
+    """
+    if architecture in ("googlenet", "inception_v3"):
+        return {"aux_logits": False, "transform_input": True, "init_weights": True}
+    if image_size is not None and architecture.startswith("vit_"):
+        if image_size[0] != image_size[1]:
+            raise UserError(
+                f"recipe: image_size: {architecture} of torchvision takes square images only, not "
+                f"{pixels(image_size)}"
+            )
+        return {"image_size": image_size[0]}
+    if image_size is not None and architecture.startswith("maxvit_"):
+        return {"input_size": tuple(image_size)}
+    return {}
+
+
+def set_up_drop_path(model: nn.Module, options: Torchvision | Timm) -> None:
+    """Turn off drop path if the recipe does; raise `UserError` if the network lacks it."""
+    layers = [
+        (module, DROP_PATH[type(module).__name__])
+        for module in model.modules()
+        if type(module).__name__ in DROP_PATH
+    ]
+    if options.drop_path == 0:
+        for module, probability in layers:
+            setattr(module, probability, 0.0)
+    elif not layers:
+        raise UserError(
+            f"recipe: model.drop_path: is {options.drop_path:g}, but {options.architecture} of "
+            f"{options.name} has no residual blocks to skip; set it to 0"
+        )
 
 
 def adapt_stem(model: nn.Module) -> None:
@@ -66,17 +155,25 @@ def adapt_stem(model: nn.Module) -> None:
 
 
 def check_library_model(
-    options: Torchvision | Timm, num_classes: int, image_size: Sequence[int]
+    options: Torchvision | Timm,
+    num_classes: int,
+    image_size: Sequence[int],
+    smallest: Sequence[int] | None = None,
 ) -> None:
-    """Raise `UserError` if a network does not map images of this height and width to logits."""
-    model = create_library_model(options, num_classes)
+    """Raise `UserError` if a network does not map images of this height and width to logits.
+
+    smallest: the smallest height and width in training, if it is another.
+    """
+    size = image_size
     try:
-        logits = model(torch.zeros(2, 3, *image_size))
-    except (RuntimeError, AssertionError, ValueError) as error:
+        model = create_library_model(options, num_classes, image_size=image_size)
+        for size in {tuple(image_size), tuple(smallest or image_size)}:
+            logits = model(torch.zeros(2, 3, *size))
+    except (RuntimeError, AssertionError, ValueError, TypeError) as error:
         detail = one_line(str(error))[:200]
         raise UserError(
             f"recipe: model.architecture: {options.architecture} does not take images of "
-            f"{pixels(image_size)} ({detail}); choose another one"
+            f"{pixels(size)} ({detail}); choose another one"
         ) from None
     if not isinstance(logits, Tensor) or logits.shape != (2, num_classes):
         raise UserError(

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from imagepipe.config.recipe import Precision
 from imagepipe.dataset.decoding import BadImage, decode
 from imagepipe.dataset.fitting import Target
+from imagepipe.device.cpu_precision import NetworkUse
 from imagepipe.device.devices import (
     choose_precision,
     chosen_device,
@@ -167,22 +168,27 @@ class Predictor:
             chosen_device(self.device, gpus=1) as device,
             counter(total=total, description="predict", unit="images") as bar,
         ):
-            arithmetic, reason = choose_precision(self.precision, device)
             set_arithmetic(device, tf32=False, deterministic=True)
-            logger.info("predict on %s in %s (%s)", device_name(device), arithmetic, reason)
-            for model, _ in self.models:
+            precisions = []
+            for model, description in self.models:
+                size = description.image_size
+                use = NetworkUse.from_model(description.model, size, training=False)
+                precisions.append(choose_precision(self.precision, device, use))
                 model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-            predict = partial(
-                _fitting_logits, size=reading.batch_size, precision=arithmetic, device=device
-            )
+            for arithmetic, reason in dict.fromkeys(precisions):
+                logger.info("predict on %s in %s (%s)", device_name(device), arithmetic, reason)
+            predict = partial(_fitting_logits, size=reading.batch_size, device=device)
             while batch := list(islice(images, at_once)):
                 names += [name for name, _ in batch]
                 pixels = {
                     target: _stack([of_image[index] for _, of_image in batch], target)
                     for index, target in enumerate(targets)
                 }
-                for (model, description), logits in zip(self.models, chunks, strict=True):
-                    logits.append(predict(model, description, pixels[_target(description)]))
+                for (model, description), (arithmetic, _), logits in zip(
+                    self.models, precisions, chunks, strict=True
+                ):
+                    of_model = pixels[_target(description)]
+                    logits.append(predict(model, description, of_model, precision=arithmetic))
                 bar.advance(len(batch))
         ids = np.array(names, dtype=np.str_)
         classes = np.array(self.classes)

@@ -13,6 +13,7 @@ from imagepipe.augmentation.normalize import Normalize
 from imagepipe.augmentation.resizing import resize_images
 from imagepipe.config.recipe import Precision, TestTimeAugmentation
 from imagepipe.dataset.packed import read_packed
+from imagepipe.device.cpu_precision import NetworkUse
 from imagepipe.device.devices import (
     autocast,
     choose_precision,
@@ -148,7 +149,8 @@ def predict_test(
         )
     test_images = torch.from_numpy(packed.images)
     with chosen_device(device, gpus) as chosen:
-        arithmetic, reason = choose_precision(precision, chosen)
+        use = NetworkUse.from_model(description.model, description.image_size, training=False)
+        arithmetic, reason = choose_precision(precision, chosen, use)
         set_arithmetic(chosen, tf32=tf32, deterministic=deterministic)
         logger.info("predict on %s in %s (%s)", device_name(chosen), arithmetic, reason)
         model.to(chosen, memory_format=torch.channels_last)  # type: ignore[call-overload]

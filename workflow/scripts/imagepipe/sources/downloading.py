@@ -7,6 +7,7 @@ when a download fails or the job is killed, and the next call resumes from there
 
 import logging
 import re
+import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,10 +18,13 @@ from urllib.parse import urlsplit
 
 import requests
 import urllib3
+from filelock import Timeout
 
+from imagepipe.archives.locking import lock
 from imagepipe.config.dataset import SourceFile
-from imagepipe.errors import UserError
+from imagepipe.errors import Stopped, UserError
 from imagepipe.files import file_hash, write_text
+from imagepipe.interruption import handled
 from imagepipe.progress import counter
 
 logger = logging.getLogger(__name__)
@@ -55,6 +59,31 @@ class DownloadError(Exception):
     def __init__(self, message: str, is_lasting: bool = False, wait: float = 0) -> None:
         super().__init__(message)
         self.is_lasting, self.wait = is_lasting, wait
+
+
+@contextmanager
+def claimed(downloads: Path) -> Iterator[None]:
+    """Keep other processes from a folder of downloads, and raise `Stopped` on SIGINT and SIGTERM.
+
+    Another process is possible: Snakemake was killed and called again, and its job still runs.
+    """
+    downloads.mkdir(parents=True, exist_ok=True)
+    try:
+        held = lock(downloads / "lock", timeout=0)
+    except Timeout:
+        raise UserError(
+            f"{downloads}: another process is downloading into it; wait for it, or end it"
+        ) from None
+
+    def stop(number: int, _: object) -> None:
+        name = signal.Signals(number).name
+        raise Stopped(f"stopped by {name} while downloading; call again to carry on", number)
+
+    try:
+        with handled((signal.SIGINT, signal.SIGTERM), stop):
+            yield
+    finally:
+        held.release()
 
 
 def download(file: SourceFile, folder: Path, retries: RetryPolicy = DEFAULT_RETRIES) -> Path:
@@ -99,7 +128,8 @@ class Download:
     """A file, and where to get it.
 
     `origin` identifies it in messages and across calls. `find_url` returns its address before each
-    attempt, or raises `DownloadError`.
+    attempt, or raises `DownloadError`. Messages advise the `correction` where another attempt would
+    not help, or to get the file by hand as `by_hand` says.
     """
 
     file: SourceFile
@@ -107,6 +137,8 @@ class Download:
     find_url: Callable[[], str]
     folder: Path
     retries: RetryPolicy
+    correction: str = "correct the dataset file"
+    by_hand: str = ""
 
     def run(self) -> Path:
         """Download the file, resume an earlier call's download, and return the path.
@@ -132,12 +164,12 @@ class Download:
                     time.sleep(pause)
 
     def _give_up(self, error: DownloadError) -> NoReturn:
-        problem, advice = f"{error}", "correct the dataset file"
+        problem, advice = f"{error}", self.correction
         if not error.is_lasting:
             problem += f", in the last of {self.retries.tries} tries"
             can_resume = self._etag() or (self._size() and self.file.checksum)
             advice = f"call again {'to carry on from there' if can_resume else 'later'}"
-        by_hand = f"get {self.file.name} yourself and set raw_dir to its folder"
+        by_hand = self.by_hand or f"get {self.file.name} yourself and set raw_dir to its folder"
         raise UserError(f"{self.origin}: {problem}; {advice}, or {by_hand}") from None
 
     def _attempt(self, session: requests.Session) -> None:
@@ -207,9 +239,9 @@ class Download:
             raise DownloadError(f"cut after {have:,} {place}")
 
     def _refuse(self, problem: str) -> NoReturn:
-        """Remove a file that is not the dataset file's, and raise `UserError`."""
+        """Remove a file that is not the expected one, and raise `UserError`."""
         remove(self._path)
-        advice = "nothing was kept: try again later, or correct the dataset file"
+        advice = f"nothing was kept: try again later, or {self.correction}"
         raise UserError(f"{self.origin}: {problem}; {advice}")
 
     @property

@@ -3,15 +3,11 @@
 import logging
 import os
 import shutil
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import Timeout
-
 from imagepipe.archives.chunk import Listing
-from imagepipe.archives.locking import lock
 from imagepipe.archives.reading import is_archive, list_archive
 from imagepipe.archives.safety import damage_in_one_line
 from imagepipe.archives.unpacking import FOLDER, copy_members
@@ -25,10 +21,16 @@ from imagepipe.config.dataset_files import (
     sources_in,
     state_of_images,
 )
-from imagepipe.errors import Stopped, UserError, nearest, quoted
+from imagepipe.errors import UserError, nearest, quoted
 from imagepipe.files import atomic_copy, file_hash, has_junk, write_text
-from imagepipe.interruption import handled
-from imagepipe.sources.downloading import DEFAULT_RETRIES, RetryPolicy, difference, download, remove
+from imagepipe.sources.downloading import (
+    DEFAULT_RETRIES,
+    RetryPolicy,
+    claimed,
+    difference,
+    download,
+    remove,
+)
 from imagepipe.sources.first_use import check_first_use
 from imagepipe.sources.kaggle import download_competition
 from imagepipe.sources.sample_images import write_sample
@@ -75,31 +77,6 @@ def fetch(
         # Snakemake compares this file by its content.
         lines.append(f"{state_of_images(raw_dir, source)}  {LINKS}\n")
     write_text(sums, "".join(lines))
-
-
-@contextmanager
-def claimed(downloads: Path) -> Iterator[None]:
-    """Keep other processes from a folder of downloads, and raise `Stopped` on SIGINT and SIGTERM.
-
-    Another process is possible: Snakemake was killed and called again, and its job still runs.
-    """
-    downloads.mkdir(parents=True, exist_ok=True)
-    try:
-        held = lock(downloads / "lock", timeout=0)
-    except Timeout:
-        raise UserError(
-            f"{downloads}: another process is downloading into it; wait for it, or end it"
-        ) from None
-
-    def stop(number: int, _: object) -> None:
-        name = signal.Signals(number).name
-        raise Stopped(f"stopped by {name} while downloading; call again to carry on", number)
-
-    try:
-        with handled((signal.SIGINT, signal.SIGTERM), stop):
-            yield
-    finally:
-        held.release()
 
 
 def take_from_urls(

@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from imagepipe.augmentation.normalize import Normalize
 from imagepipe.augmentation.randomness import derived_seed
@@ -18,6 +19,8 @@ from imagepipe.device.memory import keep_freed_memory
 from imagepipe.distributed.process_group import SINGLE_PROCESS, ProcessGroup
 from imagepipe.errors import UserError
 from imagepipe.models.create import InitializedFromImages, create_model
+from imagepipe.models.folding import fold_frozen_batch_norm
+from imagepipe.models.heads import head_names, is_in
 from imagepipe.training.averaging import WeightAverage
 from imagepipe.training.checkpoint import CheckpointState
 from imagepipe.training.cuda_graphs import CudaGraphs
@@ -81,6 +84,14 @@ class Training:
     def image_scale(self) -> float:
         """The factor by which images are resized in the current epoch."""
         return self.schedule.image_scale(self.state.epoch)
+
+    def set_mode(self) -> None:
+        """Put the network into training mode, but for the batch statistics that it keeps now."""
+        self.model.train()
+        fine_tune = self.recipe.fine_tune
+        is_frozen = fine_tune is not None and self.state.epoch < fine_tune.frozen_epochs
+        if is_frozen or keeps_statistics(self.recipe):
+            keep_statistics(self.model)
 
     def set_lr(self) -> None:
         """Set the learning rates of the current step, and freeze what the recipe freezes."""
@@ -171,17 +182,22 @@ def build_training(
     keep_freed_memory()
     set_arithmetic(device, tf32=recipe.tf32, deterministic=recipe.deterministic)
     torch.manual_seed(derived_seed(spec.seed, "weights"))
-    model = create_model(recipe.model, data.num_classes)
+    size = network_image_size(recipe, data.images.shape[1:3])
+    model = create_model(recipe.model, data.num_classes, data.weights, size)
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     normalize = Normalize.from_statistics(spec.mean, spec.std, device)
     if isinstance(model, InitializedFromImages):
         rows = data.train_rows[: model.num_images_for_initialization]
-        size = network_image_size(recipe, data.images.shape[1:3])
         model.initialize_from_images(
             normalize(resize_images(images.to(device), size).permute(0, 3, 1, 2))
             for images in image_chunks(data.images, rows, size)
         )
-    model = group.synchronize_batch_norm(model)
+    if keeps_statistics(recipe):
+        keep_statistics(model)
+        fold_frozen_batch_norm(model, torch.zeros(1, 3, *size, device=device))
+    else:
+        model = group.synchronize_batch_norm(model)
+    freeze_untrained(model, recipe)
     network: nn.Module = model
     if recipe.compile:
         # Each shape of a batch is compiled separately, so that no step's arithmetic depends on the
@@ -208,13 +224,44 @@ def build_training(
         sampling=sampling,
         normalize=normalize,
         model=model,
-        network=group.synchronize_gradients(network, freezes=bool(recipe.freeze)),
+        network=group.synchronize_gradients(
+            network, freezes=bool(recipe.freeze or recipe.fine_tune)
+        ),
         optimizer=create_optimizer(model, recipe, precision),
         scaler=torch.amp.GradScaler(device.type, enabled=precision == "fp16"),
         average=None if isinstance(averaging, NoAveraging) else WeightAverage(model, averaging),
         cuda_graphs=CudaGraphs() if can_record_graphs(images, precision, group) else None,
         state=TrainingState(torch.zeros(schedule.steps_per_epoch, 2, device=device)),
     )
+
+
+def keeps_statistics(recipe: Recipe) -> bool:
+    """Say whether the network normalizes by the statistics of the pretrained one throughout."""
+    fine_tune = recipe.fine_tune
+    return fine_tune is not None and (
+        fine_tune.keep_statistics or fine_tune.frozen_epochs >= recipe.epochs
+    )
+
+
+def keep_statistics(model: nn.Module) -> None:
+    """Have a network's batch normalizations use their statistics, without a change of these.
+
+    Those of a head, which is new, are not changed.
+    """
+    heads = head_names(model)
+    for name, module in model.named_modules():
+        if isinstance(module, _BatchNorm) and not is_in(name, heads):
+            module.eval()
+
+
+def freeze_untrained(model: nn.Module, recipe: Recipe) -> None:
+    """Let the parameters that a recipe never trains require no gradient."""
+    fine_tune, heads = recipe.fine_tune, head_names(model)
+    prefixes = tuple(item.parameters for item in recipe.freeze if item.after == 0)
+    only_head = fine_tune is not None and fine_tune.frozen_epochs >= recipe.epochs
+    for name, parameter in model.named_parameters():
+        if name.startswith(prefixes) or (only_head and not is_in(name, heads)):
+            parameter.requires_grad = False
 
 
 def network_image_size(recipe: Recipe, stored_size: Sequence[int]) -> Sequence[int]:

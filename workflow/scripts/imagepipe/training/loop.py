@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,7 +29,7 @@ from imagepipe.training.epoch_progress import EpochProgress
 from imagepipe.training.event_files import event_files
 from imagepipe.training.history import EpochMetrics, epoch_line, write_history
 from imagepipe.training.loss import answers_are_right, loss_per_image
-from imagepipe.training.optimizers import num_frozen
+from imagepipe.training.optimizers import clip_gradients, num_frozen
 from imagepipe.training.sampling import epoch_order
 from imagepipe.training.saving import Checkpoints, Saver, resume
 from imagepipe.training.state import TrainingData, TrainingSpec
@@ -90,7 +91,7 @@ def train(
         while state.epoch < epochs:
             loss, accuracy = train_epoch(training, saver, bar)
             valid_logits = validate(training, saver)
-            valid = validation_metrics(training, valid_logits)
+            valid = validation_metrics(data, valid_logits, several_labels=spec.several_labels)
             metrics = EpochMetrics(
                 epochs=state.epoch + 1,
                 train_loss=loss,
@@ -122,7 +123,7 @@ def train_epoch(training: Training, saver: Saver, bar: Counter) -> tuple[float, 
     """
     state, schedule, group = training.state, training.schedule, training.group
     inputs = epoch_inputs(training)
-    training.model.train()
+    training.set_mode()
     progress = EpochProgress(training, bar)
     start = time.perf_counter() - state.seconds
     for step in range(state.step, schedule.steps_per_epoch):
@@ -210,6 +211,9 @@ def update_weights(
     """Take a step of the optimizer; arguments and result are those of `forward_backward`."""
     training.optimizer.zero_grad()
     loss_and_correct = forward_backward(training, images, labels, batch_size)
+    if training.recipe.gradient_clipping:
+        training.scaler.unscale_(training.optimizer)  # type: ignore[arg-type]
+        clip_gradients(training.optimizer, training.recipe.gradient_clipping)
     training.scaler.step(training.optimizer)  # type: ignore[arg-type]
     training.scaler.update()
     return loss_and_correct
@@ -288,9 +292,10 @@ class ValidationMetrics:
     metric: float | None = None
 
 
-def validation_metrics(training: Training, logits: np.ndarray | None) -> ValidationMetrics:
-    """Return the metrics of the logits of `validate`."""
-    data = training.data
+def validation_metrics(
+    data: TrainingData, logits: np.ndarray | None, *, several_labels: bool
+) -> ValidationMetrics:
+    """Return the metrics of the logits of the validation images, [N, classes]."""
     if logits is None:
         return ValidationMetrics()
     labels = data.labels[data.valid_rows]
@@ -301,7 +306,6 @@ def validation_metrics(training: Training, logits: np.ndarray | None) -> Validat
     name = data.metric.name
     if name == "accuracy":
         return ValidationMetrics(accuracy, name, accuracy)
-    several_labels = training.spec.several_labels
     probabilities = class_probabilities(logits, several_labels=several_labels)
     metric = None
     if np.isfinite(probabilities).all():
@@ -311,8 +315,13 @@ def validation_metrics(training: Training, logits: np.ndarray | None) -> Validat
 
 def try_steps(data: TrainingData, spec: TrainingSpec, device: torch.device, precision: str) -> None:
     """Train two steps at the full image size: they need as much memory as a whole training."""
-    spec = replace(spec, recipe=spec.recipe.model_copy(update={"progressive_resizing": []}))
+    update: dict[str, Any] = {"progressive_resizing": []}
+    fine_tune = spec.recipe.fine_tune
+    if fine_tune and fine_tune.frozen_epochs < spec.recipe.epochs:
+        update["fine_tune"] = fine_tune.model_copy(update={"frozen_epochs": 0})
+    spec = replace(spec, recipe=spec.recipe.model_copy(update=update))
     training = build_training(data, spec, device, precision)
+    training.set_mode()
     inputs = epoch_inputs(training)[0]
     for step in range(2):
         training.state.step = step

@@ -24,10 +24,13 @@ class Muon:
     """Muon for the parameter groups with `orthogonal: True`, Nesterov's SGD for the others.
 
     Each group has `params`, `lr` (a number, or a tensor of one on the parameters' device), and may
-    have `momentum`, `weight_decay` (of SGD: times the parameter, added to its gradient) and
-    `orthogonal`. Parameters that require no gradient stay as they are. A filter
-    [out, in, height, width] is the matrix [out, in · height · width]. Matrices of the same shape
-    are orthogonalized together, in `ns_steps` iterations, in `dtype`.
+    have `momentum`, `weight_decay` (of SGD: times the parameter, added to its gradient),
+    `orthogonal` and `keeps_norm`. The filters of orthogonal groups get the norm of an orthogonal
+    matrix of their shape [out, …], √out; with `keeps_norm` they keep the norm that they have now,
+    and the steps are in proportion, as pretrained networks need. Parameters that require no
+    gradient stay as they are. A filter [out, in, height, width] is the matrix
+    [out, in · height · width]. Matrices of the same shape are orthogonalized together, in
+    `ns_steps` iterations, in `dtype`.
 
     It has the methods of torch.optim.Optimizer that a training uses, but does not inherit from it:
     the first call of that class imports PyTorch's compiler, which takes longer than an epoch of a
@@ -36,11 +39,18 @@ class Muon:
 
     def __init__(self, groups: Iterable[ParameterGroup], ns_steps: int, dtype: torch.dtype) -> None:
         self.ns_steps, self.dtype = ns_steps, dtype
-        defaults = {"momentum": 0.0, "weight_decay": 0.0, "orthogonal": False}
+        defaults = {"momentum": 0.0, "weight_decay": 0.0, "orthogonal": False, "keeps_norm": False}
         self.param_groups: list[ParameterGroup] = [defaults | group for group in groups]
         self.momentum_buffers: dict[Tensor, Tensor] = {
             parameter: torch.zeros_like(parameter)
             for group in self.param_groups
+            for parameter in group["params"]
+        }
+        # Of filters whose norm is not that of an orthogonal matrix, its multiple.
+        self.scales: dict[Tensor, Tensor] = {
+            parameter: parameter.detach().norm() / len(parameter) ** 0.5
+            for group in self.param_groups
+            if group["keeps_norm"]
             for parameter in group["params"]
         }
 
@@ -74,6 +84,10 @@ class Muon:
                 for parameter, norm in zip(parameters, norms, strict=True):
                     parameter.mul_(len(parameter) ** 0.5 / norm)
                 updates = self._orthogonalized(updates)
+                if group["keeps_norm"]:
+                    scales = [self.scales[parameter] for parameter in parameters]
+                    torch._foreach_mul_(parameters, scales)
+                    torch._foreach_mul_(updates, scales)
             lr = torch.as_tensor(group["lr"], device=parameters[0].device)
             for parameter, update in zip(parameters, updates, strict=True):
                 parameter.addcmul_(update, lr, value=-1)

@@ -18,6 +18,7 @@ from imagepipe.dataset import channels
 from imagepipe.dataset.manifests import CLASS_SEPARATOR
 from imagepipe.dataset.packed import PackedImages, read_classes, read_packed, read_split
 from imagepipe.dataset.submission_form import read_metric
+from imagepipe.device.cpu_precision import NetworkUse
 from imagepipe.device.devices import check_gpus, choose_precision, chosen_device, device_name
 from imagepipe.device.memory import full_memory_message, largest_that_fits, memory_is_full
 from imagepipe.distributed.process_group import SINGLE_PROCESS, ProcessGroup
@@ -25,9 +26,11 @@ from imagepipe.errors import UserError
 from imagepipe.files import file_hash, write_text
 from imagepipe.models.model_files import ModelDescription, save_model
 from imagepipe.models.torchvision_timm import check_library_model
+from imagepipe.prediction.features import read_embeddings
 from imagepipe.prediction.logits import Predictions, write_predictions
 from imagepipe.training import checkpoint
 from imagepipe.training.build import network_image_size
+from imagepipe.training.heads import HEAD_PRECISION, train_head
 from imagepipe.training.history import write_metrics
 from imagepipe.training.loop import train, try_steps
 from imagepipe.training.saving import Checkpoints
@@ -47,7 +50,8 @@ class TrainingInputs:
     """The packed images, the table of their rows, the classes, the split and the metric.
 
     Without `split` (see `splitting.write_split`), all labelled images are trained on. `metric` is
-    that of the validation, beside the accuracy.
+    that of the validation, beside the accuracy. `weights` are the pretrained ones from which the
+    recipe's network starts, or on whose features (`embeddings`, of all images) it trains a head.
     """
 
     images: Path
@@ -55,6 +59,8 @@ class TrainingInputs:
     classes: Path
     split: Path | None = None
     metric: Path | None = None
+    weights: Path | None = None
+    embeddings: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -125,9 +131,11 @@ def train_run(run: Run, group: ProcessGroup = SINGLE_PROCESS) -> None:
     image_size = list(network_image_size(recipe, stored_size))
     check_images(recipe, image_size, stored_size)
     if isinstance(recipe.model, Torchvision | Timm):
-        check_library_model(recipe.model, len(classes), smallest_image(recipe, image_size))
+        smallest = smallest_image(recipe, image_size)
+        check_library_model(recipe.model, len(classes), image_size, smallest)
     splits = read_split(inputs.split, packed.ids) if inputs.split else None
     data = training_data(packed, classes, splits, several_labels=spec.several_labels)
+    data = replace(data, weights=inputs.weights)
     if inputs.metric:
         data = replace(data, metric=read_metric(inputs.metric))
     if inputs.split and len(data.valid_rows) == 0:
@@ -136,8 +144,13 @@ def train_run(run: Run, group: ProcessGroup = SINGLE_PROCESS) -> None:
     checkpoints = Checkpoints(run.checkpoint_folder, fingerprint(run), 60 * minutes)
     with chosen_device(machine.device, machine.gpus) as device:
         check_gpus(device, machine.processes_per_node)
-        # One choice for all processes: busy nodes may measure different speeds.
-        precision, reason = group.from_first(partial(choose_precision, recipe.precision, device))
+        if inputs.embeddings:
+            precision, reason = HEAD_PRECISION, "as all heads"
+        else:
+            # One choice for all processes: busy nodes may measure different speeds.
+            use = NetworkUse.from_model(recipe.model, image_size, training=True)
+            choose = partial(choose_precision, recipe.precision, device, use)
+            precision, reason = group.from_first(choose)
         logger.info(
             "train on %s in %s (%s), %d threads%s",
             *(device_name(device), precision, reason, threads),
@@ -145,14 +158,25 @@ def train_run(run: Run, group: ProcessGroup = SINGLE_PROCESS) -> None:
         )
         result = None
         try:
-            result = train(
-                *(data, spec, device, precision, outputs.history, checkpoints, group),
-                outputs.events,
-            )
+            if inputs.embeddings:
+                features = read_embeddings(inputs.embeddings, len(packed.ids))
+                result = train_head(
+                    data, features, spec, device, outputs.history, outputs.events, image_size
+                )
+            else:
+                result = train(
+                    *(data, spec, device, precision, outputs.history, checkpoints, group),
+                    outputs.events,
+                )
         except (RuntimeError, ValueError) as error:
             if not memory_is_full(error):
                 raise recipe_error(error, recipe) from None
         # Outside of `except`, whose error keeps the full memory alive.
+        if result is None and inputs.embeddings:
+            raise UserError(
+                f"the memory of {device_name(device)} is full: it does not hold the features of "
+                "the images; set device=cpu"
+            )
         if result is None:
             raise UserError(memory_advice(data, spec, device, precision, group))
     if not group.is_first:
@@ -202,8 +226,9 @@ def read_channels(path: Path) -> dict[str, list[float]]:
 
 def fingerprint(run: Run) -> str:
     """Return a hash of all that decides the weights of a run, and what its history says."""
-    files = [run.inputs.images, run.inputs.table]
-    files += filter(None, (run.inputs.split, run.inputs.metric))
+    inputs = run.inputs
+    files = [inputs.images, inputs.table]
+    files += filter(None, (inputs.split, inputs.metric, inputs.weights, inputs.embeddings))
     parts = [json.dumps(run.spec.to_dict(), sort_keys=True), run.code, *map(file_hash, files)]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 

@@ -65,7 +65,9 @@ class TrainingSchedule:
         """Return the learning rate of a step."""
         return self.recipe.optimizer.lr * self.lr_scale(global_step)
 
-    def lr_scale(self, global_step: int, freeze_after: float = 1.0) -> float:
+    def lr_scale(
+        self, global_step: int, freeze_after: float = 1.0, frozen_epochs: int = 0
+    ) -> float:
         """Return the learning rate of a step as a fraction of the highest one.
 
         With `warmup`, it first rises linearly from 0 for that fraction of the training. Then,
@@ -79,21 +81,30 @@ class TrainingSchedule:
         Topin, arXiv 1708.07120): a cosine from 1/25 up to 1, and one down to 1/250,000.
 
         Parameters that are frozen after a fraction of the training have a rate that falls linearly
-        to 0 at that point. Linear and cosine take the middle of the step, so that no step has a
-        rate of 0.
+        to 0 at that point; if that is the start, their rate is always 0. Linear and cosine take the
+        middle of the step, so that no step has a rate of 0.
+
+        Parameters that are frozen in the first `frozen_epochs` have a rate of 0 there. After that,
+        the whole schedule runs for them in the epochs that are left, with a warm-up of its own,
+        which is as large a fraction of those. So they start gently beside a head that may be at the
+        highest rate, and all rates end together.
         """
-        done = (global_step + 0.5) / self.total_steps
+        start = frozen_epochs * self.steps_per_epoch
+        if global_step < start or freeze_after == 0:
+            return 0.0
         if freeze_after < 1:
-            return max(0.0, 1 - done / freeze_after)
+            return max(0.0, 1 - (global_step + 0.5) / self.total_steps / freeze_after)
+        step, num_steps = global_step - start, self.total_steps - start
+        done = (step + 0.5) / num_steps
         schedule = self.recipe.schedule
         if isinstance(schedule, OneCycleSchedule):
-            return _one_cycle(global_step, self.total_steps, schedule.warmup)
+            return _one_cycle(step, num_steps, schedule.warmup)
         if done < schedule.warmup:
             return done / schedule.warmup
         falling = (done - schedule.warmup) / (1 - schedule.warmup)
         match schedule:
             case StepSchedule():
-                epoch = global_step // self.steps_per_epoch
+                epoch = step // self.steps_per_epoch
                 return float(schedule.decay ** (epoch // schedule.period))
             case LinearSchedule():
                 return 1 - falling

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,7 @@ class TrainingData:
     images: uint8 [N, H, W, 3], an array or a memory map. labels: int64 [N], 0…num_classes − 1, or
     uint8 [N, num_classes] of 0 and 1 if images may have several. train_rows, valid_rows: int64,
     indices of images; valid_rows may be empty. metric: the competition's, for the validation;
-    `classes` are the names that it needs.
+    `classes` are the names that it needs. weights: the file of pretrained ones for the network.
     """
 
     images: np.ndarray
@@ -48,6 +49,7 @@ class TrainingData:
     num_classes: int
     metric: MetricChoice | None = None
     classes: Sequence[str] = ()
+    weights: Path | None = None
 
     @property
     def train_labels(self) -> np.ndarray:
