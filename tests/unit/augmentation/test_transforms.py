@@ -5,20 +5,17 @@ from typing import Any
 
 import pytest
 import torch
-from PIL import Image
 from torchvision import transforms
-from torchvision.transforms import functional as pil_functional
 from torchvision.transforms.v2 import functional as tv
 
 from image_builders import noise
 from imagepipe.augmentation.normalize import Normalize
+from imagepipe.augmentation.resizing import resize_images
 from imagepipe.augmentation.transforms import (
     AugmentationDraws,
     augment,
-    cut_out,
     draw_augmentation,
-    enlarged_size,
-    resized_crop,
+    erase,
     shift_and_flip,
 )
 from imagepipe.config.recipe import Augmentation
@@ -40,97 +37,12 @@ def float_images(count: int, size: int = 32) -> torch.Tensor:
     return noise(count, size).permute(0, 3, 1, 2) / 255
 
 
-def squares(resize: int, sides: range) -> list[tuple[int, int, int]]:
-    """Return (side, top, left) for each side: all corners at the edges, and one in the middle."""
-    return [
-        (side, top, left)
-        for side in sides
-        for top in sorted({0, (resize - side) // 2, resize - side})
-        for left in sorted({0, (resize - side + 1) // 2, resize - side})
-    ]
-
-
-def torchvision_chain(
-    image: torch.Tensor, resize: int, side: int, top: int, left: int
-) -> torch.Tensor:
-    size = list(image.shape[-2:])
-    enlarged = tv.resize(image, [resize, resize], antialias=True)
-    return tv.resize(tv.crop(enlarged, top, left, side, side), size, antialias=True)
-
-
-@pytest.mark.parametrize(
-    ("size", "resize", "sides"),
-    [
-        (32, 40, range(32, 41)),
-        (32, 24, range(19, 25)),
-        (32, 40, range(3, 32, 7)),
-        (9, 13, range(1, 14)),
-    ],
-    ids=["as the book", "smaller than the image", "tiny squares", "odd sizes"],
-)
-def test_resized_crop_is_torchvisions_resize_crop_and_resize(
-    size: int, resize: int, sides: range
-) -> None:
-    chosen = squares(resize, sides)
-    images = float_images(len(chosen), size)
-    side, top, left = torch.tensor(chosen).T
-    results = resized_crop(images, (resize, resize), side, side, top, left)
-    for image, square, result in zip(images, chosen, results, strict=True):
-        expected = torchvision_chain(image, resize, *square)
-        torch.testing.assert_close(result, expected, rtol=0, atol=1e-5)
-
-
-def test_resized_crop_is_within_two_gray_levels_of_pillows_as_in_the_book() -> None:
-    chosen = squares(40, range(32, 41))
-    images = noise(len(chosen), 32)
-    side, top, left = torch.tensor(chosen).T
-    results = resized_crop(images.permute(0, 3, 1, 2).float(), (40, 40), side, side, top, left)
-    for image, (side_, top_, left_), result in zip(images, chosen, results, strict=True):
-        enlarged = transforms.Resize(40)(Image.fromarray(image.numpy()))
-        cropped = pil_functional.resized_crop(enlarged, top_, left_, side_, side_, [32, 32])
-        expected = 255 * transforms.ToTensor()(cropped)
-        assert (result - expected).abs().max() <= 2
-
-
-def test_squares_are_drawn_as_by_torchvisions_random_resized_crop() -> None:
-    torch.manual_seed(0)
-    image = torch.zeros(3, 40, 40)
-    theirs = Counter()
-    for _ in range(8_000):
-        top, left, side, _ = transforms.RandomResizedCrop.get_params(image, (0.64, 1.0), (1.0, 1.0))
-        theirs.update([("top", side, top), ("left", side, left)])
-    draws = drawn(80_000, random_resized_crop=BOOK_CROP)
-    sides = draws.crop_height.tolist()
-    ours = Counter(("top", *pair) for pair in zip(sides, draws.crop_top.tolist(), strict=True))
-    ours.update(("left", *pair) for pair in zip(sides, draws.crop_left.tolist(), strict=True))
-    assert ours.keys() == theirs.keys()
-    for cell, count in ours.items():
-        # The commonest cells, moved by one pixel, would be wrong by 0.03 to 0.06.
-        assert count / 80_000 == pytest.approx(theirs[cell] / 8_000, abs=0.012), cell
-
-
-def test_corners_of_squares_are_spread_over_both_axes_independently() -> None:
-    draws = drawn(80_000, random_resized_crop=BOOK_CROP)
-    chosen = draws.crop_height == 38
-    corners = Counter(
-        zip(draws.crop_top[chosen].tolist(), draws.crop_left[chosen].tolist(), strict=True)
-    )
-    assert len(corners) == 9
-    for count in corners.values():
-        assert count / chosen.sum().item() == pytest.approx(1 / 9, abs=0.01)
-
-
-def test_least_and_largest_area_bound_the_squares() -> None:
-    crop = {"resize": 20, "min_area": 0.25, "max_area": 0.49}
-    sides = drawn(5_000, random_resized_crop=crop).crop_height
-    assert sorted(set(sides.tolist())) == [10, 11, 12, 13, 14]
-
-
 def test_shift_is_torchvisions_mirrored_padding_and_crop() -> None:
     shifts = [(down, right) for down in range(-2, 3) for right in range(-2, 3)]
     images = float_images(len(shifts), 8)
     down, right = torch.tensor(shifts).T
-    results = shift_and_flip(images, down, right, torch.zeros(len(shifts), dtype=torch.bool))
+    none = torch.zeros(len(shifts), dtype=torch.bool)
+    results = shift_and_flip(images, down, right, none, none)
     for image, (down_, right_), result in zip(images, shifts, results, strict=True):
         padded = tv.pad(image, [2, 2, 2, 2], padding_mode="reflect")
         assert torch.equal(result, tv.crop(padded, 2 - down_, 2 - right_, 8, 8))
@@ -138,7 +50,8 @@ def test_shift_is_torchvisions_mirrored_padding_and_crop() -> None:
 
 def test_a_shift_moves_down_and_right() -> None:
     images = float_images(1, 8)
-    result = shift_and_flip(images, torch.tensor([2]), torch.tensor([1]), torch.tensor([False]))
+    no = torch.tensor([False])
+    result = shift_and_flip(images, torch.tensor([2]), torch.tensor([1]), no, no)
     assert torch.equal(result[:, :, 2:, 1:], images[:, :, :-2, :-1])
 
 
@@ -146,7 +59,8 @@ def test_a_shift_moves_down_and_right() -> None:
 def test_the_widest_shifts_are_mirrored_too(padding: int) -> None:
     images = float_images(2, 8)
     down, right = torch.tensor([padding, -padding]), torch.tensor([-padding, padding])
-    results = shift_and_flip(images, down, right, torch.tensor([False, False]))
+    no = torch.tensor([False, False])
+    results = shift_and_flip(images, down, right, no, no)
     padded = tv.pad(images, [padding] * 4, padding_mode="reflect")
     assert torch.equal(results[0], tv.crop(padded[0], 0, 2 * padding, 8, 8))
     assert torch.equal(results[1], tv.crop(padded[1], 2 * padding, 0, 8, 8))
@@ -160,9 +74,12 @@ def test_all_shifts_come_equally_often() -> None:
         assert count / 50_000 == pytest.approx(1 / 25, abs=0.005)
 
 
-def test_half_of_the_images_are_drawn_to_be_flipped() -> None:
-    draws = drawn(10_000, horizontal_flip=True)
+def test_half_of_the_images_are_drawn_to_be_flipped_each_way() -> None:
+    draws = drawn(10_000, horizontal_flip=True, vertical_flip=True)
     assert draws.flipped.float().mean().item() == pytest.approx(0.5, abs=0.02)
+    assert draws.flipped_vertically.float().mean().item() == pytest.approx(0.5, abs=0.02)
+    both = draws.flipped & draws.flipped_vertically
+    assert both.float().mean().item() == pytest.approx(0.25, abs=0.02)
 
 
 def test_alternating_flips_are_those_of_the_other_images_in_every_other_epoch() -> None:
@@ -186,12 +103,18 @@ def test_scaling_is_that_of_torchvision_with_antialiasing(size: int) -> None:
     torch.testing.assert_close(results, expected, rtol=0, atol=1e-5)
 
 
-def test_exactly_the_drawn_images_are_flipped_left_to_right() -> None:
+def test_exactly_the_drawn_images_are_flipped() -> None:
     images = float_images(4, 8)
     none = torch.zeros(4, dtype=torch.long)
-    result = shift_and_flip(images, none, none, torch.tensor([True, False, False, True]))
-    for index, flipped in enumerate((True, False, False, True)):
-        expected = tv.horizontal_flip(images[index]) if flipped else images[index]
+    horizontally = torch.tensor([True, False, False, True])
+    vertically = torch.tensor([True, True, False, False])
+    result = shift_and_flip(images, none, none, horizontally, vertically)
+    for index in range(4):
+        expected = images[index]
+        if horizontally[index]:
+            expected = tv.horizontal_flip(expected)
+        if vertically[index]:
+            expected = tv.vertical_flip(expected)
         assert torch.equal(result[index], expected)
 
 
@@ -201,7 +124,8 @@ def test_cutout_is_torchvisions_erasing(side: int) -> None:
     corners = [(top, left) for top in range(free + 1) for left in range(free + 1)]
     images = float_images(len(corners), 8)
     top, left = torch.tensor(corners).T
-    results = cut_out(images, side, top, left)
+    sides = torch.full_like(top, side)
+    results = erase(images, (8, 8), top, left, sides, sides)
     for image, (top_, left_), result in zip(images, corners, results, strict=True):
         erased = tv.erase(image, top_, left_, side, side, torch.zeros(3, 1, 1))
         assert torch.equal(result, erased)
@@ -260,8 +184,21 @@ EVERYTHING = {
     "color_jitter": {"brightness": 0.3, "contrast": 0.4, "saturation": 0.5, "hue": 0.2},
     "cutout": 8,
 }
+FOR_PHOTOGRAPHS = {
+    "vertical_flip": True,
+    "affine": {
+        "degrees": 40,
+        "translate": 0.2,
+        "min_scale": 0.8,
+        "max_scale": 1.2,
+        "shear": 10,
+    },
+    "rand_augment": {},
+    "random_erasing": {"probability": 0.9, "min_area": 0.1},
+}
+ALL = EVERYTHING | FOR_PHOTOGRAPHS
 # Drawn with the others, and used by `mix_batch`.
-AND_CUTMIX = EVERYTHING | {"cutmix": 1.0}
+AND_CUTMIX = ALL | {"cutmix": 1.0}
 
 
 def test_an_image_is_cropped_shifted_flipped_colored_and_then_cut_out() -> None:
@@ -273,7 +210,10 @@ def test_an_image_is_cropped_shifted_flipped_colored_and_then_cut_out() -> None:
     for index, image in enumerate(images):
         square = (draws.crop_height[index], draws.crop_top[index], draws.crop_left[index])
         pixels = image.permute(2, 0, 1) / 255
-        expected = torchvision_chain(pixels, 40, *(value.item() for value in square))
+        side, *corner = (value.item() for value in square)
+        expected = tv.resize(pixels, [40, 40], antialias=True)
+        expected = tv.crop(expected, *corner, side, side)
+        expected = tv.resize(expected, [32, 32], antialias=True)
         top, left = 2 - draws.shift_down[index].item(), 2 - draws.shift_right[index].item()
         padded = tv.pad(expected, [2, 2, 2, 2], padding_mode="reflect")
         expected = tv.crop(padded, top, left, 32, 32)
@@ -287,12 +227,12 @@ def test_an_image_is_cropped_shifted_flipped_colored_and_then_cut_out() -> None:
         torch.testing.assert_close(results[index], expected, rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize(("name", "value"), [*EVERYTHING.items()])
+@pytest.mark.parametrize(("name", "value"), [*ALL.items()])
 def test_an_augmentation_that_is_off_changes_nothing_and_one_that_is_on_does(
     name: str, value: object
 ) -> None:
     images = noise(8, 32)
-    draws = drawn(len(images), **EVERYTHING)
+    draws = drawn(len(images), **ALL)
     unchanged = NONE(images.permute(0, 3, 1, 2))
     assert torch.equal(augment(images, Augmentation(), draws, NONE), unchanged)
     changed = augment(images, Augmentation(**{name: value}), draws, NONE)
@@ -301,11 +241,11 @@ def test_an_augmentation_that_is_off_changes_nothing_and_one_that_is_on_does(
 
 def test_what_happens_to_an_image_does_not_depend_on_its_batch() -> None:
     images = noise(10, 32)
-    draws = drawn(len(images), **EVERYTHING)
-    whole = augment(images, Augmentation(**EVERYTHING), draws, NONE)
+    draws = drawn(len(images), **ALL)
+    whole = augment(images, Augmentation(**ALL), draws, NONE)
     order = torch.randperm(10, generator=torch.Generator().manual_seed(0))
     for rows in order.split(3):
-        part = augment(images[rows], Augmentation(**EVERYTHING), draws.select(rows), NONE)
+        part = augment(images[rows], Augmentation(**ALL), draws.select(rows), NONE)
         torch.testing.assert_close(part, whole[rows], rtol=0, atol=1e-6)
 
 
@@ -331,6 +271,10 @@ def test_another_seed_or_epoch_draws_everything_anew(seed: int, epoch: int) -> N
         ("random_resized_crop", ("crop_height", "crop_width", "crop_top", "crop_left")),
         ("random_crop_padding", ("shift_down", "shift_right")),
         ("horizontal_flip", ("flipped",)),
+        ("vertical_flip", ("flipped_vertically",)),
+        ("affine", ("affine",)),
+        ("rand_augment", ("operation", "strength")),
+        ("random_erasing", ("erased",)),
         ("color_jitter", COLORS),
         ("cutout", ("cutout_top", "cutout_left")),
         ("cutmix", ("lam", "cutmix_row", "cutmix_column")),
@@ -353,36 +297,6 @@ def wide_images(count: int) -> torch.Tensor:
     return noise(count, 30)[:, : WIDE[0]]
 
 
-def test_a_crop_of_an_image_that_is_not_square_has_its_shape() -> None:
-    images = wide_images(20).permute(0, 3, 1, 2) / 255
-    crop = {"resize": 24, "min_area": 0.3, "max_area": 1.0}
-    chosen = Augmentation(random_resized_crop=crop)
-    draws = draw_augmentation(chosen, 20, WIDE, seed=0, epoch=0)
-    assert (draws.crop_top + draws.crop_height).max() <= 24
-    assert (draws.crop_left + draws.crop_width).max() <= 40
-    torch.testing.assert_close(
-        draws.crop_width / draws.crop_height, torch.full((20,), 40 / 24), rtol=0.04, atol=0
-    )
-    boxes = (draws.crop_height, draws.crop_width, draws.crop_top, draws.crop_left)
-    results = resized_crop(images, (24, 40), *boxes)
-    for image, result, height, width, top, left in zip(images, results, *boxes, strict=True):
-        enlarged = tv.resize(image, [24, 40], antialias=True)
-        cropped = tv.crop(enlarged, top.item(), left.item(), height.item(), width.item())
-        expected = tv.resize(cropped, list(WIDE), antialias=True)
-        torch.testing.assert_close(result, expected, rtol=0, atol=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("resize", "size", "expected"),
-    [(40, (32, 32), (40, 40)), (40, (30, 20), (60, 40)), (7, (3, 5), (7, 11))],
-)
-def test_an_image_is_enlarged_by_its_smaller_side_as_by_torchvision(
-    resize: int, size: tuple[int, int], expected: tuple[int, int]
-) -> None:
-    assert enlarged_size(resize, size) == expected
-    assert tv.resize(torch.zeros(1, *size), [resize]).shape[1:] == expected
-
-
 def test_a_cutout_may_be_anywhere_in_an_image_that_is_not_square() -> None:
     draws = draw_augmentation(Augmentation(cutout=8), 5_000, WIDE, seed=0, epoch=0)
     assert (draws.cutout_top.min(), draws.cutout_top.max()) == (0, 10)
@@ -395,5 +309,82 @@ def test_images_that_are_not_square_stay_so(scale: float) -> None:
     draws = draw_augmentation(Augmentation(**EVERYTHING), 6, WIDE, seed=0, epoch=0)
     results = augment(images, Augmentation(**EVERYTHING), draws, NONE, scale)
     assert results.shape == (6, 3, round(18 * scale), round(30 * scale))
-    again = augment(images.float(), Augmentation(**EVERYTHING), draws, NONE, scale)
-    torch.testing.assert_close(again, results, rtol=0, atol=1e-5)
+
+
+def enlarged(
+    images: torch.Tensor, size: tuple[int, int], scale: float = 1.0, **changes: Any
+) -> tuple[torch.Tensor, AugmentationDraws]:
+    """Return images augmented for a network whose images have this size, and the draws."""
+    options = Augmentation(**changes)
+    draws = draw_augmentation(options, len(images), images.shape[1:3], seed=0, epoch=0)
+    return augment(images, options, draws, NONE, scale, size, "bicubic"), draws
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.75])
+def test_images_stored_smaller_are_augmented_first_and_enlarged_once(scale: float) -> None:
+    images, size = wide_images(6), (40, 60)
+    target = (round(40 * scale), round(60 * scale))
+    changes = {key: ALL[key] for key in ("random_crop_padding", "horizontal_flip", "rand_augment")}
+    results, draws = enlarged(images, size, scale, **changes)
+    small = 255 * augment(images, Augmentation(**changes), draws, NONE)
+    small = small.round().to(torch.uint8).permute(0, 2, 3, 1)
+    expected = resize_images(small, target, "bicubic").permute(0, 3, 1, 2) / 255
+    torch.testing.assert_close(results, expected)
+    assert results.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_a_crop_of_an_image_stored_smaller_comes_last_and_enlarges_it() -> None:
+    images = wide_images(6)
+    crop = {"resize": None, "min_area": 0.3, "max_ratio": 1.5}
+    results, draws = enlarged(images, (40, 60), random_resized_crop=crop, horizontal_flip=True)
+    boxes = (draws.crop_top, draws.crop_left, draws.crop_height, draws.crop_width)
+    for image, result, flipped, *box in zip(images, results, draws.flipped, *boxes, strict=True):
+        pixels = image.permute(2, 0, 1)
+        pixels = tv.horizontal_flip(pixels) if flipped else pixels
+        method = transforms.InterpolationMode.BICUBIC
+        expected = tv.resized_crop(pixels, *(int(n) for n in box), [40, 60], method) / 255
+        assert (result - expected).abs().max() <= 2.5 / 255
+
+
+def test_erased_pixels_are_those_of_the_stored_image() -> None:
+    images = wide_images(6) // 2 + 100
+    results, draws = enlarged(images, (36, 120), cutout=8)
+    for result, top, left in zip(results, draws.cutout_top, draws.cutout_left, strict=True):
+        assert (result == 0).all(dim=0).sum() == 16 * 32
+        assert not result[:, 2 * top : 2 * top + 16, 4 * left : 4 * left + 32].any()
+
+
+def test_rectangles_are_drawn_as_by_torchvisions_random_erasing() -> None:
+    torch.manual_seed(0)
+    image, scale, ratio = torch.zeros(3, 40, 60), (0.05, 0.6), (1 / 3, 3.0)
+    theirs = torch.tensor(
+        [transforms.RandomErasing.get_params(image, scale, ratio, [0.0])[:4] for _ in range(3_000)]
+    ).double()
+    erasing = {"probability": 0.7, "min_area": 0.05, "max_area": 0.6, "max_ratio": 3.0}
+    options = Augmentation(random_erasing=erasing)
+    ours = draw_augmentation(options, 60_000, (40, 60), seed=0, epoch=0).erased.double()
+    chosen = ours[:, 2] > 0
+    assert chosen.double().mean().item() == pytest.approx(0.7, abs=0.01)
+    assert not ours[~chosen].any()
+    ours = ours[chosen]
+    for column in range(4):
+        for part in (0.1, 0.3, 0.5, 0.7, 0.9):
+            difference = ours[:, column].quantile(part) - theirs[:, column].quantile(part)
+            assert abs(difference) <= 1.5, (column, part)
+
+
+def test_a_rectangle_is_erased_where_it_was_drawn() -> None:
+    images = wide_images(20) // 2 + 100
+    options = Augmentation(random_erasing={"probability": 0.6, "min_area": 0.1})
+    draws = draw_augmentation(options, 20, WIDE, seed=0, epoch=0)
+    for image, result, box in zip(
+        images, augment(images, options, draws, NONE), draws.erased.tolist(), strict=True
+    ):
+        expected = tv.erase(image.permute(2, 0, 1) / 255, *box, torch.zeros(3, 1, 1))
+        torch.testing.assert_close(result, expected)
+
+
+def test_options_that_are_off_draw_nothing() -> None:
+    draws = drawn(7)
+    for name in ("affine", "operation", "strength", "erased"):
+        assert getattr(draws, name).shape == (7, 0)

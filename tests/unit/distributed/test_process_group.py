@@ -3,17 +3,20 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import timm
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from imagepipe.distributed.process_group import ProcessGroup
 from imagepipe.prediction.logits import read_predictions
-from imagepipe.training.runs import train_run
+from imagepipe.training.runs import TrainingInputs, train_run
 from process_builders import (
     PLAIN,
     assert_same_but_for_rounding,
@@ -82,6 +85,7 @@ MIXED = {
     "averaging": {"name": "lookahead", "decay": 0.9, "every": 2},
     "test_time_augmentation": "flip_and_shift",
 }
+PRETRAINED = {"name": "timm", "architecture": "test_resnet", "weights": "some.safetensors"}
 RECIPES: dict[str, dict[str, Any]] = {
     "plain": PLAIN,
     "mixed": MIXED,
@@ -91,6 +95,23 @@ RECIPES: dict[str, dict[str, Any]] = {
     "uneven_chunks": PLAIN | {"batch_size": 15, "micro_batch_size": 7, "epochs": 2},
     "empty_shards": PLAIN | {"batch_size": 2, "epochs": 2},
     "one_validation_image": PLAIN,
+    "fine_tuned": PLAIN
+    | {
+        "model": PRETRAINED,
+        "image_size": 16,
+        "optimizer": {"name": "adamw", "lr": 1e-3, "decay_norms_and_biases": False},
+        "fine_tune": {"frozen_epochs": 1, "lr_decay_by_layer": 0.8},
+        "freeze": [{"parameters": "conv1", "after": 0}],
+        "gradient_clipping": 0.1,
+        "micro_batch_size": 3,
+    },
+    "features": PLAIN
+    | {
+        "model": PRETRAINED | {"hidden_units": 5},
+        "image_size": 16,
+        "fine_tune": {"frozen_epochs": 5},
+        "epochs": 2,
+    },
     "unequal": PLAIN
     | {
         "image_size": [12, 16],
@@ -110,13 +131,19 @@ train_all(rank, folder)
 """
 
 
+def inputs_of(name: str, folder: Path) -> TrainingInputs:
+    """Return the inputs of the training by a recipe."""
+    inputs = inputs_in(folder / ("few" if name == "one_validation_image" else "inputs"))
+    pretrained = name in ("fine_tuned", "features")
+    return replace(inputs, weights=folder / "weights.safetensors" if pretrained else None)
+
+
 def train_all(rank: int, folder: Path) -> None:
     """Train all recipes as one of two processes, which need some seconds to start."""
     group = ProcessGroup(rank, 2)
     print(*group.from_first(lambda: (f"bf16 by {rank}", "measured")), flush=True)
     for name, recipe in RECIPES.items():
-        inputs = inputs_in(folder / ("few" if name == "one_validation_image" else "inputs"))
-        train_run(run_in(folder / name, inputs, recipe, processes=2), group)
+        train_run(run_in(folder / name, inputs_of(name, folder), recipe, processes=2), group)
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +152,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     folder = tmp_path_factory.mktemp("two")
     for name in ("inputs", "few"):
         write_inputs(folder / name)
+    torch.manual_seed(5)
+    library_network = timm.create_model("test_resnet", num_classes=10)
+    save_file(library_network.state_dict(), folder / "weights.safetensors")
     split = folder / "few" / "split.csv"
     split.write_text(split.read_text().replace(",valid", ",train").replace(",train", ",valid", 1))
     paths = [str(Path(__file__).parent), *(path for path in sys.path if path)]
@@ -145,10 +175,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
 Trained = tuple[Path, list[str]]
 
 
-@pytest.mark.parametrize("name", ["plain", "mixed", "unequal", "batch_of_one"])
+@pytest.mark.parametrize(
+    "name", ["plain", "mixed", "unequal", "batch_of_one", "fine_tuned", "features"]
+)
 def test_two_processes_train_like_one(name: str, trained: Trained, tmp_path: Path) -> None:
     folder, _ = trained
-    train_run(run_in(tmp_path / "one", inputs_in(folder / "inputs"), RECIPES[name]))
+    train_run(run_in(tmp_path / "one", inputs_of(name, folder), RECIPES[name]))
     if name == "batch_of_one":
         one, two = figures(tmp_path / "one"), figures(folder / name)
         np.testing.assert_allclose(two, one, rtol=1e-4)

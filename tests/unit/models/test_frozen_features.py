@@ -83,7 +83,8 @@ def test_models_come_back_from_their_files(tmp_path: Path, head: str) -> None:
     loaded, about = load_model(tmp_path / "model.safetensors")
     assert about.model == frozen(head, flip=True).model.model_copy(update={"on": about.model.on})
     assert about.model.on.weights is None
-    assert torch.equal(loaded(IMAGES), model(IMAGES))
+    # Its batch normalization is folded.
+    torch.testing.assert_close(loaded(IMAGES), model(IMAGES), atol=1e-4, rtol=1e-4)
 
 
 def neighbors(k: int, features: torch.Tensor, labels: torch.Tensor) -> NearestNeighbors:

@@ -115,6 +115,44 @@ def test_checkpoints_after_every_step_change_nothing(precision: str, tmp_path: P
     assert_same_result(other, undisturbed(recipe, precision))
 
 
+FINE_TUNED = {
+    "model": {"name": "timm", "architecture": "test_resnet", "hidden_units": 8, "drop_path": 0.1},
+    # At 16 pixels, PyTorch's emulated bf16 on a CPU gives gradients that are not finite.
+    "image_size": 32,
+    "optimizer": {"name": "adamw", "lr": 1e-3, "decay_norms_and_biases": False},
+    "schedule": {"name": "cosine", "warmup": 0.2},
+    "fine_tune": {"frozen_epochs": 1, "lr_decay_by_layer": 0.7, "head_lr": 5e-3},
+    "gradient_clipping": 0.5,
+    "averaging": {"name": "ema", "decay": 0.5, "every": 1},
+}
+FINE_TUNED_BY_MUON = FINE_TUNED | {
+    "optimizer": {"name": "muon", "lr": 0.01},
+    "fine_tune": {"frozen_epochs": 1, "keep_statistics": False},
+    "averaging": {"name": "lookahead", "every": 2},
+}
+
+
+# In the frozen phase, at its end, and later.
+@pytest.mark.parametrize("step", [2, STEPS_PER_EPOCH, STEPS_PER_EPOCH + 2])
+@pytest.mark.parametrize(
+    ("sections", "precision"),
+    [(FINE_TUNED, "fp32"), (FINE_TUNED, "bf16"), (FINE_TUNED_BY_MUON, "fp32")],
+    ids=["adamw", "adamw in bf16", "muon"],
+)
+def test_fine_tuning_is_carried_on_from_the_very_step(
+    sections: dict[str, Any], precision: str, step: int, tmp_path: Path, steps: Steps
+) -> None:
+    recipe = complete_recipe(epochs=2, **sections)
+    whole = undisturbed(recipe, precision)
+    steps.count, steps.before[step] = 0, die
+    with pytest.raises(Killed):
+        train_in(tmp_path / "resumed", recipe, precision=precision, seconds_between=0.0)
+    steps.before.clear()
+    resumed = train_in(tmp_path / "resumed", recipe, precision=precision, seconds_between=0.0)
+    assert steps.count == 2 * STEPS_PER_EPOCH
+    assert_same_result(resumed, whole)
+
+
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_the_cpu_carries_on_from_a_checkpoint_of_a_gpu(optimizer: str) -> None:
     recipe = complete_recipe(optimizer={"name": optimizer, "lr": 0.01})

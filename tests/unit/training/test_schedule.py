@@ -120,3 +120,20 @@ def test_the_first_epochs_see_smaller_images() -> None:
     recipe = complete_recipe(epochs=4, progressive_resizing=stages)
     sizes = [one_epoch(all_images(8), recipe, epoch)[1][0].shape[-1] for epoch in range(4)]
     assert sizes == [4, 5, 5, 8]
+
+
+@pytest.mark.parametrize("name", ["step", "linear", "cosine", "one_cycle"])
+def test_layers_that_start_later_have_the_schedule_of_a_shorter_training(name: str) -> None:
+    shorter = lr_scales(epochs=5, name=name, warmup=0.25)
+    recipe = complete_recipe(epochs=8, batch_size=1, schedule={"name": name, "warmup": 0.25})
+    schedule = TrainingSchedule(recipe, 25)
+    rates = [schedule.lr_scale(step, frozen_epochs=3) for step in range(200)]
+    assert rates == [0.0] * 75 + shorter
+
+
+def test_what_is_never_trained_has_no_rate() -> None:
+    schedule = TrainingSchedule(complete_recipe(epochs=2, batch_size=1), 5)
+    for step in range(10):
+        assert schedule.lr_scale(step, freeze_after=0.0) == 0
+        assert schedule.lr_scale(step, frozen_epochs=2) == 0
+        assert schedule.lr_scale(step, frozen_epochs=3) == 0

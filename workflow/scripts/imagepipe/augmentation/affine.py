@@ -39,7 +39,7 @@ def inverse_affine(
     inverse = (cos - sin * tan, cos * tan + sin, -sin, cos)
     xx, xy, yx, yy = (entry / scale for entry in inverse)
     matrix = torch.stack((xx, xy, -xx * right - xy * down, yx, yy, -yx * right - yy * down), dim=-1)
-    return matrix.unflatten(-1, (2, 3))
+    return matrix.view(*angle.shape, 2, 3)
 
 
 def warp(images: Tensor, matrices: Tensor, fill: Tensor) -> Tensor:

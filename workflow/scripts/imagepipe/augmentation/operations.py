@@ -79,24 +79,27 @@ def strengths_of_rand_augment(stored_size: Sequence[int]) -> Tensor:
 def _strengths(
     *, shear: float, right: float, down: float, degrees: float, blend: float, bits: int
 ) -> Tensor:
+    largest = [shear, shear, right, down, degrees, *[blend] * 4]
     table = torch.zeros(len(Operation), LEVELS)
-    largest = torch.tensor([shear, shear, right, down, degrees, *[blend] * 4])
-    part = torch.linspace(0, 1, LEVELS)
-    table[SIGNED.start : SIGNED.stop] = largest[:, None] * part
+    table[SIGNED.start : SIGNED.stop] = torch.stack(
+        [torch.linspace(0, one, LEVELS) for one in largest]
+    )
     # A shift is by whole pixels.
-    table[Operation.TRANSLATE_X : Operation.TRANSLATE_Y + 1] = table[
-        Operation.TRANSLATE_X : Operation.TRANSLATE_Y + 1
-    ].trunc()
+    table[Operation.TRANSLATE_X : Operation.ROTATE].trunc_()
     table[Operation.POSTERIZE] = 8 - (torch.arange(LEVELS) / ((LEVELS - 1) / bits)).round()
     table[Operation.SOLARIZE] = torch.linspace(255, 0, LEVELS)
     return table
 
 
-def apply_operations(images: Tensor, operation: Tensor, strength: Tensor, fill: Tensor) -> Tensor:
+def apply_operations(
+    images: Tensor, operation: Tensor, strength: Tensor, fill: Tensor, *, select: bool
+) -> Tensor:
     """Return uint8 images [B, 3, H, W] after one operation each.
 
-    operation: int64 [B], an `Operation`. strength: float32 [B], its shear, pixels,
-    degrees, factor − 1, bits or threshold. fill: the color [3, 1, 1] of missing pixels, in 0…255.
+    operation: int64 [B], an `Operation`. strength: float32 [B], its shear, pixels, degrees,
+    factor − 1, bits or threshold. fill: the color [3, 1, 1] of missing pixels, in 0…255. select:
+    compute operations only for the images that have them, which is faster on a CPU; on a GPU, it
+    would wait. The result is the same.
     """
 
     def transform(images: Tensor, operation: Tensor, strength: Tensor) -> Tensor:
@@ -108,15 +111,14 @@ def apply_operations(images: Tensor, operation: Tensor, strength: Tensor, fill: 
         (range(Operation.SHARPNESS, Operation.SHARPNESS + 1), _sharpen),
         (range(Operation.POSTERIZE, Operation.EQUALIZE + 1), _look_up),
     ]
-    images = images.clone()
     for kinds, change in changes:
         chosen = (operation >= kinds.start) & (operation < kinds.stop)
-        if images.device.type != "cpu":
-            # To select some would wait for the GPU.
+        if not select:
             changed = change(images, operation, strength)
             images = torch.where(chosen[:, None, None, None], changed, images)
         elif chosen.any():
-            images[chosen] = change(images[chosen], operation[chosen], strength[chosen])
+            changed = change(images[chosen], operation[chosen], strength[chosen])
+            images = images.index_copy(0, chosen.nonzero()[:, 0], changed)
     return images
 
 
@@ -175,7 +177,7 @@ def _look_up(images: Tensor, operation: Tensor, strength: Tensor) -> Tensor:
     operation, strength = operation[:, None, None], strength[:, None, None]
     levels = torch.arange(256, device=images.device)
     # 256 / 2^bits values become one.
-    width = (8 - strength).exp2().long()
+    width = (8 - strength).clamp(0, 8).exp2().round().long()
     posterized = levels // width * width
     solarized = torch.where(levels >= strength, 255 - levels, levels)
     table = torch.where(operation == Operation.POSTERIZE, posterized, solarized)

@@ -167,8 +167,10 @@ def augment(
     mean_color = normalize.offset / normalize.scale
     if options.affine is not None:
         changed = warp(changed, draws.affine, mean_color)
-    for operation, strength in zip(draws.operation.T, draws.strength.T, strict=True):
-        changed = apply_operations(to_bytes(changed), operation, strength, mean_color)
+    if options.trivial_augment or options.rand_augment is not None:
+        changed, select = to_bytes(changed), changed.device.type == "cpu"
+        for operation, strength in zip(draws.operation.T, draws.strength.T, strict=True):
+            changed = apply_operations(changed, operation, strength, mean_color, select=select)
     if options.color_jitter != ColorJitter():
         changed = 255 * jitter_colors(changed / 255, options.color_jitter, draws)
     if crop is not None and enlarges:

@@ -177,17 +177,17 @@ Model = Annotated[
 
 
 class RandomResizedCrop(Options):
-    """Enlarge the image, crop a random part, and resize it to the original size."""
+    """Enlarge the image, crop a random part, and resize that to the image's size."""
 
     resize: Count | None = 40
-    """The enlarged size, in pixels; null crops the image as it is."""
+    """Length of the enlarged image's smaller side, in pixels; null crops the image as it is."""
     min_area: Fraction = 0.64
     """Smallest area of the part, as a fraction of the enlarged image."""
     max_area: Fraction = 1.0
     """Largest area of the part, as a fraction of the enlarged image."""
     max_ratio: Annotated[float, Field(ge=1)] = 1.0
-    """The part's width over height, relative to the image's, is between 1 / max_ratio and
-    max_ratio."""
+    """The part's width over height, divided by the image's, is between 1 / max_ratio and
+    max_ratio. For photographs, 1.33 and a min_area of 0.08 to 0.35 are usual."""
 
 
 class RandomAffine(Options):
@@ -209,7 +209,7 @@ class RandomAffine(Options):
 
 
 class RandAugment(Options):
-    """Some random operations on each image (Cubuk et al., arXiv 1909.13719)."""
+    """Random operations on each image (Cubuk et al., arXiv 1909.13719), as torchvision's."""
 
     operations: Count = 2
     """Operations for each image."""
@@ -218,7 +218,10 @@ class RandAugment(Options):
 
 
 class RandomErasing(Options):
-    """Set a random rectangle to the mean color (Zhong et al., arXiv 1708.04896)."""
+    """Set a random rectangle to the mean color (Zhong et al., arXiv 1708.04896).
+
+    Like torchvision's RandomErasing.
+    """
 
     probability: Fraction = 0.25
     """The fraction of the images to change."""
@@ -246,11 +249,12 @@ class ColorJitter(Options):
 class Augmentation(Options):
     """Random changes of the training images, in this order, drawn anew each epoch.
 
-    Sizes in pixels are those of the stored images, which are enlarged to image_size afterwards.
+    Sizes in pixels are those of the stored images. If image_size is larger, images are enlarged
+    after the change of colors, and random_resized_crop is part of that.
     """
 
     random_resized_crop: RandomResizedCrop | None = None
-    """Crop a random part of the enlarged image; null turns it off."""
+    """Crop a random part of the image; null turns it off."""
     random_crop_padding: Annotated[int, Field(ge=0)] = 0
     """Shift the image by up to this many pixels each way, with mirrored borders; 0 turns it
     off."""
@@ -265,9 +269,10 @@ class Augmentation(Options):
     """Rotate, shift, scale and shear; null turns it off."""
     trivial_augment: bool = False
     """Apply one random operation of random strength to each image: TrivialAugment (Müller and
-    Hutter, arXiv 2103.10158), as torchvision's TrivialAugmentWide. Excludes rand_augment."""
+    Hutter, arXiv 2103.10158), as torchvision's TrivialAugmentWide, but bilinear and with missing
+    pixels in the mean color. Excludes rand_augment."""
     rand_augment: RandAugment | None = None
-    """Apply random operations of one strength; null turns it off."""
+    """Apply several such operations, of one strength; null turns it off."""
     color_jitter: ColorJitter = ColorJitter()
     """Change brightness, contrast, saturation and hue."""
     cutout: Annotated[int, Field(ge=0)] = 0

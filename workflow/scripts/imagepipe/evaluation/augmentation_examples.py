@@ -10,7 +10,7 @@ from torch import Tensor
 
 from imagepipe.augmentation.batches import prepare_batch
 from imagepipe.augmentation.normalize import Normalize
-from imagepipe.augmentation.resizing import resize_images
+from imagepipe.augmentation.resizing import resize_images, to_bytes
 from imagepipe.augmentation.transforms import draw_augmentation
 from imagepipe.training.build import network_image_size
 from imagepipe.training.sampling import BalancedSampling, epoch_order
@@ -73,7 +73,8 @@ def augmentation_examples(
     ]
     rows = data.train_rows[chosen]
     images = torch.from_numpy(data.images[rows])
-    originals = _pixels(resize_images(images, network_image_size(recipe, images.shape[1:3])))
+    size = network_image_size(recipe, images.shape[1:3])
+    originals = resize_images(images, size, spec.interpolation).numpy()
     return [
         Example(int(row), original, list(of_image))
         for row, original, *of_image in zip(rows, originals, *variants, strict=True)
@@ -116,7 +117,7 @@ def _variants(
     """Return what the network sees at some positions of an epoch, as `loop.run_step` makes it."""
     schedule = TrainingSchedule(spec.recipe, len(data.train_rows))
     options = spec.recipe.augmentation
-    size = network_image_size(spec.recipe, data.images.shape[1:3])
+    stored_size = data.images.shape[1:3]
     variants: list[Variant | None] = [None] * len(positions)
     comes = positions >= 0
     if not comes.any():
@@ -128,7 +129,7 @@ def _variants(
     ends = [schedule.images_before(i) + schedule.images_before(i + 1) - 1 for i in step.tolist()]
     batch = torch.cat((shown, (torch.tensor(ends) - shown).flip(0)))
     rows = torch.from_numpy(data.train_rows)[order[batch]]
-    draws = draw_augmentation(options, len(data.train_rows), size, spec.seed, epoch)
+    draws = draw_augmentation(options, len(data.train_rows), stored_size, spec.seed, epoch)
     normalize = Normalize.from_statistics(spec.mean, spec.std, torch.device("cpu"))
     images, mixed = prepare_batch(
         torch.from_numpy(data.images[rows.numpy()]),
@@ -136,18 +137,14 @@ def _variants(
         options,
         draws.select(draw_of[batch]),
         normalize,
-        size,
+        network_image_size(spec.recipe, stored_size),
         schedule.image_scale(epoch),
+        spec.interpolation,
     )
-    pictures = _pixels(normalize.undo(images).permute(0, 2, 3, 1))
+    pictures = to_bytes(normalize.undo(images).permute(0, 2, 3, 1)).numpy()
     for i, place in enumerate(np.flatnonzero(comes)):
         variants[place] = Variant(pictures[i])
         if mixed.partner_labels is not None and mixed.lam is not None:
             partner, lam = int(mixed.partner_labels[i]), float(mixed.lam[i])
             variants[place] = Variant(pictures[i], partner, lam)
     return variants
-
-
-def _pixels(images: Tensor) -> np.ndarray:
-    """Return images in 0…255 as uint8."""
-    return images.float().round().clamp(0, 255).to(torch.uint8).numpy()

@@ -70,14 +70,14 @@ def explain(
     """
     model, description = load_model(model_file)
     stored = torch.from_numpy(map_array(labelled, "c")[list(rows)])
-    images = resize_images(stored, description.image_size)
+    images = resize_images(stored, description.image_size, description.interpolation)
     numbers = [[description.classes.index(name) if name else 0 for name in one] for one in classes]
     # For a figure's few images, no GPU is worth the wait for one.
     model.to(memory_format=torch.channels_last)
     normalize = Normalize.from_statistics(description.mean, description.std, torch.device("cpu"))
     inputs = normalize(images.permute(0, 3, 1, 2))
     heat, method = class_heat(model, inputs, torch.tensor(numbers))
-    return images.round().to(torch.uint8).numpy(), heat.numpy(), method
+    return images.numpy(), heat.numpy(), method
 
 
 @torch.inference_mode()

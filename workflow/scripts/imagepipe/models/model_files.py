@@ -18,6 +18,7 @@ from imagepipe.config.recipe import (
     Model,
     TestTimeAugmentation,
 )
+from imagepipe.config.weights import Interpolation
 from imagepipe.errors import UserError, one_line
 from imagepipe.files import atomic_write
 from imagepipe.models.create import create_model
@@ -38,8 +39,9 @@ class ModelDescription(Options):
 
     classes: their names in the order of the logits. several_labels: an image may have several, so
     that each class has a probability of its own (sigmoid, not softmax). Images are brought to
-    `stored_size` by `fit`, resized to `image_size` on the device, and normalized by `mean` and
-    `std`, those of each channel in 0…1. Sizes are height and width in pixels.
+    `stored_size` by `fit`, resized to `image_size` on the device by `interpolation`, and
+    normalized by `mean` and `std`, those of each channel in 0…1. Sizes are height and width in
+    pixels.
     """
 
     model: Model
@@ -51,6 +53,7 @@ class ModelDescription(Options):
     mean: PerChannel
     std: PerChannel
     test_time_augmentation: TestTimeAugmentation
+    interpolation: Interpolation = "bilinear"
 
 
 def save_model(path: Path, model: nn.Module, description: ModelDescription) -> None:

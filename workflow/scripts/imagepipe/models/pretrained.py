@@ -13,8 +13,6 @@ from torch import Tensor, nn
 from imagepipe.errors import UserError, one_line
 from imagepipe.models.heads import head_names, is_in
 
-# torchvision's names of the heads for training at inner layers, which our networks lack.
-AUXILIARY_HEADS = ("aux1", "aux2", "AuxLogits")
 # Counts batches, and changes nothing; some files lack it.
 COUNTER = "num_batches_tracked"
 
@@ -31,9 +29,9 @@ def load_pretrained(model: nn.Module, path: Path) -> None:
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:
         raise UserError(f"{path}: cannot be read ({one_line(str(error))})") from None
-    new = (*head_names(model), *AUXILIARY_HEADS)
-    state = {name: tensor for name, tensor in model.state_dict().items() if not is_in(name, new)}
-    tensors = {name: tensor for name, tensor in tensors.items() if not is_in(name, new)}
+    heads = head_names(model)
+    state = {name: tensor for name, tensor in model.state_dict().items() if not is_in(name, heads)}
+    tensors = {name: tensor for name, tensor in tensors.items() if not is_in(name, heads)}
     if other_shapes(state, tensors):
         tensors = resized(model, tensors)
     counters = {name for name in state.keys() | tensors.keys() if name.endswith(COUNTER)}

@@ -41,8 +41,7 @@ def create_library_model(
         raise UserError(f"recipe: model.name: {not_installed(library)}") from None
     is_timm = library == "timm"
     known = module.list_models() if is_timm else module.models.list_models(module=module.models)
-    # timm names weights after the architecture, as in resnet50.a1_in1k.
-    if (architecture.partition(".")[0] if is_timm else architecture) not in known:
+    if architecture not in known:
         raise UserError(
             f"recipe: model.architecture: {unknown_architecture(library, architecture, known)}"
         )
@@ -92,11 +91,11 @@ def with_accepted(
 def torchvision_arguments(architecture: str, image_size: Sequence[int] | None) -> dict[str, Any]:
     """Return what some networks of torchvision need: their image size, and no auxiliary heads.
 
-    GoogLeNet and Inception with weights of torchvision's change the normalization of their inputs.
-    They do so here with random weights as well, as a trained model's file does not tell.
+    GoogLeNet and Inception never change the normalization of their inputs, as torchvision has them
+    do with its weights: the record of these has the mean and std that are left without that.
     """
     if architecture in ("googlenet", "inception_v3"):
-        return {"aux_logits": False, "transform_input": True, "init_weights": True}
+        return {"aux_logits": False, "init_weights": True}
     if image_size is not None and architecture.startswith("vit_"):
         if image_size[0] != image_size[1]:
             raise UserError(

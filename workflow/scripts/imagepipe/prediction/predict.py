@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from imagepipe.augmentation.normalize import Normalize
 from imagepipe.augmentation.resizing import resize_images
 from imagepipe.config.recipe import Precision, TestTimeAugmentation
+from imagepipe.config.weights import Interpolation
 from imagepipe.dataset.packed import read_packed
 from imagepipe.device.cpu_precision import NetworkUse
 from imagepipe.device.devices import (
@@ -55,6 +56,7 @@ def predict_logits(
     batch_size: int,
     rows: Tensor | None = None,
     image_size: Sequence[int] | None = None,
+    interpolation: Interpolation = "bilinear",
     several_labels: bool = False,
     precision: str = "fp32",
     test_time_augmentation: TestTimeAugmentation = "none",
@@ -81,7 +83,7 @@ def predict_logits(
         chunk = slice(start, start + batch_size)
         batch = images[chunk if rows is None else rows[chunk]].to(device)
         if image_size is not None:
-            batch = resize_images(batch, image_size)
+            batch = resize_images(batch, image_size, interpolation)
         batch = normalize(batch.permute(0, 3, 1, 2))
         with autocast(device, precision):
             logits = mean_over_views(
@@ -112,6 +114,7 @@ def model_logits(
         description.std,
         batch_size=batch_size,
         image_size=description.image_size,
+        interpolation=description.interpolation,
         several_labels=description.several_labels,
         precision=precision,
         test_time_augmentation=description.test_time_augmentation,

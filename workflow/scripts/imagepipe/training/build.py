@@ -72,8 +72,13 @@ class Training:
 
     @property
     def image_size(self) -> Sequence[int]:
-        """The height and width at which images are augmented, validated and predicted."""
-        return network_image_size(self.recipe, self.images.shape[1:3])
+        """The height and width of the images that the network is given, but for `image_scale`."""
+        return network_image_size(self.recipe, self.stored_size)
+
+    @property
+    def stored_size(self) -> Sequence[int]:
+        """The height and width at which images are stored and augmented."""
+        return self.images.shape[1:3]
 
     @property
     def global_step(self) -> int:
@@ -189,7 +194,9 @@ def build_training(
     if isinstance(model, InitializedFromImages):
         rows = data.train_rows[: model.num_images_for_initialization]
         model.initialize_from_images(
-            normalize(resize_images(images.to(device), size).permute(0, 3, 1, 2))
+            normalize(
+                resize_images(images.to(device), size, spec.interpolation).permute(0, 3, 1, 2)
+            )
             for images in image_chunks(data.images, rows, size)
         )
     if keeps_statistics(recipe):

@@ -150,10 +150,10 @@ def epoch_inputs(training: Training) -> list[list[Tensor]]:
     They move to the device at once: a copy in each step would wait for it.
     """
     schedule, seed, epoch = training.schedule, training.spec.seed, training.state.epoch
-    device, image_size = training.device, training.image_size
+    device, stored_size = training.device, training.stored_size
     train_rows = torch.from_numpy(training.data.train_rows)
     augmentation, num_images = training.recipe.augmentation, len(train_rows)
-    draws = draw_augmentation(augmentation, num_images, image_size, seed, epoch).to(device)
+    draws = draw_augmentation(augmentation, num_images, stored_size, seed, epoch).to(device)
     order, draw_of = epoch_order(num_images, training.sampling, seed, epoch)
     shards = [
         schedule.images_before(step) + training.group.shard(schedule.batch_size_at(step))
@@ -194,6 +194,7 @@ def run_step(
         training.normalize,
         training.image_size,
         training.image_scale,
+        training.spec.interpolation,
     )
     return update_weights(training, images, mixed_labels, batch_size)
 
@@ -274,6 +275,7 @@ def validate(training: Training, saver: Saver) -> np.ndarray | None:
             rows=rows.to(training.images.device),
             batch_size=VALIDATION_BATCH_SIZE,
             image_size=training.image_size,
+            interpolation=spec.interpolation,
             several_labels=spec.several_labels,
             precision=training.precision,
             test_time_augmentation=spec.recipe.test_time_augmentation if is_last else "none",

@@ -195,6 +195,7 @@ def train_run(run: Run, group: ProcessGroup = SINGLE_PROCESS) -> None:
         mean=spec.mean,
         std=spec.std,
         test_time_augmentation=recipe.test_time_augmentation,
+        interpolation=spec.interpolation,
     )
     save_model(outputs.model, result.model, description)
     split = file_hash(inputs.split)[:SPLIT_DIGITS] if inputs.split else None

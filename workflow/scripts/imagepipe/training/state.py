@@ -10,6 +10,7 @@ from torch import Tensor
 
 from imagepipe.config.recipe import Recipe
 from imagepipe.config.runs import NOT_OF_A_RUN
+from imagepipe.config.weights import Interpolation
 from imagepipe.dataset.submission_form import MetricChoice
 from imagepipe.training.history import EpochMetrics
 
@@ -18,7 +19,8 @@ from imagepipe.training.history import EpochMetrics
 class TrainingSpec:
     """What a training is asked for; `mean` and `std` are those of the channels in 0…1.
 
-    several_labels: an image may have several classes, or none.
+    several_labels: an image may have several classes, or none. interpolation: of images that are
+    stored smaller than the network's.
     """
 
     recipe: Recipe
@@ -26,6 +28,7 @@ class TrainingSpec:
     mean: list[float]
     std: list[float]
     several_labels: bool = False
+    interpolation: Interpolation = "bilinear"
 
     def to_dict(self) -> dict[str, Any]:
         """Return these options as plain values, without the recipe's title and members."""
