@@ -58,7 +58,8 @@ class Remote:
 
     @property
     def by_hand(self) -> str:
-        known = f" (its SHA-256 starts with {self.digits})" if self.digits else ""
+        known = "SHA-256" if sha256_in(self.digits) else "its SHA-256 starts with"
+        known = f" ({known} {self.digits})" if self.digits else ""
         return f"get {self.name}{known} yourself and {OVERRIDE}"
 
 
