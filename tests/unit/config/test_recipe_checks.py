@@ -272,11 +272,6 @@ WEIGHTS_BESIDE = {"name": "timm", "weights": "pretrained"}
             {"model": {"name": "timm", "weights": {"url": "http://a/b", "sha256": "0"}}},
             ["model.weights.sha256"],
         ),
-        (
-            {"model": {"name": "timm", "architecture": "vit_small_patch16_224.dino"}},
-            {"model": {"name": "timm", "architecture": "vit_smal_patch16_224.dino"}},
-            ["model.architecture: timm has no 'vit_smal_patch16_224'", "vit_small_patch16_224"],
-        ),
     ],
     ids=lambda _: "",
 )

@@ -58,6 +58,7 @@ def test_printed_lines(tmp_path: Path) -> None:
         f"wrote {target}; check the lines above and its 1 line below CHOOSE, then run:\n"
         f"  snakemake --cores all submission.csv --config dataset={target} "
         f"raw_dir='{folder}' recipe=thumbnails\n"
+        "for photographs, recipe=probe and recipe=finetune start from an ImageNet network instead\n"
     )
 
 

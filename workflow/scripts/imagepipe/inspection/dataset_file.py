@@ -47,6 +47,7 @@ def init(source: Path, output: Path | None, force: bool) -> list[str]:
         *found.lines,
         f"wrote {target}; check the lines above{look}, then run:",
         f"  snakemake --cores all submission.csv --config {shown}",
+        "for photographs, recipe=probe and recipe=finetune start from an ImageNet network instead",
     ]
 
 
