@@ -8,7 +8,6 @@ import pytest
 import yaml
 
 from builders import make_competition
-from conftest import OWN_DATASET
 from frozen_builders import TINY, write_weights
 from imagepipe.prediction.logits import read_predictions
 from imagepipe.prediction.predict import predict_test
@@ -19,12 +18,21 @@ OF_A_HEAD = {"train", "retrain", "predict", "submission"}
 Changes = dict[str, Any]
 LINEAR: Changes = {"name": "linear", "l2": 0.1}
 NOTHING: Changes = {}
+FILES = ("train.7z", "test.7z", "trainLabels.csv", "sampleSubmission.csv")
+DATASET: Changes = {
+    "title": "a user's own",
+    "source": "raw_dir",
+    "files": [{"name": name} for name in FILES],
+    "image_size": 32,
+    "labels": {"file": "trainLabels.csv"},
+    "sample_submission": "sampleSubmission.csv",
+}
 TARGETS = ("results/own/submission.csv", "results/own/runs.csv")
 
 
 def config(model: Changes = LINEAR, on: Changes = NOTHING, image_size: int = 32) -> tuple[str, ...]:
     """Return the config of a head on a tiny network, with some changes."""
-    network = {"architecture": TINY, "weights": "tiny/weights.safetensors"} | on
+    network = {"architecture": TINY, "weights": "tiny/weights.safetensors", "flip": True} | on
     override = {"image_size": image_size, "model": {**model, "on": network}}
     settings = ("dataset=own.yaml", "raw_dir=kaggle", "recipe=probe")
     return (*settings, f"override={json.dumps(override)}")
@@ -39,9 +47,7 @@ def probed(tmp_path_factory: pytest.TempPathFactory) -> Project:
     make_competition(project.directory / "kaggle", train=40, test=12)
     write_weights(project.directory / "tiny")
     write_weights(project.directory / "other")
-    dataset = {key: value for key, value in OWN_DATASET.items() if key != "true_labels"}
-    dataset["files"] = [file for file in OWN_DATASET["files"] if file["name"] != "testLabels.csv"]
-    (project.directory / "own.yaml").write_text(yaml.safe_dump(dataset, sort_keys=False))
+    (project.directory / "own.yaml").write_text(yaml.safe_dump(DATASET))
     result = project.run(*TARGETS, config=config())
     assert result.code == 0, result.output
     assert {"weights", "embed", *OF_A_HEAD} <= result.rules

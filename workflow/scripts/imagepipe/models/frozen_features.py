@@ -46,12 +46,10 @@ class FrozenWithHead(nn.Module):
 
 def image_features(network: nn.Module, images: Tensor, *, flip: bool) -> Tensor:
     """Return features, float32 [B, D], of normalized images [B, 3, H, W]."""
-    if not flip:
-        features: Tensor = network(images).float()
-        return features
-    mirrored = network(images.flip(-1)).float()
+    mirrored: Tensor | None = network(images.flip(-1)).float() if flip else None
     # The image itself comes last, because Grad-CAM takes the last feature map.
-    return (network(images).float() + mirrored) / 2
+    features: Tensor = network(images).float()
+    return features if mirrored is None else (features + mirrored) / 2
 
 
 def head_logits(head: nn.Module, features: Tensor) -> Tensor:
