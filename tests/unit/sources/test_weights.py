@@ -291,18 +291,18 @@ def test_a_download_that_is_cut_is_resumed_by_the_next_call(
     tmp_path: Path, tensors: Tensors, server: Server
 ) -> None:
     content = save(tensors)
-    server.files["/w.safetensors"] = (content, {})
-    url = f"{server.address}/w.safetensors"
+    server.files["/a/w%20(1).safetensors"] = (content, {})
+    url = f"{server.address}/a/w%20(1).safetensors"
     asked = request({"url": url, "sha256": sha256(content)})
     half = len(content) // 2
     server.cuts = [half, 0]
     downloads = tmp_path / "weights" / ".downloads"
     with refused(url, "cut after", "last of 2", "call again to carry on", "override='{model:"):
         write(tmp_path, asked)
-    assert (downloads / "w.safetensors.partial").stat().st_size == half
+    assert (downloads / "w-20-1-.safetensors.partial").stat().st_size == half
     server.heard.clear()
     found, record = write(tmp_path, asked)
-    assert server.heard == [f"GET /w.safetensors bytes={half}-"]
+    assert server.heard == [f"GET /a/w%20(1).safetensors bytes={half}-"]
     assert same(found, tensors)
     assert (record.origin, record.source_sha256) == (url, sha256(content))
     assert names_in(tmp_path / "weights") == [".downloads/lock", "w.json", "w.safetensors"]
