@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from frozen_builders import feature_data, frozen
-from imagepipe.errors import Stopped
+from imagepipe.errors import Stopped, UserError
 from imagepipe.models import frozen_features
 from imagepipe.prediction.features import head_logits_in_chunks
 from imagepipe.training import heads
@@ -106,6 +106,12 @@ def test_an_mlp_is_the_same_with_the_same_seed(tmp_path: Path) -> None:
     one, same, other = (train(tmp_path, "mlp", seed=seed, dropout=0.5) for seed in (0, 0, 1))
     assert_same_weights(one.model, same.model)
     assert not np.array_equal(one.valid_logits, other.valid_logits)
+
+
+def test_a_loss_that_is_not_finite(tmp_path: Path) -> None:
+    recipe = MLP | {"optimizer": {"name": "sgd", "lr": 1e20}}
+    with pytest.raises(UserError, match=r"not finite in epoch 1, .*: \{lr: 1e\+19\}\}'"):
+        train(tmp_path, "mlp", recipe=recipe)
 
 
 def test_a_signal_stops_a_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

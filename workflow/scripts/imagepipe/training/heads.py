@@ -5,6 +5,7 @@ give the same weights, bit for bit.
 """
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from imagepipe.augmentation.randomness import derived_seed, seed_layers
 from imagepipe.config.recipe import KNNHead, LinearHead, MLPHead, NoAveraging
 from imagepipe.device.devices import device_name, set_arithmetic
 from imagepipe.device.memory import keep_freed_memory
-from imagepipe.errors import Stopped
+from imagepipe.errors import Stopped, UserError
 from imagepipe.interruption import StopRequest, stop_requests
 from imagepipe.models.create import create_model
 from imagepipe.models.frozen_features import FrozenWithHead, NearestNeighbors, create_head
@@ -251,6 +252,12 @@ def mlp_epochs(training: HeadTraining, options: MLPHead) -> Iterator[HeadEpoch]:
             average.copy_to(evaluated)
         fold_standardization(evaluated, center, scale)
         mean_loss, accuracy = (sums / schedule.images_per_epoch).tolist()
+        if not math.isfinite(mean_loss):
+            lr = recipe.optimizer.lr
+            raise UserError(
+                f"the loss is not finite in epoch {epoch + 1}, at a learning rate of up to {lr:g}; "
+                f"try override='{{optimizer: {{lr: {lr / 10:g}}}}}'"
+            )
         lr = schedule.lr(global_step)
         yield HeadEpoch(evaluated.eval(), mean_loss, accuracy, lr, schedule.images_per_epoch)
 
