@@ -10,8 +10,8 @@ import pytest
 import torch
 import torchvision
 
-from image_builders import CPU, MEAN, STD
-from imagepipe.config.recipe import LibraryNetwork, Timm, Torchvision
+from image_builders import MEAN, STD
+from imagepipe.config.recipe import Timm, Torchvision
 from imagepipe.errors import UserError
 from imagepipe.models.torchvision_timm import check_library_model
 from imagepipe.prediction.predict import predict_logits

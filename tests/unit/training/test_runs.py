@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import timm
 import torch
 import yaml
+from safetensors.torch import save_file
 
 from image_builders import CLASSES, MEAN, STD, write_packed
 from imagepipe.dataset.submission_form import MetricChoice
@@ -91,7 +93,10 @@ def run(
                 packed / "labelled.csv",
                 packed / "classes.txt",
                 None if retrain else packed / "split.csv",
-                packed / "metric.json" if (packed / "metric.json").exists() else None,
+                *(
+                    path if (path := packed / name).exists() else None
+                    for name in ("metric.json", "weights.safetensors")
+                ),
             ),
             TrainingOutputs(
                 target / "model.safetensors",
@@ -283,8 +288,41 @@ def test_a_run_that_was_killed_is_carried_on_to_the_same_bytes(
     assert not (resumed / "checkpoint").exists()
 
 
+def test_a_fine_tuned_model_needs_its_weights_no_more(packed: Path, tmp_path: Path) -> None:
+    choose_weights(packed)
+    recipe = complete_recipe(
+        model={"name": "timm", "architecture": "test_vit", "weights": "tiny.safetensors"},
+        image_size=32,
+        optimizer={"name": "adamw", "lr": 1e-3},
+        fine_tune={"frozen_epochs": 1},
+        epochs=2,
+    )
+    folder = run(packed, tmp_path / "run", spec_of(recipe))
+    (packed / "weights.safetensors").unlink()
+    model, description = load_model(folder / "model.safetensors")
+    assert b"tiny" not in (folder / "model.safetensors").read_bytes()
+    assert description.image_size == [32, 32]
+    logits = predict_logits(
+        model,
+        torch.from_numpy(np.load(packed / "labelled.npy")),
+        description.mean,
+        description.std,
+        rows=torch.tensor(VALID_ROWS),
+        batch_size=8,
+        image_size=description.image_size,
+    )
+    expected = read_predictions(folder / "valid_logits.npz").logits
+    np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-5)
+
+
 def choose_a_metric(packed: Path) -> None:
     (packed / "metric.json").write_text('{"name": "log_loss", "positive": null}')
+
+
+def choose_weights(packed: Path) -> None:
+    torch.manual_seed(3)
+    weights = timm.create_model("test_vit", img_size=64).state_dict()
+    save_file(weights, packed / "weights.safetensors")
 
 
 def change_an_image(packed: Path) -> None:
@@ -319,11 +357,12 @@ def swap_two_labels(packed: Path) -> None:
         ({"spec": spec_of(complete_recipe(optimizer={"lr": 0.01}))}, None),
         ({"spec": replace(SPEC, mean=[0.1, 0.2, 0.3])}, None),
         ({}, choose_a_metric),
+        ({}, choose_weights),
         ({}, change_an_image),
         ({}, swap_two_labels),
         ({}, swap_two_splits),
     ],
-    ids=["code", "seed", "recipe", "mean", "metric", "image", "label", "split"],
+    ids=["code", "seed", "recipe", "mean", "metric", "weights", "image", "label", "split"],
 )
 def test_a_run_with_something_else_starts_anew(
     options: dict[str, Any],
