@@ -189,6 +189,7 @@ def test_a_run_says_what_it_was(packed: Path, tmp_path: Path) -> None:
             "mean": MEAN,
             "std": STD,
             "several_labels": False,
+            "interpolation": "bilinear",
         }
 
 
