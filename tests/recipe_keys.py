@@ -83,6 +83,7 @@ RECIPE_TABLE: dict[str, str] = {
     "schedule.period": "2",
     "schedule.decay": "0.7",
     "schedule.warmup": "0.1",
+    "fine_tune.linear_probe": "true",
     "fine_tune.frozen_epochs": "2",
     "fine_tune.lr_decay_by_layer": "0.7",
     "fine_tune.head_lr": "0.3",

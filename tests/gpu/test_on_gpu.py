@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from image_builders import CPU
-from imagepipe.config.recipe import Recipe
+from image_builders import CPU, noise
+from imagepipe.augmentation.normalize import Normalize
+from imagepipe.augmentation.transforms import augment, draw_augmentation
+from imagepipe.config.recipe import Augmentation, Recipe
 from imagepipe.device import devices as device_module
 from imagepipe.device.devices import chosen_device
 from imagepipe.distributed.process_group import SINGLE_PROCESS
@@ -46,6 +48,14 @@ AUGMENTATION = {
     "horizontal_flip": True,
     "color_jitter": {"brightness": 0.1, "contrast": 0.1, "saturation": 0.1, "hue": 0.02},
     "cutout": 2,
+}
+FOR_PHOTOGRAPHS = {
+    "random_resized_crop": {"resize": None, "min_area": 0.3, "max_ratio": 1.5},
+    "horizontal_flip": True,
+    "vertical_flip": True,
+    "affine": {"degrees": 20, "translate": 0.1, "shear": 5},
+    "rand_augment": {},
+    "random_erasing": {"probability": 0.5},
 }
 
 
@@ -120,6 +130,7 @@ def test_a_training_repeats_itself_bit_for_bit_and_after_a_kill(
         MUON,
         ADAMW,
         {"augmentation": AUGMENTATION | {"cutmix": 1.0}},
+        {"augmentation": FOR_PHOTOGRAPHS, "image_size": 12},
         {"deterministic": False},
         {"drop_last": False},
         {"micro_batch_size": 3},
@@ -130,6 +141,7 @@ def test_a_training_repeats_itself_bit_for_bit_and_after_a_kill(
         "muon",
         "adamw",
         "cutmix",
+        "photographs",
         "fastest kernels",
         "a smaller last batch",
         "in chunks",
@@ -216,7 +228,11 @@ def test_a_memory_map_gives_the_same_training(
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("mapped", [False, True])
-@pytest.mark.parametrize("sections", [{}, UNEQUAL], ids=["plain", "unequal classes"])
+@pytest.mark.parametrize(
+    "sections",
+    [{}, UNEQUAL, {"augmentation": FOR_PHOTOGRAPHS}],
+    ids=["plain", "unequal classes", "photographs"],
+)
 def test_no_step_waits_for_the_gpu(
     precision: str, mapped: bool, sections: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -292,3 +308,18 @@ def test_auto_takes_the_gpu_and_no_gpus_the_cpu() -> None:
         assert device.type == "cuda"
     with chosen_device("auto", gpus=0) as device:
         assert device.type == "cpu"
+
+
+@pytest.mark.parametrize("size", [(24, 30), (40, 50)])
+def test_photographs_are_augmented_as_on_the_cpu(size: tuple[int, int]) -> None:
+    images = noise(40, 30)[:, :24]
+    options = Augmentation.model_validate(FOR_PHOTOGRAPHS | {"rand_augment": {"operations": 1}})
+    draws = draw_augmentation(options, 40, (24, 30), seed=0, epoch=0)
+    results = []
+    for device in (CPU, GPU):
+        normalize = Normalize.from_statistics([0.0] * 3, [1.0] * 3, device)
+        one = augment(images.to(device), options, draws.to(device), normalize, image_size=size)
+        results.append(one.cpu())
+    # A value that is rounded another way may be on the other side of a threshold.
+    differs = (results[0] - results[1]).abs() > 2.5 / 255
+    assert differs.float().mean() < 0.01

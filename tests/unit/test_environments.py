@@ -48,6 +48,7 @@ def test_a_conda_environment_has_what_its_scripts_import() -> None:
     installed_as = {
         "PIL": "pillow",
         "backports": "backports-zstd",
+        "huggingface_hub": "huggingface-hub",
         "sklearn": "scikit-learn",
         "yaml": "pyyaml",
     }

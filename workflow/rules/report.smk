@@ -141,10 +141,13 @@ RESULTS_OF_RUN = {
     "data_report": rules.check_data.output.report_json,
     "sums": rules.fetch.output.sums,
     **({"score": rules.score.output.score} if DATASET.true_labels else {}),
+    **({"record": PRETRAINED["record"]} if PRETRAINED else {}),
     **{
         name: f"{RESULTS}/{RUN}/figures/{name}.svg"
         for name in (
-            *("learning_curves", "augmentation", "confusion", "classes"),
+            *("learning_curves", "confusion", "classes"),
+            # Frozen features are those of the images as they are.
+            *(() if HAS_FROZEN_FEATURES else ("augmentation",)),
             *("reliability", "mistakes", "unsure", "saliency"),
             *("test_predictions", "test_pictures"),
         )

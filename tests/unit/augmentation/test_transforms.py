@@ -16,6 +16,7 @@ from imagepipe.augmentation.transforms import (
     augment,
     draw_augmentation,
     erase,
+    flip,
     shift_and_flip,
 )
 from imagepipe.config.recipe import Augmentation
@@ -42,7 +43,7 @@ def test_shift_is_torchvisions_mirrored_padding_and_crop() -> None:
     images = float_images(len(shifts), 8)
     down, right = torch.tensor(shifts).T
     none = torch.zeros(len(shifts), dtype=torch.bool)
-    results = shift_and_flip(images, down, right, none, none)
+    results = shift_and_flip(images, down, right, none)
     for image, (down_, right_), result in zip(images, shifts, results, strict=True):
         padded = tv.pad(image, [2, 2, 2, 2], padding_mode="reflect")
         assert torch.equal(result, tv.crop(padded, 2 - down_, 2 - right_, 8, 8))
@@ -51,7 +52,7 @@ def test_shift_is_torchvisions_mirrored_padding_and_crop() -> None:
 def test_a_shift_moves_down_and_right() -> None:
     images = float_images(1, 8)
     no = torch.tensor([False])
-    result = shift_and_flip(images, torch.tensor([2]), torch.tensor([1]), no, no)
+    result = shift_and_flip(images, torch.tensor([2]), torch.tensor([1]), no)
     assert torch.equal(result[:, :, 2:, 1:], images[:, :, :-2, :-1])
 
 
@@ -60,7 +61,7 @@ def test_the_widest_shifts_are_mirrored_too(padding: int) -> None:
     images = float_images(2, 8)
     down, right = torch.tensor([padding, -padding]), torch.tensor([-padding, padding])
     no = torch.tensor([False, False])
-    results = shift_and_flip(images, down, right, no, no)
+    results = shift_and_flip(images, down, right, no)
     padded = tv.pad(images, [padding] * 4, padding_mode="reflect")
     assert torch.equal(results[0], tv.crop(padded[0], 0, 2 * padding, 8, 8))
     assert torch.equal(results[1], tv.crop(padded[1], 2 * padding, 0, 8, 8))
@@ -108,7 +109,8 @@ def test_exactly_the_drawn_images_are_flipped() -> None:
     none = torch.zeros(4, dtype=torch.long)
     horizontally = torch.tensor([True, False, False, True])
     vertically = torch.tensor([True, True, False, False])
-    result = shift_and_flip(images, none, none, horizontally, vertically)
+    result = flip(shift_and_flip(images, none, none, horizontally), vertically, dim=2)
+    assert torch.equal(flip(flip(images, horizontally, dim=3), vertically, dim=2), result)
     for index in range(4):
         expected = images[index]
         if horizontally[index]:

@@ -9,6 +9,7 @@ import pytest
 
 from builders import dataset_options
 from imagepipe.checks.data_check import DataFiles, make_report
+from imagepipe.config.weights import WeightsRecord
 from imagepipe.dataset.packed import read_packed
 from imagepipe.dataset.submission_form import read_metric
 from imagepipe.evaluation.evaluation_file import write_results
@@ -98,6 +99,26 @@ def make_run(folder: Path, case: Case, thresholds: Thresholds = NO_THRESHOLDS) -
         settings={"dataset": "made", "seed": 0, "override": {"epochs": 12}},
     )
     return MadeRun(space, inputs, known, thresholds)
+
+
+@pytest.fixture
+def record() -> WeightsRecord:
+    """The record of pretrained weights whose license and training images are known."""
+    return WeightsRecord(
+        library="timm",
+        architecture="resnet18",
+        library_version="1.0.31",
+        origin="some.pth",
+        source_sha256=64 * "a",
+        sha256=64 * "b",
+        pretrained_on="in1k",
+        license="apache-2.0",
+        mean=[0.5] * 3,
+        std=[0.5] * 3,
+        image_size=[224, 224],
+        interpolation="bilinear",
+        head_classes=1000,
+    )
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from imagepipe.evaluation.answer import answer
+from imagepipe.config.weights import WeightsRecord
+from imagepipe.evaluation.answer import answer, facts
 from imagepipe.evaluation.evaluation_file import Estimate
 from imagepipe.evaluation.report_inputs import Results, Score
 from results_builders import changed, words
@@ -66,3 +67,41 @@ def test_the_score_is_compared_with_the_interval(
     assert said in notes
     assert ("The accuracy is 70.0 %." in notes) == (metric != "accuracy")
     assert ("confidence interval" in notes) == (metric != "log_loss")
+
+
+def test_the_score_is_that_of_the_final_models_with_its_interval(results: Results) -> None:
+    scored = replace(results, score=Score("accuracy", 0.8, 0.8, 100))
+    shown = answer(scored)
+    assert shown.test_low is not None and shown.test_high is not None
+    # By Wilson's method, as SciPy computes it.
+    assert shown.test_low.value == pytest.approx(0.7112, abs=1e-4)
+    assert shown.test_high.value == pytest.approx(0.8666, abs=1e-4)
+    said = "by the final model, which was trained on all labelled images."
+    assert said in words(shown.test_notes)
+    two = replace(scored, run=replace(results.run, seeds=[0, 1]))
+    said = "by the final models, which were trained on all labelled images."
+    assert said in words(answer(two).test_notes)
+    loss = answer(replace(results, score=Score("log_loss", 0.8, 0.8, 100)))
+    assert (loss.test_low, loss.test_high) == (None, None)
+
+
+ON_FEATURES = {"name": "linear", "on": {"name": "timm", "architecture": "resnet18"}}
+
+
+def test_pretrained_weights_are_told_with_their_license(
+    results: Results, record: WeightsRecord
+) -> None:
+    assert "Pretrained" not in dict(facts(results, [], []))
+    shown = replace(
+        results, pretrained=record, run=replace(results.run, recipe={"model": ON_FEATURES})
+    )
+    told = dict(facts(shown, [], []))
+    assert told["Network"].markdown() == "linear on timm resnet18"
+    assert words([told["Pretrained"]]) == (
+        "the weights in1k of timm’s resnet18; license: apache-2.0"
+    )
+    unknown = record.model_copy(update={"license": None, "pretrained_on": None})
+    told = dict(facts(replace(shown, pretrained=unknown), [], []))
+    assert words([told["Pretrained"]]) == (
+        "weights of timm’s resnet18 from the file some.pth; their license is not known here"
+    )

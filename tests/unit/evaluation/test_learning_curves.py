@@ -132,6 +132,18 @@ def test_a_metric_other_than_accuracy_has_a_panel(tmp_path: Path) -> None:
     assert "final" not in words
 
 
+def test_a_model_without_learning_rates_has_no_panel_of_them(tmp_path: Path) -> None:
+    """A head that is fitted at once is one epoch."""
+    validated = [replace(epoch, learning_rate=0.0) for epoch in training(1, metric="log_loss")]
+    figure = drawn(validated, {0: validated}, tmp_path / "curves.svg")
+    loss, accuracy, metric = figure.axes
+    assert lines(metric) == [[(1.0, 3.0)]]
+    assert [(1.0, validated[0].valid_accuracy)] in lines(accuracy)
+    assert metric.get_xticks().tolist() == [1]
+    assert loss.get_ylim()[0] == 0
+    assert not [text for text in svg_texts(tmp_path / "curves.svg") if "rate" in text]
+
+
 def test_what_is_not_known_is_said(tmp_path: Path) -> None:
     validated = [replace(epoch, metric=None) for epoch in training(metric="log_loss")]
     panels = drawn(validated, {}, tmp_path / "curves.svg").axes

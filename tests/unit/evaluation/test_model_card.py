@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from huggingface_hub import ModelCard
 
+from imagepipe.config.weights import WeightsRecord
 from imagepipe.evaluation.model_card import fenced, write_model_card
 from imagepipe.evaluation.report_inputs import Run
 from imagepipe.metrics.decisions import Thresholds
@@ -53,6 +54,26 @@ def test_programs_can_read_its_data(ten: Any) -> None:
     assert validation.metric_value == accuracy
     assert results["test"].metric_value == 0.81
     assert results["test"].dataset_name == "made for a test"
+
+
+def test_pretrained_weights_are_named_without_the_users_path(
+    ten: Any, tmp_path: Path, record: WeightsRecord
+) -> None:
+    assert "The terms of the dataset may limit it" in card_of(ten)
+    path = tmp_path / "record.json"
+    path.write_text(record.model_dump_json())
+    model = {"name": "timm", "architecture": "resnet18", "weights": "/home/me/secret/some.pth"}
+    run = replace(ten.run, recipe=ten.run.recipe | {"model": model})
+    text = card_of(ten, run, record=path)
+    assert "secret" not in text
+    assert "weights: FILE" in text
+    assert "The terms of the dataset and of the pretrained weights may limit it" in text
+    assert "- Pretrained: the weights in1k of timm’s resnet18; license: apache-2.0" in text
+    assert f"| some.pth | `{64 * 'a'}` |" in text
+    limits = text[text.index("## Limits") :]
+    assert "If they were trained on some of the validation or test images" in limits
+    path.write_text("{}")
+    assert "Pretrained" not in card_of(ten, run, record=path)
 
 
 def test_without_a_score_or_a_metric_there_are_no_such_results(made_run: MakeRun) -> None:

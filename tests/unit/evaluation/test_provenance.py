@@ -17,6 +17,7 @@ from imagepipe.evaluation.provenance import (
     command,
     installed_versions,
     read_costs,
+    without_paths,
 )
 
 HEADER = "s\th:m:s\tmax_rss\tmax_vms"
@@ -90,7 +91,11 @@ def test_the_command_repeats_the_settings() -> None:
         dataset="my dogs.yaml",
         raw_dir="/home/me/secret folder",
         recipe="small",
-        override={"epochs": 5, "optimizer": {"lr": 0.1}},
+        override={
+            "epochs": 5,
+            "optimizer": {"lr": 0.1},
+            "model": {"name": "timm", "weights": "/home/me/secret.pth"},
+        },
         members=3,
         device="cuda",
         on_bad_image="drop",
@@ -104,7 +109,36 @@ def test_the_command_repeats_the_settings() -> None:
         "dataset": "my dogs.yaml",
         "raw_dir": "FOLDER",
         "recipe": "small",
-        "override": {"epochs": 5, "optimizer": {"lr": 0.1}},
+        "override": {
+            "epochs": 5,
+            "optimizer": {"lr": 0.1},
+            "model": {"name": "timm", "weights": "FILE"},
+        },
         "members": 3,
         "on_bad_image": "drop",
     }
+
+
+@pytest.mark.parametrize(
+    ("weights", "shown"),
+    [
+        ("/home/me/secret.pth", "FILE"),
+        ("pretrained", "pretrained"),
+        (None, None),
+        (
+            {"url": "http://a.example/b", "sha256": "c"},
+            {"url": "http://a.example/b", "sha256": "c"},
+        ),
+    ],
+)
+def test_only_paths_of_weights_are_left_out(weights: object, shown: object) -> None:
+    recipe = {"epochs": 3, "model": {"name": "linear", "on": {"weights": weights}}}
+    on = {"weights": shown}
+    assert without_paths(recipe) == {"epochs": 3, "model": {"name": "linear", "on": on}}
+
+
+def test_a_path_in_a_section_that_is_text_is_left_out() -> None:
+    model = "{name: timm, weights: /home/me/secret.pth}"
+    assert without_paths({"model": model}) == {"model": {"name": "timm", "weights": "FILE"}}
+    for text in ("my-weights.yaml", "weights: [", "a: b: weights"):
+        assert without_paths({"recipe": text, "title": "x"}) == {"recipe": text, "title": "x"}

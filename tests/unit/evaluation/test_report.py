@@ -16,10 +16,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from scipy.stats import binomtest
 from sklearn.metrics import f1_score
 
 from imagepipe.config.metric_names import k_of_metric
+from imagepipe.config.weights import WeightsRecord
 from imagepipe.dataset.manifests import CLASS_SEPARATOR
 from imagepipe.dataset.submission_form import MetricChoice, read_metric
 from imagepipe.display.figures import new_figure, save_figure, styled
@@ -428,6 +430,38 @@ def test_the_path_of_the_users_files_is_not_told(ten: Any) -> None:
     assert "raw_dir: FOLDER" in page.text
 
 
+SECRET = "/home/me/secret/some.pth"
+ON_FEATURES = {
+    "name": "linear",
+    "on": {"name": "timm", "architecture": "resnet18", "weights": SECRET},
+}
+
+
+def test_a_head_on_a_pretrained_network_is_told_without_the_users_path(
+    ten: Any, tmp_path: Path, record: WeightsRecord
+) -> None:
+    path, settings = tmp_path / "record.json", tmp_path / "run.yaml"
+    path.write_text(record.model_dump_json())
+    recipe = ten.run.recipe | {"model": ON_FEATURES}
+    settings.write_text(yaml.safe_dump({"run": "probe", "recipe": recipe}))
+    run = replace(
+        ten.run, recipe=recipe, settings=ten.run.settings | {"override": {"model": ON_FEATURES}}
+    )
+    inputs = replace(ten.inputs, record=path, settings=settings)
+    page = page_of(replace(ten, run=run, inputs=inputs))
+    assert "secret" not in page.text
+    assert page.text.count("weights: FILE") == 3  # in the command, the configuration and run.yaml
+    answer, origin = page.texts["answer"], page.texts["origin"]
+    assert "If they were trained on some of the validation or test images" in answer
+    assert "Of the training images, " in answer
+    for part in ("linear on timm resnet18", "apache-2.0", "in1k"):
+        assert part in page.text
+    assert "pretrained weights" in origin
+    assert 64 * "a" in page.text
+    assert "There is no augmentation" in page.texts["data"]
+    assert FIGURES["augmentation"] not in page.texts["data"]
+
+
 def test_the_page_says_when_it_was_trained(ten: Any, tmp_path: Path) -> None:
     metrics = shutil.copy(ten.inputs.metrics, tmp_path)
     written = datetime(2026, 3, 4, 15, 9).astimezone().timestamp()
@@ -581,4 +615,5 @@ def test_inputs_are_named_as_the_rule_names_them(ten: Any) -> None:
     assert {one.name for one in fields(ten.inputs)} == {
         *("evaluation", "predictions", "history", "metrics", "settings", "final_metrics"),
         *("models", "runs", "data_report", "sums", "submission", "figures", "score"),
+        "record",
     }

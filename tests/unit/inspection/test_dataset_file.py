@@ -55,6 +55,7 @@ def test_printed_lines(tmp_path: Path) -> None:
         "4 test images in test/\n"
         "JPEG, 8×6 (width × height, in 16 images looked at)\n"
         "a submission like sample_submission.csv: has_cat, the probability of 1\n"
+        "for photographs, recipe=probe and recipe=finetune start from an ImageNet network\n"
         f"wrote {target}; check the lines above and its 1 line below CHOOSE, then run:\n"
         f"  snakemake --cores all submission.csv --config dataset={target} "
         f"raw_dir='{folder}' recipe=thumbnails\n"

@@ -84,6 +84,9 @@ def test_folded_network_has_the_same_logits_and_gradients(
     assert fold_frozen_batch_norm(network, batch[:1]) == folded
     assert network.state_dict().keys() == model.state_dict().keys()
     torch.testing.assert_close(network(batch), model(batch))
+    with torch.inference_mode():
+        for other in (batch, images(size=35)):
+            torch.testing.assert_close(network(other), model(other))
     # The parameters of a copy are its own.
     network = copy.deepcopy(network)
     torch.testing.assert_close(gradients(network, batch), gradients(model, batch))

@@ -95,13 +95,11 @@ def test_the_metric_is_that_of_the_validation_logits(tmp_path: Path) -> None:
 
 def test_logits_that_are_not_finite_have_no_metric_and_are_no_error() -> None:
     choice = MetricChoice("mean_column_roc_auc")
-    training = build(
-        complete_recipe(), replace(training_data(), metric=choice, classes=("a", "b", "c"))
-    )
-    logits = np.zeros((len(training.data.valid_rows), 3), np.float32)
-    assert loop.validation_metrics(training, logits).metric == 0.5
+    data = replace(training_data(), metric=choice, classes=("a", "b", "c"))
+    logits = np.zeros((len(data.valid_rows), 3), np.float32)
+    assert loop.validation_metrics(data, logits, several_labels=False).metric == 0.5
     logits[0] = np.nan
-    assert loop.validation_metrics(training, logits).metric is None
+    assert loop.validation_metrics(data, logits, several_labels=False).metric is None
 
 
 def test_the_metric_accuracy_is_the_accuracy(tmp_path: Path) -> None:
@@ -117,7 +115,10 @@ def hand_written_training(
     model = build(recipe, data).model
     train_rows, labels = torch.from_numpy(data.train_rows), torch.from_numpy(data.labels)
     assert isinstance(recipe.optimizer, SGD)
-    optimizer = torch.optim.SGD(model.parameters(), **recipe.optimizer.model_dump(exclude={"name"}))
+    optimizer = torch.optim.SGD(
+        model.parameters(),
+        **recipe.optimizer.model_dump(exclude={"name", "decay_norms_and_biases"}),
+    )
     schedule, epochs = recipe.schedule, recipe.epochs
     criterion = nn.CrossEntropyLoss(reduction="none", label_smoothing=recipe.loss.label_smoothing)
     mean, std = torch.tensor(MEAN), torch.tensor(STD)
@@ -188,9 +189,7 @@ def test_the_sum_of_losses_at_a_rate_is_the_mean_at_batch_size_times_the_rate() 
 
 
 @pytest.mark.parametrize("size", [[12, 12], [9, 15]])
-def test_images_are_enlarged_before_the_augmentation_in_training_and_validation(
-    size: list[int], tmp_path: Path
-) -> None:
+def test_images_are_enlarged_in_training_and_validation(size: list[int], tmp_path: Path) -> None:
     data = training_data()
     enlarged = resize_images(torch.from_numpy(data.images), size).permute(0, 3, 1, 2)
     training, batches = one_epoch(data, complete_recipe(image_size=size))
@@ -204,12 +203,12 @@ def test_images_are_enlarged_before_the_augmentation_in_training_and_validation(
     np.testing.assert_allclose(result.valid_logits, logits, rtol=1e-3, atol=1e-4)
 
 
-def test_the_augmentation_counts_in_pixels_of_the_enlarged_image() -> None:
-    recipe = complete_recipe(image_size=[20, 30], augmentation={"cutout": 12})
+def test_the_augmentation_counts_in_pixels_of_the_stored_image() -> None:
+    recipe = complete_recipe(image_size=[16, 32], augmentation={"cutout": 4})
     training, batches = one_epoch(training_data(), recipe)
-    assert {batch.shape for batch in batches} == {(8, 3, 20, 30)}
-    assert all((batch == 0).all(dim=1).sum() == 8 * 12 * 12 for batch in batches)
-    assert training.image_size == [20, 30]
+    assert {batch.shape for batch in batches} == {(8, 3, 16, 32)}
+    assert all((batch == 0).all(dim=1).sum() == 8 * 8 * 16 for batch in batches)
+    assert training.image_size == [16, 32]
 
 
 def test_the_size_at_which_images_are_stored_changes_nothing() -> None:
@@ -224,7 +223,7 @@ def test_whitening_sees_enlarged_images_in_chunks(monkeypatch: pytest.MonkeyPatc
     whole = build(recipe).model.get_parameter("whitening.weight")
     monkeypatch.setattr(build_module, "MAX_CHUNK_PIXELS", 5 * 12 * 12)
     chunks = build(recipe).model.get_parameter("whitening.weight")
-    torch.testing.assert_close(chunks, whole, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(chunks, whole, rtol=1e-2, atol=5e-3)
 
 
 def test_balanced_sampling_shows_as_many_images_and_augments_each_anew() -> None:

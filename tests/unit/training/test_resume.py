@@ -130,14 +130,22 @@ FINE_TUNED_BY_MUON = FINE_TUNED | {
     "fine_tune": {"frozen_epochs": 1, "keep_statistics": False},
     "averaging": {"name": "lookahead", "every": 2},
 }
+FINE_TUNED_FROM_A_PROBE = FINE_TUNED | {
+    "fine_tune": {"frozen_epochs": 0, "linear_probe": True},
+}
 
 
 # In the frozen phase, at its end, and later.
 @pytest.mark.parametrize("step", [2, STEPS_PER_EPOCH, STEPS_PER_EPOCH + 2])
 @pytest.mark.parametrize(
     ("sections", "precision"),
-    [(FINE_TUNED, "fp32"), (FINE_TUNED, "bf16"), (FINE_TUNED_BY_MUON, "fp32")],
-    ids=["adamw", "adamw in bf16", "muon"],
+    [
+        (FINE_TUNED, "fp32"),
+        (FINE_TUNED, "bf16"),
+        (FINE_TUNED_BY_MUON, "fp32"),
+        (FINE_TUNED_FROM_A_PROBE, "fp32"),
+    ],
+    ids=["adamw", "adamw in bf16", "muon", "from a probe"],
 )
 def test_fine_tuning_is_carried_on_from_the_very_step(
     sections: dict[str, Any], precision: str, step: int, tmp_path: Path, steps: Steps

@@ -183,7 +183,9 @@ def test_a_run_says_what_it_was(packed: Path, tmp_path: Path) -> None:
     for retrain, of_split in ((False, split), (True, None)):
         folder = run(packed, tmp_path / str(retrain), retrain=retrain)
         settings = yaml.safe_load((folder / "run.yaml").read_text())
-        assert list(settings) == ["run", "split", "recipe", "seed", "mean", "std", "several_labels"]
+        assert list(settings) == [
+            *("run", "split", "recipe", "seed", "mean", "std", "several_labels", "interpolation")
+        ]
         assert settings == {
             "run": "mine@epochs=3",
             "split": of_split,
@@ -192,6 +194,7 @@ def test_a_run_says_what_it_was(packed: Path, tmp_path: Path) -> None:
             "mean": MEAN,
             "std": STD,
             "several_labels": False,
+            "interpolation": "bilinear",
         }
 
 
@@ -234,7 +237,8 @@ def test_images_too_small_for_the_recipe_are_refused_when_their_size_is_known(
     with pytest.raises(UserError, match=message):
         run(packed, tmp_path / "run", spec_of(recipe))
     larger = complete_recipe(augmentation={"cutout": 9}, image_size=[9, 12], epochs=1)
-    run(packed, tmp_path / "larger", spec_of(larger))
+    with pytest.raises(UserError, match=message):
+        run(packed, tmp_path / "larger", spec_of(larger))
 
 
 def test_channels_without_deviation_are_divided_by_a_gray_level(tmp_path: Path) -> None:

@@ -49,16 +49,18 @@ def warp(images: Tensor, matrices: Tensor, fill: Tensor) -> Tensor:
     [3, 1, 1] around the image.
     """
     height, width = images.shape[-2:]
-    x, y = matrices[:, 0], matrices[:, 1]
-    # Here, grid_sample has the image's edges at −1 and 1.
-    relative = torch.stack(
-        (
-            *(x[:, 0], x[:, 1] * (height / width), x[:, 2] * (2 / width)),
-            *(y[:, 0] * (width / height), y[:, 1], y[:, 2] * (2 / height)),
-        ),
-        dim=1,
+    # Pixel centers from the image's center; grid_sample has the edges at −1 and 1.
+    x = torch.arange(width, device=images.device) - (width - 1) / 2
+    y = torch.arange(height, device=images.device) - (height - 1) / 2
+    edges = (2 / width, 2 / height)
+    by_x, by_y, shift = (
+        torch.stack(
+            [row[:, i] * edge for row, edge in zip(matrices.unbind(1), edges, strict=True)], 1
+        )
+        for i in range(3)
     )
-    grid = F.affine_grid(relative.view(-1, 2, 3), list(images.shape), align_corners=False)
+    rows = by_y[:, None, None] * y[:, None, None] + shift[:, None, None]
+    grid = torch.addcmul(rows, by_x[:, None, None], x[:, None])
     # Around the image, the samples are 0.
     samples = F.grid_sample(images.float() - fill, grid, "bilinear", "zeros", align_corners=False)
     return to_bytes(samples + fill).contiguous(memory_format=torch.channels_last)

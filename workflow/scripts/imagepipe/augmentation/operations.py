@@ -197,8 +197,7 @@ def _stretched(values: Tensor) -> Tensor:
 
 def _equalized(values: Tensor) -> Tensor:
     """Return tables [B, 3, 256] that make all values about equally frequent, as Pillow does."""
-    counts = values.new_zeros(*values.shape[:2], 256, dtype=torch.long)
-    counts.scatter_add_(2, values.long(), torch.ones_like(values, dtype=torch.long))
+    counts = _counts(values.long())
     levels = torch.arange(256, device=values.device).expand_as(counts)
     # All but the pixels of the largest value, divided by the number of steps between values.
     largest = values.amax(dim=2, keepdim=True).long()
@@ -206,3 +205,15 @@ def _equalized(values: Tensor) -> Tensor:
     before = counts.cumsum(dim=2) - counts
     table = (before + step // 2) // step.clamp(min=1)
     return torch.where(step > 0, table.clamp(max=255), levels)
+
+
+def _counts(values: Tensor) -> Tensor:
+    """Return how often each of 256 values comes, int64 [B, 3, 256], of int64 values [B, 3, N]."""
+    counts = values.new_zeros(*values.shape[:2], 256)
+    # Sums of integers do not depend on their order; the code that keeps it is many times as slow.
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(False)
+    try:
+        return counts.scatter_add_(2, values, torch.ones_like(values[:1, :1]).expand_as(values))
+    finally:
+        torch.use_deterministic_algorithms(deterministic)

@@ -161,9 +161,12 @@ def augment(
     boxes = (draws.crop_height, draws.crop_width, draws.crop_top, draws.crop_left)
     if crop is not None and not enlarges:
         changed = crop_and_resize(changed, crop.resize, boxes, stored_size, interpolation)
-    if options.random_crop_padding or options.horizontal_flip or options.vertical_flip:
-        flips = draws.flipped, draws.flipped_vertically
-        changed = shift_and_flip(changed, draws.shift_down, draws.shift_right, *flips)
+    if options.random_crop_padding:
+        changed = shift_and_flip(changed, draws.shift_down, draws.shift_right, draws.flipped)
+    elif options.horizontal_flip:
+        changed = flip(changed, draws.flipped, dim=3)
+    if options.vertical_flip:
+        changed = flip(changed, draws.flipped_vertically, dim=2)
     mean_color = normalize.offset / normalize.scale
     if options.affine is not None:
         changed = warp(changed, draws.affine, mean_color)
@@ -189,19 +192,21 @@ def augment(
     return changed.contiguous(memory_format=torch.channels_last)
 
 
-def shift_and_flip(
-    images: Tensor, down: Tensor, right: Tensor, flipped: Tensor, flipped_vertically: Tensor
-) -> Tensor:
-    """Shift images [B, C, H, W] by whole pixels, then mirror some of them.
+def flip(images: Tensor, chosen: Tensor, dim: int) -> Tensor:
+    """Mirror some images [B, C, H, W] left to right (dim 3) or top to bottom; chosen: bool [B]."""
+    return torch.where(chosen[:, None, None, None], images.flip(dim), images)
+
+
+def shift_and_flip(images: Tensor, down: Tensor, right: Tensor, flipped: Tensor) -> Tensor:
+    """Shift images [B, C, H, W] by whole pixels, then mirror some of them left to right.
 
     down, right: int64 [B], each less than the image's size; missing pixels are mirrored at the
-    edge. flipped, flipped_vertically: bool [B], left to right and top to bottom.
+    edge. flipped: bool [B].
     """
     height, width = images.shape[-2:]
     device = images.device
     rows = _reflect(torch.arange(height, device=device) - down[:, None], height)
     columns = _reflect(torch.arange(width, device=device) - right[:, None], width)
-    rows = torch.where(flipped_vertically[:, None], rows.flip(1), rows)
     columns = torch.where(flipped[:, None], columns.flip(1), columns)
     batch = torch.arange(len(images), device=device)[:, None, None]
     # With the channels last, each pixel is copied as a whole.

@@ -407,6 +407,9 @@ class FineTune(Options):
 
     frozen_epochs: Annotated[int, Field(ge=0)] = 1
     """Epochs at the start that train only the head, the new layers; the rest is frozen."""
+    linear_probe: bool = False
+    """Start the head as a logistic regression on the pretrained network's features of the training
+    images, instead of random weights. It suits few images, with frozen_epochs: 0."""
     lr_decay_by_layer: Fraction = 1.0
     """The learning rate of each layer, as a fraction of that of the next layer towards the
     head."""

@@ -148,10 +148,7 @@ def problems_of_architecture(
     """Yield the problems of a library's network, which is the section `key`."""
     if not is_installed(network.name):
         yield f"{key}.name", not_installed(network.name)
-    # timm has some names with the name of their weights, such as resnet50.a1_in1k.
     architecture, known = network.architecture, known_architectures(network.name)
-    if network.name == "timm":
-        architecture = architecture.partition(".")[0]
     # The set is empty for an unknown layout of the library: then the job decides.
     if known and architecture not in known:
         yield f"{key}.architecture", unknown_architecture(network.name, architecture, known)

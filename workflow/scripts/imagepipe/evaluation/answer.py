@@ -2,13 +2,14 @@
 
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from imagepipe.config.metric_names import higher_is_better, is_fraction_of_images
+from imagepipe.config.weights import WeightsRecord
 from imagepipe.evaluation import intervals
 from imagepipe.evaluation.evaluation_file import Estimate
 from imagepipe.evaluation.provenance import StageCost
@@ -40,8 +41,8 @@ class Answer:
 
     name: the metric's. value: None if it is not defined. notes: what more there is to say about it.
     has_scale: whether the metric is in 0…1, so that a scale can show it, with `ends`. base: the
-    accuracy of always predicting the most frequent class. test: the score; None if the test images'
-    labels are not known.
+    accuracy of always predicting the most frequent class. test: the score, with its interval; None
+    if the test images' labels are not known.
     """
 
     name: str
@@ -55,6 +56,8 @@ class Answer:
     base: float | None
     test_name: str
     test: Number | None
+    test_low: Number | None
+    test_high: Number | None
     test_notes: Sequence[Sentence]
 
 
@@ -62,13 +65,11 @@ def answer(results: Results) -> Answer:
     """Return the first numbers of the page."""
     evaluation = results.evaluation
     metric, estimate = evaluation.metric, evaluation.metric_value
-    value = low = high = None
-    if estimate.value is not None:
-        value = metric_number("metric.value", metric, estimate.value)
-        if estimate.low is not None and estimate.high is not None:
-            low = like(value, "metric.low", estimate.low)
-            high = like(value, "metric.high", estimate.high)
-    test, test_notes = test_score(results)
+    value, low, high = shown_estimate("metric", metric, estimate)
+    test = test_low = test_high = None
+    if results.score is not None:
+        own = score_interval(results.score)
+        test, test_low, test_high = shown_estimate("score", results.score.metric, own)
     return Answer(
         name=metric_name(metric),
         value=value,
@@ -83,8 +84,23 @@ def answer(results: Results) -> Answer:
         if results.score is None
         else f"{metric_name(results.score.metric)} on the test images",
         test=test,
-        test_notes=test_notes,
+        test_low=test_low,
+        test_high=test_high,
+        test_notes=test_notes(results, test_low, test_high),
     )
+
+
+def shown_estimate(
+    name: str, metric: str, estimate: Estimate
+) -> tuple[Number | None, Number | None, Number | None]:
+    """Return a metric's value and the bounds of its interval, where there are such."""
+    if estimate.value is None:
+        return None, None, None
+    value = metric_number(f"{name}.value", metric, estimate.value)
+    if estimate.low is None or estimate.high is None:
+        return value, None, None
+    low, high = estimate.low, estimate.high
+    return value, like(value, f"{name}.low", low), like(value, f"{name}.high", high)
 
 
 def notes(results: Results, value: Number | None) -> list[Sentence]:
@@ -111,27 +127,33 @@ def notes(results: Results, value: Number | None) -> list[Sentence]:
     return found
 
 
-def test_score(results: Results) -> tuple[Number | None, list[Sentence]]:
-    """Return the submission's score, and what to know about it."""
+def test_notes(results: Results, low: Number | None, high: Number | None) -> list[Sentence]:
+    """Return what to know about the submission's score, whose interval is given."""
     score, estimate = results.score, results.evaluation.metric_value
     if score is None:
-        return None, [say("No score of the test images is known here.")]
+        return [say("No score of the test images is known here.")]
     images = amount("score.n", score.images, "test image")
     if score.value is None:
-        return None, [say("The metric is not defined on the {images}.", images=images)]
-    value = metric_number("score.value", score.metric, score.value)
-    found = [say("On {images}, whose labels are known here.", images=images)]
-    own = score_interval(score)
-    if own.low is not None and own.high is not None:
-        bounds = {"low": like(value, "score.low", own.low)}
-        bounds["high"] = like(value, "score.high", own.high)
-        found.append(say("95\N{NO-BREAK SPACE}% confidence interval: {low} to {high}", **bounds))
+        return [say("The metric is not defined on the {images}.", images=images)]
+    found = []
+    if low is not None and high is not None:
+        found.append(
+            say("95\N{NO-BREAK SPACE}% confidence interval: {low} to {high}", low=low, high=high)
+        )
+    model = "the final model, which was" if results.members == 1 else "the final models, which were"
+    found.append(
+        say(
+            "On {images}, whose labels are known here, by "
+            f"{model} trained on all labelled images.",
+            images=images,
+        )
+    )
     if score.metric != "accuracy" and score.accuracy is not None:
         accuracy = percent("score.accuracy", score.accuracy)
         found.append(say("The accuracy is {accuracy}.", accuracy=accuracy))
     if score.metric == results.evaluation.metric:
-        found += beside_validation(own, estimate, score.metric)
-    return value, found
+        found += beside_validation(score_interval(score), estimate, score.metric)
+    return found
 
 
 def score_interval(score: Score) -> Estimate:
@@ -139,7 +161,8 @@ def score_interval(score: Score) -> Estimate:
     if score.value is None or not is_fraction_of_images(score.metric):
         return Estimate(score.value, None, None)
     hits = np.array([round(score.value * score.images)])
-    return intervals.estimates(intervals.wilson(hits, np.array([score.images])))[0]
+    (interval,) = intervals.estimates(intervals.wilson(hits, np.array([score.images])))
+    return replace(interval, value=score.value)
 
 
 def beside_validation(score: Estimate, validation: Estimate, metric: str) -> list[Sentence]:
@@ -171,6 +194,7 @@ def facts(
         ("Dataset", dataset(run)),
         ("Recipe", say("{run}: {title}" if title else "{run}", run=run.run, title=str(title))),
         ("Network", network(run.recipe.get("model"), models)),
+        *([("Pretrained", pretrained_weights(results.pretrained))] if results.pretrained else []),
         (
             "Training",
             say(
@@ -221,11 +245,36 @@ def dataset(run: Run) -> Sentence:
 def network(model: object, models: Sequence[Path]) -> Sentence:
     """Return the network's name, and how many parameters it has."""
     options = model if isinstance(model, dict) else {}
-    name = " ".join(str(options[key]) for key in ("name", "architecture") if key in options)
+    name = library_name(options)
+    if isinstance(options.get("on"), dict):
+        name += f" on {library_name(options['on'])}"
     count = read_or_none(count_parameters, models[0] if models else None)
     if count is None:
         return say("{name}", name=name)
     return say("{name}, {count}", name=name, count=amount("parameters", count, "parameter"))
+
+
+def library_name(options: Mapping[str, object]) -> str:
+    """Return the name of a network, such as "timm resnet18"."""
+    return " ".join(str(options[key]) for key in ("name", "architecture") if key in options)
+
+
+def pretrained_weights(record: WeightsRecord) -> Sentence:
+    """Return which weights a network starts from, and their license."""
+    values = {"library": record.library, "architecture": record.architecture}
+    which = "weights of {library}’s {architecture} from the file {origin}"
+    if record.pretrained_on is not None:
+        which = "the weights {name} of {library}’s {architecture}"
+    license_words = "license: {license}"
+    if record.license is None:
+        license_words = "their license is not known here"
+    return say(
+        f"{which}; {license_words}",
+        **values,
+        name=record.pretrained_on or "",
+        origin=record.origin,
+        license=record.license or "",
+    )
 
 
 def count_parameters(path: Path) -> int:

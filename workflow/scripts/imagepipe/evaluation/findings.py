@@ -8,6 +8,7 @@ from functools import partial
 
 from imagepipe.checks.data_report import Report
 from imagepipe.config.metric_names import is_fraction_of_images
+from imagepipe.evaluation.answer import pretrained_weights
 from imagepipe.evaluation.evaluation_file import ON_THESE_IMAGES, ClassResult, label_words
 from imagepipe.evaluation.report_inputs import Results, Run, Table
 from imagepipe.evaluation.sentences import (
@@ -88,9 +89,14 @@ def against_majority(accuracy: float, majority: float, *, several: bool) -> Sent
 def beside_training(results: Results, accuracy: float) -> Sentence:
     """Return how the validation images compare with the training images."""
     train = results.metrics.train_accuracy
-    return say(
+    start = (
         "In the last epoch, {train} of the training images were right, as the augmentation showed "
-        "them; of the validation images, {valid}: {gap} {less}.",
+        "them"
+    )
+    if results.has_frozen_features:
+        start = "Of the training images, {train} are right"
+    return say(
+        f"{start}; of the validation images, {{valid}}: {{gap}} {{less}}.",
         "learning",
         train=percent("train_accuracy", train),
         valid=percent("accuracy.value", accuracy),
@@ -282,6 +288,7 @@ def can_you_trust_it(results: Results) -> list[Sentence]:
         *data_findings(results),
         *predicted_shares(results),
         *agreement(results),
+        *pretraining(results),
     ]
 
 
@@ -465,6 +472,20 @@ def agreement(results: Results) -> list[Sentence]:
     ]
 
 
+def pretraining(results: Results) -> list[Sentence]:
+    """Return that the network starts from weights that may have seen these images, if it does."""
+    if results.pretrained is None:
+        return []
+    return [
+        say(
+            "It starts from {weights}. If they were trained on some of the validation or test "
+            "images, the results are too good.",
+            "origin",
+            weights=pretrained_weights(results.pretrained),
+        )
+    ]
+
+
 def limits(results: Results) -> list[Sentence]:
     """Return what the final model cannot do, or what is not known about it."""
     evaluation, report = results.evaluation, results.data_report
@@ -504,7 +525,7 @@ def limits(results: Results) -> list[Sentence]:
                 least=amount("smallest_class", smallest["images"]),
             )
         )
-    return [*found, *(overlaps(report) if report else [])]
+    return [*found, *(overlaps(report) if report else []), *pretraining(results)]
 
 
 def f1(one: ClassResult) -> Sentence:

@@ -51,14 +51,17 @@ def draw_learning_curves(
     learning rate of an epoch is that of its last step.
     """
     metric = validated[0].metric_name
-    heights = HEIGHTS | ({metric_words(metric): METRIC_HEIGHT} if metric else {})
+    rates = [epoch.learning_rate for epoch in validated]
+    below = metric_words(metric) if metric else None
+    names = [LOSS, ACCURACY, *([below] if below else []), *([LR] if any(rates) else [])]
+    heights = {name: HEIGHTS.get(name, METRIC_HEIGHT) for name in names}
     top = TITLE_HEIGHT + LEGEND
     with styled():
         all_height = top + sum(heights.values()) + (LINE + GAP) * len(heights) + AXIS
         figure = titled_figure(f"Learning curves: {run}", all_height)
         draw_legend(figure, TITLE_HEIGHT, _handles(validated, final))
         panels = {}
-        for name in (LOSS, ACCURACY, *(heights.keys() - HEIGHTS), LR):
+        for name in names:
             write(figure, MARGIN, top, name)
             place = (MARGIN + LEFT, top + LINE + 0.04, WIDTH - LEFT - RIGHT, heights[name])
             panels[name] = add_axes(figure, *place)
@@ -71,20 +74,21 @@ def draw_learning_curves(
         _train(panels[ACCURACY], validated, [epoch.train_accuracy for epoch in validated])
         if any(epoch.valid_accuracy is not None for epoch in validated):
             _valid(panels[ACCURACY], validated, [epoch.valid_accuracy for epoch in validated])
-        if metric:
-            _valid(panels[metric_words(metric)], validated, [epoch.metric for epoch in validated])
-        rates = [epoch.learning_rate for epoch in validated]
-        _line(panels[LR], validated, rates, color=light("series3"), linewidth=1.2)
-        *above, rate = panels.values()
+        if below:
+            _valid(panels[below], validated, [epoch.metric for epoch in validated])
+        # A model that is not trained by steps has no rates.
+        if any(rates):
+            _line(panels[LR], validated, rates, color=light("series3"), linewidth=1.2)
+            _start_at_zero(panels[LR])
+        *above, lowest = panels.values()
         for axes in above:
-            axes.sharex(rate)
+            axes.sharex(lowest)
             axes.tick_params(labelbottom=False)
         panels[ACCURACY].set_ylim(0, 1.03)
-        for name in (LOSS, LR):
-            _start_at_zero(panels[name])
+        _start_at_zero(panels[LOSS])
         if len(validated) == 1:
-            panels[LR].set_xticks([validated[0].epochs])
-        panels[LR].set_xlabel("epochs", size=SMALL)
+            lowest.set_xticks([validated[0].epochs])
+        lowest.set_xlabel("epochs", size=SMALL)
         save_figure(figure, svg)
 
 

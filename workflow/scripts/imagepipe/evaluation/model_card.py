@@ -13,12 +13,13 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from imagepipe.config.metric_names import metric_words
+from imagepipe.config.weights import WeightsRecord
 from imagepipe.display.escaping import as_yaml, escape_markdown
 from imagepipe.evaluation.answer import facts, network, score_interval
 from imagepipe.evaluation.captions import FIGURES
 from imagepipe.evaluation.evaluation_file import Estimate
 from imagepipe.evaluation.findings import calibration, how_good, limits
-from imagepipe.evaluation.provenance import Provenance, command
+from imagepipe.evaluation.provenance import Provenance, command, without_paths
 from imagepipe.evaluation.ranking import worst_first
 from imagepipe.evaluation.report_inputs import (
     FileHash,
@@ -29,6 +30,7 @@ from imagepipe.evaluation.report_inputs import (
     read_or_none,
     read_results_of_run,
     read_sums,
+    source_of,
 )
 from imagepipe.evaluation.sentences import (
     Sentence,
@@ -73,7 +75,7 @@ def write_model_card(inputs: RunFiles, run: Run, provenance: Provenance, target:
         members=results.members,
         data=data(results),
         facts=facts(results, inputs.models, []),
-        recipe=as_yaml(run.recipe),
+        recipe=as_yaml(without_paths(run.recipe)),
         evaluation=results.evaluation,
         metrics=metric_rows(results),
         metric_words=metric_words(results.evaluation.metric),
@@ -89,7 +91,8 @@ def write_model_card(inputs: RunFiles, run: Run, provenance: Provenance, target:
             # Others would be missing where the folder is published.
             if path.is_relative_to(target.parent)
         },
-        files=files(inputs, beside),
+        files=files(inputs, beside, results.pretrained),
+        terms="the dataset and of the pretrained weights" if results.pretrained else "the dataset",
         command=command(run.settings),
         software=software(provenance),
     )
@@ -207,12 +210,15 @@ def classes_title(results: Results) -> str:
     return f"The {CLASSES_LISTED} classes with the lowest F1, of {count:,}:"
 
 
-def files(inputs: RunFiles, beside: Sequence[str]) -> list[FileHash]:
-    """Return the models, by their paths from the card, and the dataset's files."""
+def files(
+    inputs: RunFiles, beside: Sequence[str], pretrained: WeightsRecord | None
+) -> list[FileHash]:
+    """Return the models, by their paths from the card, the weights and the dataset's files."""
     models = [read_or_none(hash_of, path) for path in inputs.models]
     named = zip(beside, models, strict=True)
     return [
         *(FileHash(path, one.sha256) for path, one in named if one),
+        *([source_of(pretrained)] if pretrained else []),
         *(read_or_none(read_sums, inputs.sums) or ()),
     ]
 

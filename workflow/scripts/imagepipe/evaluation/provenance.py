@@ -11,7 +11,9 @@ from pathlib import Path
 
 import yaml
 
+from imagepipe.config.options import read_text
 from imagepipe.config.settings import Settings
+from imagepipe.config.weights import PRETRAINED
 
 ENDING = ".benchmark.tsv"
 PACKAGES = (
@@ -121,14 +123,13 @@ def _git(folder: Path, *arguments: str) -> str:
 def command(settings: Mapping[str, object]) -> str:
     """Return the command that repeats a call with these values of config.yaml.
 
-    The path of the user's files is left out: it is nobody else's business.
+    The paths of the user's files are left out (see `without_paths`).
     """
+    shown = without_paths(settings)
     parts = ["snakemake --cores all submission.csv --config"]
     for key, field in Settings.model_fields.items():
-        value = settings.get(key, field.default)
-        if key == "raw_dir" and value is not None:
-            parts.append("raw_dir=FOLDER")
-        elif key in ("dataset", "recipe") or (value != field.default and key not in NOT_IN_COMMAND):
+        value = shown.get(key, field.default)
+        if key in ("dataset", "recipe") or (value != field.default and key not in NOT_IN_COMMAND):
             flow = yaml.safe_dump(
                 value, default_flow_style=True, width=10**6, allow_unicode=True, sort_keys=False
             )
@@ -136,3 +137,23 @@ def command(settings: Mapping[str, object]) -> str:
             text = " ".join(flow.removesuffix("...\n").split())
             parts.append(shlex.quote(f"{key}={text}"))
     return " ".join(parts)
+
+
+def without_paths(options: Mapping[str, object]) -> dict[str, object]:
+    """Return options without the paths of the user's files, which are nobody else's business.
+
+    Reports and model cards may be sent to others. options: a configuration or a recipe.
+    """
+    shown: dict[str, object] = {}
+    for key, value in options.items():
+        inner = value
+        if isinstance(value, str) and "weights" in value:
+            # A section may be given as text.
+            inner = read_text(value, {dict})
+        if key == "raw_dir" and value is not None:
+            shown[key] = "FOLDER"
+        elif key == "weights" and isinstance(value, str) and value != PRETRAINED:
+            shown[key] = "FILE"
+        else:
+            shown[key] = without_paths(inner) if isinstance(inner, Mapping) else value
+    return shown

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import yaml
 from markupsafe import Markup, escape
 
 from imagepipe.checks.data_report import render_section
 from imagepipe.config.metric_names import metric_words
+from imagepipe.config.weights import WeightsRecord
 from imagepipe.display.escaping import as_yaml
 from imagepipe.display.figures import inline_svg
 from imagepipe.display.page import page_environment
@@ -26,7 +28,7 @@ from imagepipe.evaluation.findings import (
     position_of,
     where_it_fails,
 )
-from imagepipe.evaluation.provenance import Provenance, command
+from imagepipe.evaluation.provenance import Provenance, command, without_paths
 from imagepipe.evaluation.report_inputs import (
     FileHash,
     ReportFiles,
@@ -37,6 +39,7 @@ from imagepipe.evaluation.report_inputs import (
     read_results_of_run,
     read_sums,
     read_table,
+    source_of,
 )
 from imagepipe.evaluation.sentences import Number, amount, decimal, percent, whole
 from imagepipe.files import count_rows, text_of_field, write_text
@@ -107,17 +110,11 @@ def write_report(inputs: ReportFiles, run: Run, provenance: Provenance, target: 
         runs=results.runs and describe_runs(results.runs, run),
         submission=submission,
         rows=submission and amount("submission.rows", count_rows(inputs.submission), "row"),
-        files=files(inputs, submission),
+        files=files(inputs, submission, results.pretrained),
         command=command(run.settings),
-        # Not the path of the user's files: the page may be sent to others.
-        settings=as_yaml(
-            {
-                key: "FOLDER" if key == "raw_dir" and value else value
-                for key, value in run.settings.items()
-            }
-        ),
+        settings=as_yaml(without_paths(run.settings)),
         dataset_file=as_yaml(run.dataset_file),
-        training_settings=read_or_none(read_text, inputs.settings),
+        training_settings=read_or_none(read_settings, inputs.settings),
         label_words=label_words,
         decimal=decimal,
         percent=percent,
@@ -203,14 +200,25 @@ def estimate_cell(estimate: Estimate, name: str) -> Markup:
     return cell + Markup(" <small>{}–{}</small>").format(low, high)
 
 
-def files(inputs: ReportFiles, submission: FileHash | None) -> list[tuple[str, FileHash]]:
-    """Return the hashes of the dataset's files, the final models and the submission."""
+def files(
+    inputs: ReportFiles, submission: FileHash | None, pretrained: WeightsRecord | None
+) -> list[tuple[str, FileHash]]:
+    """Return the hashes of the dataset's files, the weights, the final models, the submission."""
     models = [read_or_none(hash_of, path) for path in inputs.models]
     return [
         *(("input", one) for one in read_or_none(read_sums, inputs.sums) or ()),
+        *([("pretrained weights", source_of(pretrained))] if pretrained else []),
         *(("final model", one) for one in models if one),
         *([("submission", submission)] if submission else []),
     ]
+
+
+def read_settings(path: Path) -> str:
+    """Read a run.yaml, without the paths of the user's files."""
+    text = read_text(path)
+    settings = yaml.safe_load(text)
+    shown = without_paths(settings)
+    return text if shown == settings else as_yaml(shown)
 
 
 def read_text(path: Path) -> str:

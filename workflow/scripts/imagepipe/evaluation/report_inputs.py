@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from imagepipe.checks.data_report import Report
+from imagepipe.config.weights import WeightsRecord
 from imagepipe.errors import UserError
 from imagepipe.evaluation.captions import FIGURES
 from imagepipe.evaluation.evaluation_file import Evaluation, TestPredictions, read_results
@@ -86,7 +87,7 @@ class RunFiles:
 
     evaluation and metrics are those of the validated training; final_metrics, models: those of the
     final ones, one a seed. sums: SHA256SUMS. figures: SVG files by their names in `FIGURES`; one
-    that is not there is left out.
+    that is not there is left out. record: that of the pretrained weights, if there are some.
     """
 
     evaluation: Path
@@ -97,6 +98,7 @@ class RunFiles:
     sums: Path
     figures: Mapping[str, Path]
     score: Path | None = None
+    record: Path | None = None
 
     @classmethod
     def from_names(cls, names: Mapping[str, str | Sequence[str]]) -> Self:
@@ -132,6 +134,13 @@ class Results:
     score: Score | None
     runs: Table | None
     data_report: Report | None
+    pretrained: WeightsRecord | None = None
+
+    @property
+    def has_frozen_features(self) -> bool:
+        """Whether the model is a head on the features of a frozen network."""
+        model = self.run.recipe.get("model")
+        return isinstance(model, dict) and "on" in model
 
     @property
     def members(self) -> int:
@@ -152,6 +161,7 @@ def read_results_of_run(
         score=read_or_none(read_score, files.score),
         runs=read_or_none(read_table, runs),
         data_report=read_or_none(read_data_report, files.data_report),
+        pretrained=read_or_none(WeightsRecord.read, files.record),
     )
 
 
@@ -197,3 +207,8 @@ def read_sums(path: Path) -> list[FileHash]:
 def hash_of(path: Path) -> FileHash:
     """Return a file's path and hash."""
     return FileHash(str(path), file_hash(path))
+
+
+def source_of(record: WeightsRecord) -> FileHash:
+    """Return the origin of pretrained weights, and the hash of the file as it came."""
+    return FileHash(record.origin, record.source_sha256)

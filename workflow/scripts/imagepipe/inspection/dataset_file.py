@@ -45,6 +45,8 @@ def init(source: Path, output: Path | None, force: bool) -> list[str]:
     look = f" and its {n} line{'s'[: n - 1]} below CHOOSE" if n else ""
     return [
         *found.lines,
+        # The command is the last line.
+        "for photographs, recipe=probe and recipe=finetune start from an ImageNet network",
         f"wrote {target}; check the lines above{look}, then run:",
         f"  snakemake --cores all submission.csv --config {shown}",
     ]

@@ -5,6 +5,7 @@ convolution with the filters w · s and the bias (b − μ) · s + β, for s = �
 passes over the largest tensors of a network, in both directions.
 """
 
+import math
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -65,17 +66,35 @@ def _folded_convolution(convolution: nn.Conv2d, norm: nn.BatchNorm2d, x: Tensor)
     if norm.bias is not None:
         bias = bias + norm.bias
     weight = convolution.weight * scale[:, None, None, None]
+    padding: str | tuple[int, ...] = convolution.padding
     if type(convolution) is not nn.Conv2d:
-        x = _timm_layer("pad_same")(x, weight.shape[2:], convolution.stride, convolution.dilation)
+        x, weight, padding = _same_padding(x, weight, convolution)
     return F.conv2d(
-        x,
-        weight,
-        bias,
-        convolution.stride,
-        convolution.padding,
-        convolution.dilation,
-        convolution.groups,
+        x, weight, bias, convolution.stride, padding, convolution.dilation, convolution.groups
     )
+
+
+def _same_padding(
+    x: Tensor, weight: Tensor, convolution: nn.Conv2d
+) -> tuple[Tensor, Tensor, tuple[int, int]]:
+    """Return images, filters and padding for a convolution of timm that pads as TensorFlow does.
+
+    Such a padding may be larger by 1 at the end. Copying the images into a padded tensor takes
+    time. For predictions on a CPU, the filters get zeros at their beginning instead.
+    """
+    rows, columns = (
+        max(0, (math.ceil(size / step) - 1) * step + gap * (taps - 1) + 1 - size)
+        for size, step, gap, taps in zip(
+            x.shape[2:], convolution.stride, convolution.dilation, weight.shape[2:], strict=True
+        )
+    )
+    top, left = rows // 2, columns // 2
+    bottom, right = rows - top, columns - left
+    if (left, top) == (right, bottom):
+        return x, weight, (top, left)
+    if x.device.type != "cpu" or torch.is_grad_enabled() or convolution.dilation != (1, 1):
+        return F.pad(x, (left, right, top, bottom)), weight, (0, 0)
+    return x, F.pad(weight, (right - left, 0, bottom - top, 0)), (bottom, right)
 
 
 def _after_folded_norm(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:

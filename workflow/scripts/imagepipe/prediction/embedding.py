@@ -38,6 +38,10 @@ from imagepipe.progress import Counter, counter
 
 logger = logging.getLogger(__name__)
 
+# Larger batches leave a processor's cache: EfficientNet-Lite0 takes a quarter more time by 96
+# images of 160×160 pixels than by 16.
+CPU_BATCH_PIXELS = 16 * 160 * 160
+
 
 class Embedder:
     """A frozen network on a device, with all that turns stored images into its features."""
@@ -109,6 +113,8 @@ def embed(
             *(size, chosen, arithmetic),
         )
         at_once = images_at_once(batch_size, size)
+        if chosen.type == "cpu":
+            at_once = min(at_once, max(1, CPU_BATCH_PIXELS // (size[0] * size[1])))
         is_full = False
         try:
             with (

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from imagepipe.config.weights import WeightsRequest
 from imagepipe.errors import UserError, one_line
@@ -83,13 +84,28 @@ def inspect(module: Any, request: WeightsRequest) -> Architecture:
     )
 
 
+class EmptyOnMeta(TorchFunctionMode):
+    """Creates uninitialized tensors, as those of large layers, without memory.
+
+    Under `torch.device("meta")`, networks that compute their widths by tensors could not be built.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func is torch.empty and kwargs.get("device") is None:
+            kwargs = {**kwargs, "device": "meta"}
+        return func(*args, **kwargs)
+
+
 def build(module: Any, request: WeightsRequest, num_classes: int) -> nn.Module:
-    """Return a library's network, whose tensors have no content if possible."""
+    """Return a library's network, whose large tensors have no content if possible."""
     create = module.create_model if request.library == "timm" else module.models.get_model
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            with torch.device("meta"):
+            with EmptyOnMeta():
                 model: nn.Module = create(request.architecture, num_classes=num_classes)
         except (RuntimeError, NotImplementedError):  # It computes with its weights.
             model = create(request.architecture, num_classes=num_classes)

@@ -10,6 +10,8 @@ from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
 import requests
+import torch.hub
+from huggingface_hub import try_to_load_from_cache
 
 from imagepipe.config.dataset import SourceFile
 from imagepipe.config.recipe import WeightsFile
@@ -54,11 +56,14 @@ class Remote:
 
     @property
     def name(self) -> str:
-        return Path(urlsplit(self.url).path).name or "weights"
+        """The file's name in the address, as a safe one."""
+        name = urlsplit(self.url).path.rpartition("/")[2]
+        return re.sub("[^A-Za-z0-9_.-]", "-", name).lstrip(".-") or "weights"
 
     @property
     def by_hand(self) -> str:
-        known = f" (its SHA-256 starts with {self.digits})" if self.digits else ""
+        known = "SHA-256" if sha256_in(self.digits) else "its SHA-256 starts with"
+        known = f" ({known} {self.digits})" if self.digits else ""
         return f"get {self.name}{known} yourself and {OVERRIDE}"
 
 
@@ -151,14 +156,10 @@ def find_cached(remote: Remote) -> Path | None:
     """Return a file in the cache of Hugging Face or PyTorch, unless its SHA-256 is wrong."""
     digits = remote.digits
     if remote.hub is None:
-        import torch.hub
-
         path = Path(torch.hub.get_dir(), "checkpoints", remote.name)
         if not path.is_file():
             return None
     else:
-        from huggingface_hub import try_to_load_from_cache
-
         found = try_to_load_from_cache(remote.hub[0], remote.name, revision=remote.hub[1])
         if not isinstance(found, str):
             return None

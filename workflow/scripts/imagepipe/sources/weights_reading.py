@@ -1,6 +1,7 @@
 """Tensors from files of weights. No code in a file is run."""
 
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,9 @@ def read_tensors(path: Path, shown: str) -> dict[str, Tensor]:
         if start[8:] == b"{":
             content = load_file(path)
         else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                content = torch.load(path, map_location="cpu", weights_only=True)
     except MemoryError:
         raise
     except Exception as error:  # A damaged pickle can raise anything.
@@ -48,8 +51,10 @@ def refusal(shown: str, problem: str) -> UserError:
             f"{shown}: is a pickle with code ({found[1]}), which is not run; get the weights as "
             ".safetensors, or save the tensors alone: torch.save(model.state_dict(), …)"
         )
+    # PyTorch puts a page of advice around some reasons.
+    reason = problem.rpartition("WeightsUnpickler error:")[2].partition("Check the doc")[0]
     return UserError(
-        f"{shown}: is damaged, or no file of weights ({one_line(problem)[:200]}); {GET_AGAIN}"
+        f"{shown}: is damaged, or no file of weights ({one_line(reason)[:200]}); {GET_AGAIN}"
     )
 
 

@@ -46,6 +46,10 @@ class WeightAverage:
         if isinstance(options, Lookahead):
             torch._foreach_copy_(weights, averages)
 
+    def restart(self, model: nn.Module) -> None:
+        """Start the average anew from a network's present weights."""
+        self.tensors = {name: tensor.clone() for name, tensor in _averaged_tensors(model).items()}
+
     def state_dict(self) -> CheckpointState:
         return {"tensors": self.tensors, "updates": self.updates}
 

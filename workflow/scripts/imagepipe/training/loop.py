@@ -28,6 +28,7 @@ from imagepipe.training.build import Training, build_training
 from imagepipe.training.epoch_progress import EpochProgress
 from imagepipe.training.event_files import event_files
 from imagepipe.training.history import EpochMetrics, epoch_line, write_history
+from imagepipe.training.linear_probe import start_from_linear_probe
 from imagepipe.training.loss import answers_are_right, loss_per_image
 from imagepipe.training.optimizers import clip_gradients, num_frozen
 from imagepipe.training.sampling import epoch_order
@@ -75,7 +76,8 @@ def train(
     training = build_training(data, spec, device, precision, group)
     state, schedule = training.state, training.schedule
     epochs, valid_logits = spec.recipe.epochs, None
-    if resume(training, checkpoints) and group.is_first:
+    is_resumed = resume(training, checkpoints)
+    if is_resumed and group.is_first:
         write_history(history_file, state.history)
     with (
         stop_requests() as stop,
@@ -88,6 +90,8 @@ def train(
         event_files(events if group.is_first else None, state.history) as add_event,
     ):
         saver = Saver(training, checkpoints, stop)
+        if spec.recipe.fine_tune and spec.recipe.fine_tune.linear_probe and not is_resumed:
+            start_from_linear_probe(training, saver.stop_without_saving)
         while state.epoch < epochs:
             loss, accuracy = train_epoch(training, saver, bar)
             valid_logits = validate(training, saver)

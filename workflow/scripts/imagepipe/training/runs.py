@@ -213,7 +213,8 @@ def read_spec(settings: Path) -> TrainingSpec:
     try:
         values = yaml.safe_load(settings.read_text(encoding="utf-8"))
         recipe = Recipe.model_validate(values["recipe"])
-        others = {key: values[key] for key in ("seed", "mean", "std", "several_labels")}
+        names = ("seed", "mean", "std", "several_labels", "interpolation")
+        others = {key: values[key] for key in names}
     except (yaml.YAMLError, LookupError, TypeError, ValueError):
         raise UserError(f"{settings}: cannot be read; remove it, and call again") from None
     return TrainingSpec(recipe, **others)

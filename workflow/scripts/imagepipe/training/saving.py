@@ -80,6 +80,15 @@ class Saver:
                 self.stop.signal,
             )
 
+    def stop_without_saving(self) -> None:
+        """Raise `Stopped` if a signal has come, before there is anything to carry on from."""
+        if self.stop.signal is not None and self.training.group.is_first:
+            raise Stopped(
+                f"stopped by {self.stop.signal.name} before the first epoch; the same command "
+                "starts again",
+                self.stop.signal,
+            )
+
     def save(self) -> None:
         """Write a checkpoint, unless a loss is not finite: then raise `UserError`."""
         if not self.training.group.is_first:
