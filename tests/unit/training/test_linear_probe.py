@@ -46,7 +46,7 @@ def test_the_head_is_the_logistic_regression_on_the_features_of_the_training_ima
         torch.cat(features),
         labels,
         training.data.num_classes,
-        l2=None,
+        l2=linear_probe.L2,
         loss=training.recipe.loss,
         class_weights=None,
         seed=training.spec.seed,

@@ -25,6 +25,9 @@ logger = logging.getLogger(__name__)
 # More images hardly change the head, which is only a start.
 MAX_IMAGES = 20_000
 BATCH_SIZE = 500
+# Stronger than is best for predictions: a head that fits all training images leaves the layers
+# before it no gradient to learn from.
+L2 = 0.25
 
 
 def start_from_linear_probe(training: Training, stop_if_asked: Callable[[], None]) -> None:
@@ -42,7 +45,7 @@ def start_from_linear_probe(training: Training, stop_if_asked: Callable[[], None
             features,
             labels,
             training.data.num_classes,
-            l2=None,
+            l2=L2,
             loss=training.recipe.loss,
             class_weights=training.class_weights,
             seed=training.spec.seed,
