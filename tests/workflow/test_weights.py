@@ -29,8 +29,7 @@ def test_a_users_own_weights(project: Project) -> None:
     assert project.stale(target, config=config) == set()
 
     config = (config[0].replace("own.pth", "mine.pth"), config[1])
-    request = WeightsRequest(library="timm", architecture=ARCHITECTURE, weights="mine.pth")
-    result = project.run(f"data/weights/{request.name}.safetensors", config=config)
+    result = project.run("weights", config=config)
     assert result.code == 1
     (line,) = result.errors
-    assert "mine.pth: the file does not exist; correct the path" in line
+    assert "model.weights: there is no file mine.pth; put the weights of" in line

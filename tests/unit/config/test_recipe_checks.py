@@ -239,6 +239,16 @@ def test_an_unknown_architecture_is_refused() -> None:
         load(model_of("torchvision", "fasterrcnn_resnet50_fpn"))
 
 
+def test_a_tag_of_timm_names_weights() -> None:
+    tagged = model_of("timm", "resnet50.a1_in1k")["model"]
+    load({"model": {**tagged, "weights": "pretrained"}})
+    with refused("override: model.architecture: is resnet50.a1_in1k, which names weights of res"):
+        load({"model": tagged})
+    for library, architecture in (("torchvision", "resnet50.a1"), ("timm", "resnet50./../a")):
+        with refused(f"override: model.architecture: {library} has no '{architecture}'"):
+            load({"model": {**model_of(library, architecture)["model"], "weights": "pretrained"}})
+
+
 def test_a_missing_library_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
     with refused("override: model.name: timm is not installed; run `pip install timm`"):

@@ -153,6 +153,11 @@ def test_summary_says_how_sure_the_accuracy_is(tmp_path: Path) -> None:
     )
 
 
+def test_summary_of_a_model_without_epochs(tmp_path: Path) -> None:
+    write_json(tmp_path / "fast/seed0/train/metrics.json", METRICS | {"epochs": 1})
+    assert "after 1 epoch in" in told(tmp_path)[1]
+
+
 def test_summary_tells_the_competitions_metric_and_the_accuracy(tmp_path: Path) -> None:
     finish(tmp_path)
     own = {"metric": "log_loss", "log_loss": 0.41234, "valid_images": 100, "valid_accuracy": 0.94}

@@ -126,12 +126,12 @@ def test_the_command_repeats_the_settings() -> None:
         ("pretrained", "pretrained"),
         (None, None),
         (
-            {"url": "http://a.example/b", "sha256": "c"},
+            {"url": "http://me:secret@a.example/b?key=secret", "sha256": "c"},
             {"url": "http://a.example/b", "sha256": "c"},
         ),
     ],
 )
-def test_only_paths_of_weights_are_left_out(weights: object, shown: object) -> None:
+def test_only_paths_and_secrets_of_weights_are_left_out(weights: object, shown: object) -> None:
     recipe = {"epochs": 3, "model": {"name": "linear", "on": {"weights": weights}}}
     on = {"weights": shown}
     assert without_paths(recipe) == {"epochs": 3, "model": {"name": "linear", "on": on}}

@@ -227,7 +227,16 @@ def test_files_that_hold_something_else(tmp_path: Path, tensors: Tensors) -> Non
         torch.save(content, path)
         with refused(str(path), "no tensors by name"):
             write(tmp_path, request(str(path)))
+    itself: dict[str, Any] = {}
+    itself["model"] = itself
+    torch.save(itself, path)
+    with refused(str(path), "no tensors by name"):
+        write(tmp_path, request(str(path)))
     name = next(iter(tensors))
+    for odd in (tensors[name].to_sparse(), tensors[name].to("meta")):
+        torch.save(tensors | {name: odd}, path)
+        with refused(f"{path}: {name} is sparse, quantized or without values"):
+            write(tmp_path, request(str(path)))
     torch.save(tensors | {name: torch.full_like(tensors[name], torch.nan)}, path)
     with refused(str(path), f"{name} has values that are not finite"):
         write(tmp_path, request(str(path)))
@@ -470,6 +479,15 @@ def test_networks_that_are_unknown_or_have_no_weights(
     lacking = "efficientnet_b8"
     with refused(f"timm has no weights for {lacking}", "choose another architecture"):
         write(tmp_path, request(architecture=lacking))
+    with refused("timm has no weights 'resnet50.a1_in1' (did you mean 'resnet50.a1_in1k'"):
+        write(tmp_path, request(architecture="resnet50.a1_in1"))
+
+
+def test_a_tag_chooses_among_the_weights_of_timm() -> None:
+    found = find_library_weights(request(architecture="resnet50.tv_in1k"))
+    assert found is not None
+    assert found.hub == ("timm/resnet50.tv_in1k", "main")
+    assert (found.name, found.preprocessing.interpolation) == ("tv_in1k", "bilinear")
 
 
 def test_preprocessing_without_weights_of_the_library(

@@ -38,6 +38,15 @@ def known_architectures(library: str) -> frozenset[str]:
     return frozenset(names)
 
 
+def without_tag(library: str, architecture: str) -> str:
+    """Return a network's name without the tag by which timm names one of its weights.
+
+    That is resnet50 of resnet50.a1_in1k.
+    """
+    found = re.fullmatch(r"(\w+)\.\w+", architecture) if library == "timm" else None
+    return found[1] if found else architecture
+
+
 def unknown_architecture(library: str, architecture: str, known: Iterable[str]) -> str:
     """Return the message for a network that a library does not have."""
     guess = nearest(architecture, sorted(known))

@@ -108,7 +108,7 @@ class Torchvision(LibraryNetwork):
 
 
 class Timm(LibraryNetwork):
-    """A timm network."""
+    """A timm network. A tag after its name, as in resnet50.a1_in1k, takes other weights of it."""
 
     name: Literal["timm"] = "timm"
 

@@ -8,7 +8,11 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
-from imagepipe.config.architectures import known_architectures, unknown_architecture
+from imagepipe.config.architectures import (
+    known_architectures,
+    unknown_architecture,
+    without_tag,
+)
 from imagepipe.config.image_form import ImageForm
 from imagepipe.config.packages import is_installed, not_installed
 from imagepipe.config.recipe import (
@@ -150,8 +154,15 @@ def problems_of_architecture(
         yield f"{key}.name", not_installed(network.name)
     architecture, known = network.architecture, known_architectures(network.name)
     # The set is empty for an unknown layout of the library: then the job decides.
-    if known and architecture not in known:
+    name = without_tag(network.name, architecture)
+    if known and name not in known:
         yield f"{key}.architecture", unknown_architecture(network.name, architecture, known)
+    elif name != architecture and network.weights is None:
+        yield (
+            f"{key}.architecture",
+            f"is {architecture}, which names weights of {name}, but {key}.weights is null; set it "
+            f"to {PRETRAINED}, or architecture: {name}",
+        )
 
 
 def problems_of_weights(recipe: Recipe) -> Iterator[Problem]:

@@ -101,8 +101,9 @@ def _validation(metrics: Mapping[str, Any], several: bool) -> str:
     parts = _own_metric("valid", metrics, shown)
     if several:
         parts.append("of one member")
+    plural = "" if metrics["epochs"] == 1 else "s"
     parts.append(
-        f"after {metrics['epochs']} epochs in {duration(metrics['seconds'])} "
+        f"after {metrics['epochs']} epoch{plural} in {duration(metrics['seconds'])} "
         f"({metrics['examples_per_second']:,.0f} examples/sec, {metrics['device']}, "
         f"{metrics['precision']})"
     )

@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field
 
@@ -93,6 +94,15 @@ class WeightsRecord(Options):
             raise UserError(
                 f"{path}: is not a record of weights ({problem}); remove it and call again"
             ) from None
+
+
+def shown_url(url: str) -> str:
+    """Return an address without what may be secret: a user's name, and a query."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "URL"
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 
 def weights_request(model: Model) -> WeightsRequest | None:

@@ -13,7 +13,7 @@ import yaml
 
 from imagepipe.config.options import read_text
 from imagepipe.config.settings import Settings
-from imagepipe.config.weights import PRETRAINED
+from imagepipe.config.weights import PRETRAINED, shown_url
 
 ENDING = ".benchmark.tsv"
 PACKAGES = (
@@ -140,7 +140,7 @@ def command(settings: Mapping[str, object]) -> str:
 
 
 def without_paths(options: Mapping[str, object]) -> dict[str, object]:
-    """Return options without the paths of the user's files, which are nobody else's business.
+    """Return options without the paths of the user's files, and passwords in addresses of weights.
 
     Reports and model cards may be sent to others. options: a configuration or a recipe.
     """
@@ -154,6 +154,8 @@ def without_paths(options: Mapping[str, object]) -> dict[str, object]:
             shown[key] = "FOLDER"
         elif key == "weights" and isinstance(value, str) and value != PRETRAINED:
             shown[key] = "FILE"
+        elif key == "weights" and isinstance(inner, Mapping) and isinstance(inner.get("url"), str):
+            shown[key] = {**inner, "url": shown_url(inner["url"])}
         else:
             shown[key] = without_paths(inner) if isinstance(inner, Mapping) else value
     return shown

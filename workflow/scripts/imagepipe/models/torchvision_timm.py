@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from imagepipe.config.architectures import unknown_architecture
+from imagepipe.config.architectures import unknown_architecture, without_tag
 from imagepipe.config.packages import not_installed
 from imagepipe.config.recipe import Timm, Torchvision
 from imagepipe.config.recipe_checks import pixels
@@ -41,7 +41,7 @@ def create_library_model(
         raise UserError(f"recipe: model.name: {not_installed(library)}") from None
     is_timm = library == "timm"
     known = module.list_models() if is_timm else module.models.list_models(module=module.models)
-    if architecture not in known:
+    if without_tag(library, architecture) not in known:
         raise UserError(
             f"recipe: model.architecture: {unknown_architecture(library, architecture, known)}"
         )

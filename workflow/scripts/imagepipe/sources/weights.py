@@ -6,7 +6,7 @@ from pathlib import Path
 
 from safetensors.torch import save
 
-from imagepipe.config.weights import WeightsRecord, WeightsRequest
+from imagepipe.config.weights import PRETRAINED, WeightsRecord, WeightsRequest
 from imagepipe.files import atomic_write, file_hash, write_text
 from imagepipe.sources.downloading import DEFAULT_RETRIES, RetryPolicy
 from imagepipe.sources.weights_fitting import fit_tensors
@@ -49,7 +49,8 @@ def write_weights(
             # With a single key of metadata: several are written in random order. `save_file` would
             # make a file that only its owner can read, whatever the umask.
             temporary.write_bytes(save(tensors, {"format": "pt"}))
-    is_librarys = offered is not None and request.weights == "pretrained"
+    # Of other weights, only the preprocessing is taken to be that of the library's own.
+    own = offered if request.weights == PRETRAINED else None
     preprocessing = offered.preprocessing if offered else Preprocessing()
     found = WeightsRecord(
         library=request.library,
@@ -58,8 +59,8 @@ def write_weights(
         origin=origin,
         source_sha256=source_sha256,
         sha256=file_hash(weights),
-        pretrained_on=offered.name if offered and is_librarys else None,
-        license=offered.license if offered and is_librarys else None,
+        pretrained_on=own.name if own else None,
+        license=own.license if own else None,
         mean=list(preprocessing.mean),
         std=list(preprocessing.std),
         image_size=list(preprocessing.image_size),

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from imagepipe.config.architectures import unknown_architecture
+from imagepipe.config.architectures import unknown_architecture, without_tag
 from imagepipe.config.packages import not_installed
 from imagepipe.config.weights import Interpolation, WeightsRequest
-from imagepipe.errors import UserError
+from imagepipe.errors import UserError, nearest
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 # Given weights, torchvision makes these networks change inputs that are normalized by ImageNet's
@@ -57,9 +57,17 @@ def import_library(request: WeightsRequest) -> Any:
         known = module.list_models()
     else:
         known = module.models.list_models(module=module.models)
-    if architecture not in known:
+    name = without_tag(library, architecture)
+    if name not in known:
         problem = unknown_architecture(library, architecture, known)
         raise UserError(f"recipe: model.architecture: {problem}")
+    if name != architecture:
+        tagged = module.list_pretrained(f"{name}.*")
+        if architecture not in tagged:
+            raise UserError(
+                f"recipe: model.architecture: timm has no weights {architecture!r}"
+                f"{nearest(architecture, tagged)}; see timm's list of models, or leave out the tag"
+            )
     return module
 
 

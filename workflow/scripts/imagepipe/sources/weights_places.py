@@ -15,7 +15,7 @@ from huggingface_hub import try_to_load_from_cache
 
 from imagepipe.config.dataset import SourceFile
 from imagepipe.config.recipe import WeightsFile
-from imagepipe.config.weights import WeightsRequest
+from imagepipe.config.weights import WeightsRequest, shown_url
 from imagepipe.errors import UserError
 from imagepipe.files import file_hash
 from imagepipe.sources.downloading import (
@@ -93,18 +93,18 @@ def weights_file(
     for remote in remotes:
         if cached := find_cached(remote):
             logger.info("take %s", cached)
-            yield cached, shown(canonical(remote))
+            yield cached, shown_url(canonical(remote))
             return
     remote = remotes[0]
     if variable := next((name for name in OFFLINE if is_true(os.environ.get(name, ""))), None):
         raise UserError(
-            f"{shown(remote.url)}: is in no cache of this machine, and {variable} is set; unset "
-            f"it, or {remote.by_hand}"
+            f"{shown_url(remote.url)}: is in no cache of this machine, and {variable} is set; "
+            f"unset it, or {remote.by_hand}"
         )
     with claimed(downloads):
         path, remote = download(remote, downloads, retries)
         try:
-            yield path, shown(canonical(remote))
+            yield path, shown_url(canonical(remote))
         except UserError:
             remove(path)
             raise
@@ -146,12 +146,6 @@ def canonical(remote: Remote) -> str:
     return "/".join([HUB, remote.hub[0], "resolve", remote.hub[1], remote.name])
 
 
-def shown(url: str) -> str:
-    """Return an address without what may be secret: a user's name, and a query."""
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
-
-
 def find_cached(remote: Remote) -> Path | None:
     """Return a file in the cache of Hugging Face or PyTorch, unless its SHA-256 is wrong."""
     digits = remote.digits
@@ -177,7 +171,7 @@ def download(remote: Remote, downloads: Path, retries: RetryPolicy) -> tuple[Pat
     found = remote
     if urlsplit(remote.url).scheme.lower() not in ("http", "https"):
         raise UserError(
-            f"{shown(remote.url)}: is neither http nor https; {remote.correction}, or "
+            f"{shown_url(remote.url)}: is neither http nor https; {remote.correction}, or "
             f"{remote.by_hand}"
         )
 
@@ -190,7 +184,7 @@ def download(remote: Remote, downloads: Path, retries: RetryPolicy) -> tuple[Pat
     is_whole_hash = sha256_in(remote.digits)
     path = Download(
         SourceFile(name=remote.name, checksum=f"sha256:{remote.digits}" if is_whole_hash else None),
-        shown(remote.url),
+        shown_url(remote.url),
         find_url,
         downloads,
         retries,
@@ -201,11 +195,11 @@ def download(remote: Remote, downloads: Path, retries: RetryPolicy) -> tuple[Pat
     if not (sha256 := file_hash(path)).startswith(found.digits):
         remove(path)
         raise UserError(
-            f"{shown(found.url)}: has the sha256 {sha256} where {found.digits} is expected; "
+            f"{shown_url(found.url)}: has the sha256 {sha256} where {found.digits} is expected; "
             f"nothing was kept: try again later, or {found.by_hand}"
         )
     if not found.digits:
-        logger.warning("%s: there is no hash to compare with its %s", shown(found.url), sha256)
+        logger.warning("%s: there is no hash to compare with its %s", shown_url(found.url), sha256)
     return path, found
 
 

@@ -40,6 +40,12 @@ def read_tensors(path: Path, shown: str) -> dict[str, Tensor]:
     except Exception as error:  # A damaged pickle can raise anything.
         raise refusal(shown, str(error)) from None
     tensors = without_prefix(unwrapped(content))
+    for name, tensor in tensors.items():
+        if tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
+            raise UserError(
+                f"{shown}: {one_line(name)[:100]} is sparse, quantized or without values; save the "
+                "weights as plain tensors"
+            )
     if not tensors:
         raise UserError(f"{shown}: holds no tensors by name; name a file of a network's weights")
     return tensors
@@ -60,16 +66,18 @@ def refusal(shown: str, problem: str) -> UserError:
 
 def unwrapped(content: Any) -> dict[str, Tensor]:
     """Return the weights in what a file holds, without what is beside and around them."""
-    while isinstance(content, Mapping):
-        inner = (content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping))
-        if (found := next(inner, None)) is None:
-            return {
-                name: tensor
-                for name, tensor in content.items()
-                if isinstance(name, str) and isinstance(tensor, Tensor)
-            }
-        content = found
-    return {}
+    # No more often: in a pickle, a mapping may hold itself.
+    for _ in WRAPPERS:
+        if isinstance(content, Mapping):
+            inner = (content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping))
+            content = next(inner, content)
+    if not isinstance(content, Mapping):
+        return {}
+    return {
+        name: tensor.detach()
+        for name, tensor in content.items()
+        if isinstance(name, str) and isinstance(tensor, Tensor)
+    }
 
 
 def without_prefix(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
