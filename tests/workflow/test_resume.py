@@ -11,9 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import timm
-import torch
-from safetensors.torch import save_file
 
 from builders import make_competition
 from imagepipe.training import checkpoint
@@ -203,48 +200,6 @@ def test_stops_at_random_moments_leave_no_trace(
     result = project.run(*SAME_BYTES, config=CONFIG)
     assert result.code == 0, result.output
     assert_same_results(project, undisturbed)
-
-
-FROZEN_EPOCHS = 2
-FINE_TUNED_EPOCHS = 4 + STOPS
-FINE_TUNE = (
-    "override={model: {name: timm, architecture: test_resnet, weights: tiny.safetensors}, "
-    f"fine_tune: {{frozen_epochs: {FROZEN_EPOCHS}, lr_decay_by_layer: 0.8}}, optimizer: {{name: "
-    f"adamw, lr: 1e-3}}, gradient_clipping: 1, epochs: {FINE_TUNED_EPOCHS}, batch_size: 10, "
-    "min_steps_per_epoch: 1, freeze: [], precision: fp32, test_time_augmentation: none}"
-)
-
-
-@pytest.mark.slow
-def test_fine_tuning_is_killed_in_each_phase_without_a_trace(
-    tmp_path: Path, packed: Project
-) -> None:
-    torch.manual_seed(0)
-    weights = timm.create_model("test_resnet").state_dict()
-    save_file(weights, packed.directory / "tiny.safetensors")
-    whole, killed = (packed.copy(tmp_path / name) for name in ("whole", "killed"))
-    results = f"results/cifar10/{run_of(FINE_TUNE)}/seed0"
-    targets = [f"{results}/train/{name}" for name in ("model.safetensors", "valid_logits.npz")]
-    config = (*CONFIG[:-1], FINE_TUNE)
-    log = killed.directory / f"logs/cifar10/{run_of(FINE_TUNE)}/seed0/train.log"
-    moments = random.Random(1)
-    undisturbed = whole.start(*targets, config=config)
-    for stop in range(STOPS):
-        process = killed.start(*targets, config=config)
-        wait_for(process, log_says(log, "train on", time.time()))
-        # In the frozen phase, about when it ends, and later.
-        epochs = (0, FROZEN_EPOCHS, FROZEN_EPOCHS + 1)[3 * stop // STOPS]
-        wait_for(process, has_epochs(killed.directory / results / "train/history.csv", epochs - 1))
-        time.sleep(moments.uniform(0.0, 0.8))
-        assert process.poll() is None, f"the training is too short for {STOPS} stops"
-        kill_group(process, signal.SIGKILL)
-        unlock(killed)
-    result = killed.run(*targets, config=config)
-    assert result.code == 0, result.output
-    assert "carry on after epoch" in result.output
-    assert undisturbed.wait(timeout=120) == 0
-    for path in targets:
-        assert killed.read(path) == whole.read(path), path
 
 
 def truncate(path: Path) -> None:

@@ -100,7 +100,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "model": PRETRAINED,
         "image_size": 16,
         "optimizer": {"name": "adamw", "lr": 1e-3, "decay_norms_and_biases": False},
-        "fine_tune": {"frozen_epochs": 1, "lr_decay_by_layer": 0.8},
+        "fine_tune": {"frozen_epochs": 1, "lr_decay_by_layer": 0.8, "linear_probe": True},
         "freeze": [{"parameters": "conv1", "after": 0}],
         "gradient_clipping": 0.1,
         "micro_batch_size": 3,

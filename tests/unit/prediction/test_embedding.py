@@ -7,11 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import timm
 import torch
+from safetensors.torch import save_file
 
 from frozen_builders import (
     MEAN,
     STD,
+    TINY,
     feature_data,
     frozen,
     library_network,
@@ -23,6 +26,8 @@ from imagepipe.augmentation.resizing import resize_images
 from imagepipe.config.recipe import FrozenFeatures
 from imagepipe.errors import Stopped, UserError
 from imagepipe.files import write_rows
+from imagepipe.models.create import create_model
+from imagepipe.models.frozen_features import FrozenWithHead, image_features
 from imagepipe.models.model_files import ModelDescription, save_model
 from imagepipe.prediction import embedding
 from imagepipe.prediction.embedding import embed
@@ -49,9 +54,9 @@ def packed(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def embed_in(folder: Path, *, flip: bool = False, **options: Any) -> None:
+def embed_in(folder: Path, *, flip: bool = False, architecture: str = TINY, **options: Any) -> None:
     embed(
-        tiny_network(flip=flip),
+        tiny_network(flip=flip, architecture=architecture),
         folder / "weights.safetensors",
         folder / "weights.json",
         {folder / f"{name}.npy": folder / "out" / f"{name}.npy" for name in COUNTS},
@@ -75,6 +80,26 @@ def test_features_are_those_of_the_library(packed: Path, flip: bool) -> None:
         found = read_embeddings(packed / "out" / f"{name}.npy", count)
         assert found.dtype == np.float32
         np.testing.assert_allclose(found, expected.numpy(), atol=1e-4)
+
+
+def test_networks_for_images_of_one_size_are_made_for_the_recipes(packed: Path) -> None:
+    architecture = "vit_tiny_patch16_224"
+    torch.manual_seed(0)
+    save_file(timm.create_model(architecture).state_dict(), packed / "weights.safetensors")
+    embed_in(packed, architecture=architecture)
+    model = create_model(
+        frozen("linear", architecture).model, 3, packed / "weights.safetensors", [32, 32]
+    )
+    assert isinstance(model, FrozenWithHead)
+    images = torch.from_numpy(np.load(packed / "test.npy"))
+    normalize = Normalize.from_statistics(MEAN, STD, CPU)
+    batch = normalize(resize_images(images, (32, 32), "bicubic").permute(0, 3, 1, 2))
+    with torch.inference_mode():
+        expected = image_features(model.features.eval(), batch, flip=False)
+    found = read_embeddings(packed / "out/test.npy", COUNTS["test"])
+    np.testing.assert_allclose(found, expected.numpy(), atol=1e-4)
+    with pytest.raises(UserError, match=r"^recipe: model.on.architecture: .* 4 pixels"):
+        embed_in(packed, architecture=architecture, image_size=[4, 4])
 
 
 def test_batches_do_not_matter(packed: Path) -> None:

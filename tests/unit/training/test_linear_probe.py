@@ -10,7 +10,7 @@ import torch
 from imagepipe.augmentation.resizing import resize_images
 from imagepipe.config.recipe import Recipe
 from imagepipe.errors import Stopped, UserError
-from imagepipe.training import linear_probe
+from imagepipe.training import linear_probe, logistic_regression
 from imagepipe.training.linear_probe import start_from_linear_probe
 from imagepipe.training.logistic_regression import fit_logistic_regression
 from training_builders import assert_same_result, build, complete_recipe, train_in, undisturbed
@@ -23,7 +23,10 @@ def recipe_of(model: dict[str, Any] = RESNET, **sections: Any) -> Recipe:
     return complete_recipe(model=model, image_size=32, fine_tune=fine_tune, **sections)
 
 
-def test_the_head_is_the_logistic_regression_on_the_features_of_the_training_images() -> None:
+def test_the_head_is_the_logistic_regression_on_the_features_of_the_training_images(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(logistic_regression, "STRENGTHS", (0.1, 0.01))
     flip = {"horizontal_flip": True}
     training = build(recipe_of(augmentation=flip, averaging={"name": "ema", "every": 1}))
     before = {name: tensor.clone() for name, tensor in training.model.state_dict().items()}
@@ -62,6 +65,13 @@ def test_a_network_without_a_single_linear_head_is_a_users_mistake() -> None:
     model = {"name": "torchvision", "architecture": "squeezenet1_1"}
     with pytest.raises(UserError, match=r"^recipe: fine_tune.linear_probe: .* set it to false"):
         start_from_linear_probe(build(recipe_of(model)), lambda: None)
+
+
+def test_features_that_are_not_finite_are_a_users_mistake() -> None:
+    training = build(recipe_of())
+    torch.nn.init.constant_(training.model.get_parameter("conv1.0.weight"), float("nan"))
+    with pytest.raises(UserError, match="features that are not finite; set override"):
+        start_from_linear_probe(training, lambda: None)
 
 
 def test_a_signal_during_the_probe_leaves_no_checkpoint_and_the_next_call_starts_again(

@@ -1,6 +1,13 @@
 """An interrupted training ends as if nothing had happened, bit for bit."""
 
+import json
 import logging
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +17,7 @@ import torch
 from torch import nn
 
 from imagepipe.training import build as build_module
-from imagepipe.training import loop
+from imagepipe.training import logistic_regression, loop
 from training_builders import (
     EVERYTHING,
     STEPS_PER_EPOCH,
@@ -148,8 +155,14 @@ FINE_TUNED_FROM_A_PROBE = FINE_TUNED | {
     ids=["adamw", "adamw in bf16", "muon", "from a probe"],
 )
 def test_fine_tuning_is_carried_on_from_the_very_step(
-    sections: dict[str, Any], precision: str, step: int, tmp_path: Path, steps: Steps
+    sections: dict[str, Any],
+    precision: str,
+    step: int,
+    tmp_path: Path,
+    steps: Steps,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(logistic_regression, "STRENGTHS", (0.1, 0.01))
     recipe = complete_recipe(epochs=2, **sections)
     whole = undisturbed(recipe, precision)
     steps.count, steps.before[step] = 0, die
@@ -159,6 +172,79 @@ def test_fine_tuning_is_carried_on_from_the_very_step(
     resumed = train_in(tmp_path / "resumed", recipe, precision=precision, seconds_between=0.0)
     assert steps.count == 2 * STEPS_PER_EPOCH
     assert_same_result(resumed, whole)
+
+
+KILLS = 10
+# Three frozen epochs of four steps, and as many steps later as kills may need.
+KILLED = FINE_TUNED | {"epochs": 10, "fine_tune": {"frozen_epochs": 3, "lr_decay_by_layer": 0.7}}
+# Trains in a fork, which takes no time to start, once for each line: a folder.
+TRAININGS = """
+import json, os, sys
+from pathlib import Path
+recipe, *sys.path = json.loads(sys.argv[1])
+import timm, torch
+from imagepipe.training import logistic_regression, loop
+from training_builders import complete_recipe, train_in
+train_step = loop.train_step
+def told(*args):
+    print("step", flush=True)
+    return train_step(*args)
+loop.train_step = told
+for line in sys.stdin:
+    pid = os.fork()
+    if not pid:
+        torch.set_num_threads(1)
+        folder = Path(line.strip())
+        result = train_in(folder, complete_recipe(**recipe), seconds_between=0.0)
+        torch.save([result.model.state_dict(), result.valid_logits], folder / "result.pt")
+        os._exit(0)
+    print(pid, flush=True)
+    print("exit", os.waitpid(pid, 0)[1], flush=True)
+"""
+
+
+def test_fine_tuning_is_killed_at_random_moments_without_a_trace(tmp_path: Path) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    moments, steps_of_killed = random.Random(0), 0
+    server = subprocess.Popen(
+        [sys.executable, "-c", TRAININGS, json.dumps([KILLED, *sys.path])],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+
+        def train(folder: Path, kill: bool) -> tuple[int, str]:
+            """Return the number of steps, and how the training ended."""
+            assert server.stdin is not None
+            print(folder, file=server.stdin, flush=True)
+            pid, last = int(next(lines)), moments.randint(1, 3)
+            for count, line in enumerate(lines):
+                if line.startswith("exit"):
+                    return count, line.split()[1]
+                if kill and count + 1 == last:
+                    # In a step, while it saves or validates, or in a later step.
+                    time.sleep(moments.uniform(0, 0.05))
+                    os.kill(pid, signal.SIGKILL)
+            raise AssertionError("the process of the trainings ended")
+
+        lines = iter(server.stdout)
+        for _ in range(KILLS):
+            count, end = train(killed, kill=True)
+            assert end == str(int(signal.SIGKILL)), f"the training is too short for {KILLS} kills"
+            steps_of_killed += count
+        count, end = train(killed, kill=False)
+        assert end == "0"
+        # It was carried on: a kill costs one step, or none.
+        assert steps_of_killed + count <= 10 * STEPS_PER_EPOCH + KILLS
+        assert train(whole, kill=False) == (10 * STEPS_PER_EPOCH, "0")
+        server.stdin.close()
+    results = [torch.load(each / "result.pt", weights_only=False) for each in (whole, killed)]
+    for name, tensor in results[0][0].items():
+        assert torch.equal(tensor, results[1][0][name]), name
+    assert results[0][1].tobytes() == results[1][1].tobytes()
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])

@@ -18,6 +18,8 @@ from imagepipe.models.pretrained import load_pretrained
 
 # Layers that skip residual blocks, and the attribute that holds their probability.
 DROP_PATH = {"StochasticDepth": "p", "DropPath": "drop_prob"}
+# What networks raise for images of a size that they do not take.
+SIZE_ERRORS = (RuntimeError, AssertionError, ValueError, TypeError)
 
 
 def create_library_model(
@@ -167,14 +169,18 @@ def check_library_model(
         model = create_library_model(options, num_classes, image_size=image_size)
         for size in {tuple(image_size), tuple(smallest or image_size)}:
             logits = model(torch.zeros(2, 3, *size))
-    except (RuntimeError, AssertionError, ValueError, TypeError) as error:
-        detail = one_line(str(error))[:200]
-        raise UserError(
-            f"recipe: model.architecture: {options.architecture} does not take images of "
-            f"{pixels(size)} ({detail}); choose another one"
-        ) from None
+    except SIZE_ERRORS as error:
+        raise size_error("model", options.architecture, size, error) from None
     if not isinstance(logits, Tensor) or logits.shape != (2, num_classes):
         raise UserError(
             f"recipe: model.architecture: {options.architecture} gives more than logits in "
             "training; choose another one"
         )
+
+
+def size_error(key: str, architecture: str, size: Sequence[int], error: Exception) -> UserError:
+    """Return the user's error for a network, of the section `key`, that does not take a size."""
+    return UserError(
+        f"recipe: {key}.architecture: {architecture} does not take images of {pixels(size)} "
+        f"({one_line(str(error))[:200]}); choose another one"
+    )

@@ -33,6 +33,8 @@ from imagepipe.files import atomic_write
 from imagepipe.interruption import stop_requests
 from imagepipe.models.folding import fold_frozen_batch_norm
 from imagepipe.models.frozen_features import create_frozen_network, image_features
+from imagepipe.models.torchvision_timm import SIZE_ERRORS, size_error
+from imagepipe.prediction.features import check_finite
 from imagepipe.prediction.predict import images_at_once
 from imagepipe.progress import Counter, counter
 
@@ -57,7 +59,7 @@ class Embedder:
         device: torch.device,
         precision: str,
     ) -> None:
-        self.network, self.num_features = create_frozen_network(options, weights)
+        self.network, self.num_features = create_frozen_network(options, weights, image_size)
         self.network.eval().requires_grad_(False)
         self.network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.flip, self.image_size, self.precision = options.flip, image_size, precision
@@ -95,8 +97,9 @@ def embed(
 
     targets: the file to write for each packed array. image_size: height and width at which the
     network sees images; None takes them as they are stored. Images are normalized as the weights'
-    `record` says. No more than a few batches are in memory. Raises `UserError` if a batch does not
-    fit into the memory, and `Stopped` when a signal asks to stop, without a file.
+    `record` says. No more than a few batches are in memory. Raises `UserError` if the network does
+    not take images of that size, or a batch does not fit into the memory, and `Stopped` when a
+    signal asks to stop, without a file.
     """
     torch.set_num_threads(threads)
     keep_freed_memory()
@@ -105,13 +108,18 @@ def embed(
     size = image_size or next(iter(packed)).shape[1:3]
     with chosen_device(device, gpus) as chosen:
         use = NetworkUse.from_model(options, size, training=False)
-        arithmetic, reason = choose_precision(precision, chosen, use)
         set_arithmetic(chosen, tf32=tf32, deterministic=deterministic)
+        try:
+            arithmetic, reason = choose_precision(precision, chosen, use)
+            embedder = Embedder(
+                *(options, weights, about.mean, about.std, about.interpolation),
+                *(size, chosen, arithmetic),
+            )
+        except SIZE_ERRORS as error:
+            if memory_is_full(error):
+                raise
+            raise size_error("model.on", options.architecture, size, error) from None
         logger.info("embed on %s in %s (%s)", device_name(chosen), arithmetic, reason)
-        embedder = Embedder(
-            *(options, weights, about.mean, about.std, about.interpolation),
-            *(size, chosen, arithmetic),
-        )
         at_once = images_at_once(batch_size, size)
         if chosen.type == "cpu":
             at_once = min(at_once, max(1, CPU_BATCH_PIXELS // (size[0] * size[1])))
@@ -180,9 +188,5 @@ def write_features(
 
 def finite_bytes(features: Tensor) -> bytes:
     """Return the bytes of features. Raises `UserError` if one is not finite."""
-    if not features.isfinite().all():
-        raise UserError(
-            "the network gives features that are not finite; set override='{precision: fp32}', or "
-            "take other weights"
-        )
+    check_finite(features)
     return features.cpu().numpy().astype("<f4").tobytes()

@@ -22,6 +22,15 @@ logger = logging.getLogger(__name__)
 CHUNK_ROWS = 500
 
 
+def check_finite(features: Tensor) -> None:
+    """Raise `UserError` if a feature is not finite."""
+    if not features.isfinite().all():
+        raise UserError(
+            "the network gives features that are not finite; set override='{precision: fp32}', or "
+            "take other weights"
+        )
+
+
 def read_embeddings(path: Path, count: int) -> np.ndarray:
     """Map the features of `count` images, float32 [N, D], into memory.
 

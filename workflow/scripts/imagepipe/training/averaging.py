@@ -24,8 +24,8 @@ class WeightAverage:
 
     def __init__(self, model: nn.Module, options: EMA | Lookahead) -> None:
         self.options = options
-        self.tensors = {name: tensor.clone() for name, tensor in _averaged_tensors(model).items()}
         self.updates = 0
+        self.restart(model)
 
     @torch.no_grad()
     def after_step(self, model: nn.Module, global_step: int, total_steps: int) -> None:

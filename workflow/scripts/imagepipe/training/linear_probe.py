@@ -15,6 +15,7 @@ from imagepipe.augmentation.resizing import resize_images
 from imagepipe.device.devices import autocast
 from imagepipe.errors import UserError
 from imagepipe.models.heads import head_names, last_layers
+from imagepipe.prediction.features import check_finite
 from imagepipe.prediction.predict import images_at_once
 from imagepipe.progress import counter
 from imagepipe.training.build import Training
@@ -35,7 +36,7 @@ def start_from_linear_probe(training: Training, stop_if_asked: Callable[[], None
 
     Each image counts with its mirror image if the recipe flips images. Of several processes, the
     first computes the layer. `stop_if_asked` is called now and then. Raises `UserError` for a
-    network whose last layer is not a single linear one.
+    network whose last layer is not a single linear one, or whose features are not finite.
     """
     last = last_layer(training.model)
 
@@ -74,7 +75,11 @@ def last_layer(model: nn.Module) -> nn.Linear:
 def training_features(
     training: Training, last: nn.Linear, stop_if_asked: Callable[[], None]
 ) -> tuple[Tensor, Tensor]:
-    """Return the input of the last layer, float32 [N, D], and the labels of the training images."""
+    """Return the last layer's input, float32 [N, D], and the labels of the training images.
+
+    With mirror images, N is twice the number of images. Raises `UserError` if a feature is not
+    finite.
+    """
     data, recipe = training.data, training.recipe
     order = torch.randperm(len(data.train_rows), generator=generator(training.spec.seed, "probe"))
     rows = torch.from_numpy(data.train_rows)[order[:MAX_IMAGES].sort().values]
@@ -108,4 +113,6 @@ def training_features(
         hook.remove()
         for module in was_training:
             module.training = True
-    return torch.cat(features), labels.repeat(len(flips), *([1] * (labels.dim() - 1)))
+    inputs = torch.cat(features)
+    check_finite(inputs)
+    return inputs, labels.repeat(len(flips), *([1] * (labels.dim() - 1)))
