@@ -248,7 +248,7 @@ def _write_training(
     recipe["optimizer"]["lr"] = run / 1000 or recipe["optimizer"]["lr"]
     settings = {"run": folder.parents[1].name, "split": "38466edbe9fd", "recipe": recipe}
     settings |= {"seed": seed, "mean": [0.5] * 3, "std": [0.2] * 3}
-    settings["several_labels"] = case.several_labels
+    settings |= {"several_labels": case.several_labels, "interpolation": "bilinear"}
     (folder / "run.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
 
 

@@ -10,7 +10,7 @@ import torch
 from imagepipe.augmentation.resizing import resize_images
 from imagepipe.config.recipe import Recipe
 from imagepipe.errors import Stopped, UserError
-from imagepipe.training import linear_probe, logistic_regression
+from imagepipe.training import linear_probe
 from imagepipe.training.linear_probe import start_from_linear_probe
 from imagepipe.training.logistic_regression import fit_logistic_regression
 from training_builders import assert_same_result, build, complete_recipe, train_in, undisturbed
@@ -23,10 +23,7 @@ def recipe_of(model: dict[str, Any] = RESNET, **sections: Any) -> Recipe:
     return complete_recipe(model=model, image_size=32, fine_tune=fine_tune, **sections)
 
 
-def test_the_head_is_the_logistic_regression_on_the_features_of_the_training_images(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(logistic_regression, "STRENGTHS", (0.1, 0.01))
+def test_the_head_is_the_logistic_regression_on_the_features_of_the_training_images() -> None:
     flip = {"horizontal_flip": True}
     training = build(recipe_of(augmentation=flip, averaging={"name": "ema", "every": 1}))
     before = {name: tensor.clone() for name, tensor in training.model.state_dict().items()}
