@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from imagepipe.training import build as build_module
-from imagepipe.training import logistic_regression, loop
+from imagepipe.training import loop
 from training_builders import (
     EVERYTHING,
     STEPS_PER_EPOCH,
@@ -155,14 +155,8 @@ FINE_TUNED_FROM_A_PROBE = FINE_TUNED | {
     ids=["adamw", "adamw in bf16", "muon", "from a probe"],
 )
 def test_fine_tuning_is_carried_on_from_the_very_step(
-    sections: dict[str, Any],
-    precision: str,
-    step: int,
-    tmp_path: Path,
-    steps: Steps,
-    monkeypatch: pytest.MonkeyPatch,
+    sections: dict[str, Any], precision: str, step: int, tmp_path: Path, steps: Steps
 ) -> None:
-    monkeypatch.setattr(logistic_regression, "STRENGTHS", (0.1, 0.01))
     recipe = complete_recipe(epochs=2, **sections)
     whole = undisturbed(recipe, precision)
     steps.count, steps.before[step] = 0, die
