@@ -61,7 +61,7 @@ def test_a_run_shows_each_stage_once_and_its_summary_last(finished: Finished) ->
     summary = summary_of(lines)
     assert re.search(r", in ([\d.]+ s|\d+ min \d+ s)$", summary[0])
     assert re.match(
-        r"  valid accuracy  0\.\d{4} ± 0\.\d{4} on 10 images, after 1 epochs", summary[1]
+        r"  valid accuracy  0\.\d{4} ± 0\.\d{4} on 10 images, after 1 epoch in", summary[1]
     )
     # Besides, there are the jobs' own lines.
     others = lines[: -len(summary)]
