@@ -58,9 +58,8 @@ if HAS_FROZEN_FEATURES:
         **select(RECIPE, *ARITHMETIC),
     }
     # Other heads on the same network, images and size read the same files.
-    EMBEDDINGS = f"{DATA}/embeddings/{WEIGHTS_REQUEST.name}-{FORM.name}-" + short_hash(
-        canonical_json(EMBED_OPTIONS)
-    )
+    EMBED_HASH = short_hash(canonical_json(EMBED_OPTIONS))
+    EMBEDDINGS = f"{DATA}/embeddings/{WEIGHTS_REQUEST.name}-{FORM.name}-{EMBED_HASH}"
 
     rule embed:
         input:
