@@ -38,9 +38,9 @@ def write_weights(
     weights, record = folder / "weights.safetensors", folder / "weights.json"
     save_file(library_network(architecture, library).state_dict(), weights)
     about = WeightsRecord(
-        library=library,
+        package=library,
         architecture=architecture,
-        library_version="1",
+        package_version="1",
         origin="random",
         source_sha256="0",
         sha256="0",

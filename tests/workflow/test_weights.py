@@ -13,7 +13,7 @@ ARCHITECTURE = "test_efficientnet"
 def test_a_users_own_weights(project: Project) -> None:
     tensors = timm.create_model(ARCHITECTURE, num_classes=3).state_dict()
     torch.save({"state_dict": tensors}, project.directory / "own.pth")
-    name = WeightsRequest(library="timm", architecture=ARCHITECTURE, weights="own.pth").name
+    name = WeightsRequest(package="timm", architecture=ARCHITECTURE, weights="own.pth").name
     target = f"data/weights/{name}.safetensors"
     config = (
         f"override={{model: {{name: timm, architecture: {ARCHITECTURE}, weights: own.pth}}}}",

@@ -105,9 +105,9 @@ def make_run(folder: Path, case: Case, thresholds: Thresholds = NO_THRESHOLDS) -
 def record() -> WeightsRecord:
     """The record of pretrained weights whose license and training images are known."""
     return WeightsRecord(
-        library="timm",
+        package="timm",
         architecture="resnet18",
-        library_version="1.0.31",
+        package_version="1.0.31",
         origin="some.pth",
         source_sha256=64 * "a",
         sha256=64 * "b",

@@ -99,7 +99,7 @@ def weights_of(architecture: str, num_classes: int = 1000) -> Tensors:
 
 
 def request(weights: object = "pretrained", **changes: Any) -> WeightsRequest:
-    values = {"library": "timm", "architecture": ARCHITECTURE, "weights": weights}
+    values = {"package": "timm", "architecture": ARCHITECTURE, "weights": weights}
     return WeightsRequest.model_validate(values | changes)
 
 
@@ -130,9 +130,9 @@ def test_a_file_of_the_users_own(tmp_path: Path, tensors: Tensors) -> None:
     found, record = write(tmp_path, request(str(tmp_path / "mine.safetensors")))
     assert same(found, tensors)
     assert record == WeightsRecord(
-        library="timm",
+        package="timm",
         architecture=ARCHITECTURE,
-        library_version=timm.__version__,
+        package_version=timm.__version__,
         origin="mine.safetensors",
         source_sha256=sha256((tmp_path / "mine.safetensors").read_bytes()),
         sha256=record.sha256,
@@ -257,7 +257,7 @@ def test_weights_of_another_architecture(
     tmp_path: Path, tensors: Tensors, library: str, architecture: str, problem: str
 ) -> None:
     save_file(tensors, tmp_path / "mine.safetensors")
-    changes = {"library": library, "architecture": architecture}
+    changes = {"package": library, "architecture": architecture}
     with refused(f"another architecture than {architecture}: {problem}"):
         write(tmp_path, request(str(tmp_path / "mine.safetensors"), **changes))
     assert not (tmp_path / "weights").exists()
@@ -279,7 +279,7 @@ def test_timm_converts_the_authors_weights(tmp_path: Path) -> None:
 
 
 def test_names_of_older_versions_of_torchvision() -> None:
-    asked = request(library="torchvision", architecture="densenet121")
+    asked = request(package="torchvision", architecture="densenet121")
     shapes = inspect(torchvision, asked).shapes
     whole = {name: torch.zeros(()).expand(shape) for name, shape in shapes.items()}
     whole["classifier.bias"] = torch.zeros(1000)
@@ -292,7 +292,7 @@ def test_names_of_older_versions_of_torchvision() -> None:
 
 
 def test_heads_for_training_alone_are_left_out() -> None:
-    asked = request(library="torchvision", architecture="googlenet")
+    asked = request(package="torchvision", architecture="googlenet")
     assert not [name for name in inspect(torchvision, asked).shapes if "aux" in name]
 
 
@@ -431,7 +431,7 @@ def test_without_a_network_it_says_what_to_get(tmp_path: Path) -> None:
 
 def torchvisions(monkeypatch: pytest.MonkeyPatch, url: str) -> LibraryWeights:
     """Let torchvision's weights for squeezenet1_1 be at another address."""
-    asked = request(library="torchvision", architecture="squeezenet1_1")
+    asked = request(package="torchvision", architecture="squeezenet1_1")
     offered = find_library_weights(asked)
     assert offered is not None
     assert re.fullmatch(r"https://.*/squeezenet1_1-[0-9a-f]{8}\.pth", offered.url or "")
@@ -446,7 +446,7 @@ def test_the_digits_of_a_hash_in_a_name_are_compared(
     tensors = torchvision.models.squeezenet1_1().state_dict()
     torch.save(tensors, tmp_path / "x")
     content = (tmp_path / "x").read_bytes()
-    asked = request(library="torchvision", architecture="squeezenet1_1")
+    asked = request(package="torchvision", architecture="squeezenet1_1")
     name = f"squeezenet1_1-{sha256(content)[:8]}.pth"
     torchvisions(monkeypatch, f"{server.address}/{name}")
     cached = Path(torch.hub.get_dir(), "checkpoints", name)
@@ -510,13 +510,13 @@ def test_preprocessing_without_weights_of_the_library(
     [("googlenet", (0.5, "bilinear", 224)), ("efficientnet_b2", (0.485, "bicubic", 288))],
 )
 def test_preprocessing_of_torchvision(architecture: str, expected: tuple[float, str, int]) -> None:
-    offered = find_library_weights(request(library="torchvision", architecture=architecture))
+    offered = find_library_weights(request(package="torchvision", architecture=architecture))
     assert offered is not None
     found = offered.preprocessing
     assert (found.mean[0], found.interpolation, found.image_size[0]) == expected
 
 
-@pytest.mark.parametrize("content", ["", "{}", "[1]", '{"library": "keras"}'])
+@pytest.mark.parametrize("content", ["", "{}", "[1]", '{"package": "keras"}'])
 def test_a_damaged_record(tmp_path: Path, content: str) -> None:
     path = tmp_path / "w.json"
     path.write_text(content)

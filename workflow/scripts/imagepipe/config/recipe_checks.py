@@ -220,7 +220,7 @@ def check_weights_file(model: Model) -> None:
             raise UserError(f"{key}: {path} is a folder; name the file in it")
         if not path.is_file():
             raise UserError(
-                f"{key}: there is no file {path}; put the weights of {request.library}'s "
+                f"{key}: there is no file {path}; put the weights of {request.package}'s "
                 f"{request.architecture} there, or correct the path"
             )
 

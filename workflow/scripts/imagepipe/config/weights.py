@@ -35,7 +35,7 @@ class WeightsRequest(Options):
     weights: "pretrained", the path of a file, or the address and SHA-256 of one.
     """
 
-    library: Literal["torchvision", "timm"]
+    package: Literal["torchvision", "timm"]
     architecture: str
     weights: WeightsFile | str
 
@@ -55,7 +55,7 @@ class WeightsRequest(Options):
         if isinstance(self.weights, WeightsFile):
             digits = self.weights.sha256[:NAME_DIGITS]
         else:
-            digits = short_hash([self.library, self.architecture, self.weights])
+            digits = short_hash([self.package, self.architecture, self.weights])
         return f"{re.sub('[^A-Za-z0-9_.-]', '-', self.architecture)}-{digits}"
 
 
@@ -70,9 +70,9 @@ class WeightsRecord(Options):
     weights; 0 without one.
     """
 
-    library: Literal["torchvision", "timm"]
+    package: Literal["torchvision", "timm"]
     architecture: str
-    library_version: str
+    package_version: str
     origin: str
     source_sha256: str
     sha256: str
@@ -117,5 +117,5 @@ def weights_request(model: Model) -> WeightsRequest | None:
     if network.weights is None:
         return None
     return WeightsRequest(
-        library=network.name, architecture=network.architecture, weights=network.weights
+        package=network.name, architecture=network.architecture, weights=network.weights
     )

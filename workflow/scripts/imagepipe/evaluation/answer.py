@@ -261,7 +261,7 @@ def library_name(options: Mapping[str, object]) -> str:
 
 def pretrained_weights(record: WeightsRecord) -> Sentence:
     """Return which weights a network starts from, and their license."""
-    values = {"library": record.library, "architecture": record.architecture}
+    values = {"library": record.package, "architecture": record.architecture}
     which = "weights of {library}’s {architecture} from the file {origin}"
     if record.pretrained_on is not None:
         which = "the weights {name} of {library}’s {architecture}"

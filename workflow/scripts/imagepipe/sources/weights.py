@@ -38,7 +38,7 @@ def write_weights(
     if offered is None:
         logger.info(
             "%s has no weights for %s: images are normalized as is usual for ImageNet",
-            request.library,
+            request.package,
             request.architecture,
         )
     with weights_file(request, offered, downloads, retries) as (path, origin):
@@ -53,9 +53,9 @@ def write_weights(
     own = offered if request.weights == PRETRAINED else None
     preprocessing = offered.preprocessing if offered else Preprocessing()
     found = WeightsRecord(
-        library=request.library,
+        package=request.package,
         architecture=request.architecture,
-        library_version=import_library(request).__version__,
+        package_version=import_library(request).__version__,
         origin=origin,
         source_sha256=source_sha256,
         sha256=file_hash(weights),

@@ -49,7 +49,7 @@ def fit_tensors(
     found = {OLD_DENSENET.sub(r"\1\2", name): tensor for name, tensor in tensors.items()}
     found = {name: tensor for name, tensor in found.items() if not is_auxiliary(name)}
     problem = difference(found, architecture)
-    if problem and request.library == "timm":
+    if problem and request.package == "timm":
         found = converted_by_timm(module, request, tensors) or found
         problem = difference(found, architecture)
     if problem:
@@ -101,7 +101,7 @@ class EmptyOnMeta(TorchFunctionMode):
 
 def build(module: Any, request: WeightsRequest, num_classes: int) -> nn.Module:
     """Return a library's network, whose large tensors have no content if possible."""
-    create = module.create_model if request.library == "timm" else module.models.get_model
+    create = module.create_model if request.package == "timm" else module.models.get_model
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:

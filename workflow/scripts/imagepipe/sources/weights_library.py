@@ -47,7 +47,7 @@ def import_library(request: WeightsRequest) -> Any:
 
     Raises `UserError` if it is not installed, or does not have the architecture.
     """
-    library, architecture = request.library, request.architecture
+    library, architecture = request.package, request.architecture
     try:
         # Imported only here: it takes seconds.
         module = importlib.import_module(library)
@@ -77,7 +77,7 @@ def find_library_weights(request: WeightsRequest) -> LibraryWeights | None:
     Raises `UserError` if the library is not installed, or does not have the network.
     """
     module = import_library(request)
-    find = weights_of_timm if request.library == "timm" else weights_of_torchvision
+    find = weights_of_timm if request.package == "timm" else weights_of_torchvision
     return find(module, request.architecture)
 
 

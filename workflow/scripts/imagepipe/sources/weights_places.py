@@ -119,11 +119,11 @@ def remotes_of(request: WeightsRequest, offered: LibraryWeights | None) -> Itera
         return
     if offered is None:
         raise UserError(
-            f"recipe: model.weights: {request.library} has no weights for "
+            f"recipe: model.weights: {request.package} has no weights for "
             f"{request.architecture}; choose another architecture, or give the path or the url "
             "and sha256 of a file"
         )
-    correction = f"try another version of {request.library}"
+    correction = f"try another version of {request.package}"
     if offered.hub:
         repository, revision = offered.hub
         endpoint = (os.environ.get("HF_ENDPOINT") or HUB).rstrip("/")
