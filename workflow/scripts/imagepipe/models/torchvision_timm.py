@@ -1,6 +1,5 @@
 """Networks of torchvision and timm."""
 
-import importlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,13 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from imagepipe.config.architectures import unknown_architecture, without_tag
-from imagepipe.config.packages import not_installed
 from imagepipe.config.recipe import Timm, Torchvision
 from imagepipe.config.recipe_checks import pixels
 from imagepipe.errors import UserError, one_line
 from imagepipe.models.heads import add_hidden_layer
 from imagepipe.models.pretrained import load_pretrained
+from imagepipe.sources.network_library import import_library
 
 # Layers that skip residual blocks, and the attribute that holds their probability.
 DROP_PATH = {"StochasticDepth": "p", "DropPath": "drop_prob"}
@@ -36,18 +34,8 @@ def create_library_model(
     lacks what the options ask for.
     """
     library, architecture = options.name, options.architecture
-    try:
-        # Imported only here: it takes seconds.
-        module = importlib.import_module(library)
-    except ModuleNotFoundError:
-        raise UserError(f"recipe: model.name: {not_installed(library)}") from None
-    is_timm = library == "timm"
-    known = module.list_models() if is_timm else module.models.list_models(module=module.models)
-    if without_tag(library, architecture) not in known:
-        raise UserError(
-            f"recipe: model.architecture: {unknown_architecture(library, architecture, known)}"
-        )
-    if is_timm:
+    module = import_library(library, architecture)
+    if library == "timm":
         model = with_accepted(
             module.create_model,
             architecture,

@@ -9,11 +9,11 @@ from safetensors.torch import save
 from imagepipe.config.weights import PRETRAINED, WeightsRecord, WeightsRequest
 from imagepipe.files import atomic_write, file_hash, write_text
 from imagepipe.sources.downloading import DEFAULT_RETRIES, RetryPolicy
+from imagepipe.sources.network_library import import_library
 from imagepipe.sources.weights_fitting import fit_tensors
 from imagepipe.sources.weights_library import (
     Preprocessing,
     find_library_weights,
-    import_library,
 )
 from imagepipe.sources.weights_places import weights_file
 from imagepipe.sources.weights_reading import read_tensors
@@ -55,7 +55,7 @@ def write_weights(
     found = WeightsRecord(
         package=request.package,
         architecture=request.architecture,
-        package_version=import_library(request).__version__,
+        package_version=import_library(request.package, request.architecture).__version__,
         origin=origin,
         source_sha256=source_sha256,
         sha256=file_hash(weights),

@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 from imagepipe.config.weights import WeightsRequest
 from imagepipe.errors import UserError, one_line
-from imagepipe.sources.weights_library import import_library
+from imagepipe.sources.network_library import import_library
 
 # Two numbers of classes: tensors whose shapes differ belong to the head.
 FEW, MANY = 7, 11
@@ -44,7 +44,7 @@ def fit_tensors(
     which names the file as `shown`, if the tensors are not this network's, whose head may have any
     number of classes, or if some are not finite.
     """
-    module = import_library(request)
+    module = import_library(request.package, request.architecture)
     architecture = inspect(module, request)
     found = {OLD_DENSENET.sub(r"\1\2", name): tensor for name, tensor in tensors.items()}
     found = {name: tensor for name, tensor in found.items() if not is_auxiliary(name)}

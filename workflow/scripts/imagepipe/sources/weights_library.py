@@ -1,15 +1,12 @@
 """The pretrained weights that torchvision and timm offer, as the libraries themselves say."""
 
-import importlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from imagepipe.config.architectures import unknown_architecture, without_tag
-from imagepipe.config.packages import not_installed
 from imagepipe.config.weights import Interpolation, WeightsRequest
-from imagepipe.errors import UserError, nearest
+from imagepipe.sources.network_library import import_library
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 # Given weights, torchvision makes these networks change inputs that are normalized by ImageNet's
@@ -42,41 +39,12 @@ class LibraryWeights:
     preprocessing: Preprocessing
 
 
-def import_library(request: WeightsRequest) -> Any:
-    """Return the module of a request's library.
-
-    Raises `UserError` if it is not installed, or does not have the architecture.
-    """
-    library, architecture = request.package, request.architecture
-    try:
-        # Imported only here: it takes seconds.
-        module = importlib.import_module(library)
-    except ModuleNotFoundError:
-        raise UserError(f"recipe: model.name: {not_installed(library)}") from None
-    if library == "timm":
-        known = module.list_models()
-    else:
-        known = module.models.list_models(module=module.models)
-    name = without_tag(library, architecture)
-    if name not in known:
-        problem = unknown_architecture(library, architecture, known)
-        raise UserError(f"recipe: model.architecture: {problem}")
-    if name != architecture:
-        tagged = module.list_pretrained(f"{name}.*")
-        if architecture not in tagged:
-            raise UserError(
-                f"recipe: model.architecture: timm has no weights {architecture!r}"
-                f"{nearest(architecture, tagged)}; see timm's list of models, or leave out the tag"
-            )
-    return module
-
-
 def find_library_weights(request: WeightsRequest) -> LibraryWeights | None:
     """Return the weights that a library takes for a network by default, or None.
 
     Raises `UserError` if the library is not installed, or does not have the network.
     """
-    module = import_library(request)
+    module = import_library(request.package, request.architecture)
     find = weights_of_timm if request.package == "timm" else weights_of_torchvision
     return find(module, request.architecture)
 
