@@ -125,6 +125,12 @@ class FrozenNetwork(Options):
     flip: bool = False
     """Take the mean over an image and its mirror image."""
 
+    @property
+    def network(self) -> Torchvision | Timm:
+        """The network as a model of its own, with random weights."""
+        library = Timm if self.name == "timm" else Torchvision
+        return library(architecture=self.architecture)
+
 
 class FrozenFeatures(Network):
     """A model on the output of a frozen network, which is computed once for all such models."""

@@ -44,8 +44,7 @@ class NetworkUse:
         if isinstance(model, FrozenFeatures):
             model = model.on
         if isinstance(model, FrozenNetwork):
-            library = Timm if model.name == "timm" else Torchvision
-            model = library(architecture=model.architecture)
+            model = model.network
         return cls(model, image_size, training) if isinstance(model, Torchvision | Timm) else None
 
     def __str__(self) -> str:

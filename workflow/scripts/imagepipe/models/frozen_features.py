@@ -16,8 +16,6 @@ from imagepipe.config.recipe import (
     KNNHead,
     LinearHead,
     MLPHead,
-    Timm,
-    Torchvision,
 )
 from imagepipe.models.heads import head_names, last_layers
 from imagepipe.models.torchvision_timm import create_library_model
@@ -66,11 +64,8 @@ def create_frozen_network(
 
     For the arguments, and the errors raised, see `create_model`.
     """
-    library = Timm if options.name == "timm" else Torchvision
     # The number of classes does not matter: the last layer goes.
-    network = create_library_model(
-        library(architecture=options.architecture), 2, weights, image_size
-    )
+    network = create_library_model(options.network, 2, weights, image_size)
     if options.name == "timm":
         size = int(network.head_hidden_size)  # type: ignore[arg-type]
         network.reset_classifier(0)  # type: ignore[operator]
