@@ -1,11 +1,14 @@
 """Small images, and what belongs to them, for the tests of networks and of what they are fed."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
+from imagepipe.config.recipe import Model
 from imagepipe.files import write_rows
+from imagepipe.models.model_files import ModelDescription
 
 CLASSES = ("blue", "green", "red")
 MEAN = [0.5, 0.4, 0.3]
@@ -14,6 +17,21 @@ CPU = torch.device("cpu")
 
 # With images this small, several threads only wait for each other.
 torch.set_num_threads(1)
+
+
+def model_description(model: Model, **changes: Any) -> ModelDescription:
+    """Return the description of a model of three classes, for images of 8×8 pixels."""
+    values: dict[str, Any] = {
+        "classes": list(CLASSES),
+        "several_labels": False,
+        "stored_size": [8, 8],
+        "fit": "squash",
+        "image_size": [8, 8],
+        "mean": MEAN,
+        "std": STD,
+        "test_time_augmentation": "none",
+    }
+    return ModelDescription(model=model, **values | changes)
 
 
 def noise(count: int, size: int = 8, seed: int = 0) -> torch.Tensor:

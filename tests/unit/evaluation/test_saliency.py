@@ -9,13 +9,13 @@ import torchvision
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from image_builders import CPU, MEAN, STD, noise
+from image_builders import CPU, MEAN, STD, model_description, noise
 from imagepipe.augmentation.normalize import Normalize
 from imagepipe.augmentation.resizing import resize_images
 from imagepipe.config import recipe
 from imagepipe.evaluation.saliency import class_heat, explain
 from imagepipe.models.create import create_model
-from imagepipe.models.model_files import ModelDescription, save_model
+from imagepipe.models.model_files import save_model
 
 SMALL, LARGE = 32, 96
 
@@ -182,17 +182,7 @@ def test_a_trained_model_as_a_file(tmp_path: Path) -> None:
     options = recipe.SmallCNN(width=4)
     torch.manual_seed(1)
     model = create_model(options, 3).eval()
-    description = ModelDescription(
-        model=options,
-        classes=["blue", "green", "red"],
-        several_labels=False,
-        stored_size=[8, 8],
-        fit="squash",
-        image_size=[10, 12],
-        mean=MEAN,
-        std=STD,
-        test_time_augmentation="flip",
-    )
+    description = model_description(options, image_size=[10, 12], test_time_augmentation="flip")
     save_model(tmp_path / "model.safetensors", model, description)
     stored = noise(5)
     np.save(tmp_path / "labelled.npy", stored.numpy())

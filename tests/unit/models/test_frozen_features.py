@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from frozen_builders import frozen, library_network, tiny_network, write_weights
+from image_builders import model_description
 from imagepipe.config.recipe import KNNHead, Recipe
 from imagepipe.models.create import create_model
 from imagepipe.models.frozen_features import (
@@ -23,17 +24,7 @@ HEADS = ("linear", "mlp", "knn")
 
 
 def description(recipe: Recipe) -> ModelDescription:
-    return ModelDescription(
-        model=recipe.model,
-        classes=["a", "b", "c"],
-        several_labels=False,
-        stored_size=[32, 32],
-        fit="squash",
-        image_size=[32, 32],
-        mean=[0.5] * 3,
-        std=[0.5] * 3,
-        test_time_augmentation="none",
-    )
+    return model_description(recipe.model, stored_size=[32, 32], image_size=[32, 32])
 
 
 def test_features_of_timm_are_the_input_of_its_classifier(tmp_path: Path) -> None:

@@ -10,23 +10,15 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from image_builders import CLASSES, MEAN, STD
+from image_builders import CLASSES, model_description
 from imagepipe.config.recipe import SmallCNN
 from imagepipe.errors import UserError
 from imagepipe.models.create import create_model
-from imagepipe.models.model_files import ModelDescription, load_model, save_model
+from imagepipe.models.model_files import load_model, save_model
 
 SMALL = SmallCNN(width=3)
-DESCRIPTION = ModelDescription(
-    model=SMALL,
-    classes=list(CLASSES),
-    several_labels=False,
-    stored_size=[6, 8],
-    fit="crop",
-    image_size=[6, 8],
-    mean=MEAN,
-    std=STD,
-    test_time_augmentation="flip",
+DESCRIPTION = model_description(
+    SMALL, stored_size=[6, 8], fit="crop", image_size=[6, 8], test_time_augmentation="flip"
 )
 
 

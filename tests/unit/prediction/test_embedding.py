@@ -21,6 +21,7 @@ from frozen_builders import (
     tiny_network,
     write_weights,
 )
+from image_builders import model_description
 from imagepipe.augmentation.normalize import Normalize
 from imagepipe.augmentation.resizing import resize_images
 from imagepipe.config.recipe import FrozenFeatures
@@ -28,7 +29,7 @@ from imagepipe.errors import Stopped, UserError
 from imagepipe.files import write_rows
 from imagepipe.models.create import create_model
 from imagepipe.models.frozen_features import FrozenWithHead, image_features
-from imagepipe.models.model_files import ModelDescription, save_model
+from imagepipe.models.model_files import save_model
 from imagepipe.prediction import embedding
 from imagepipe.prediction.embedding import embed
 from imagepipe.prediction.features import predict_embeddings, read_embeddings
@@ -148,17 +149,13 @@ def test_predictions_from_features_are_those_from_images(packed: Path, head: str
     spec = spec_of(recipe)
     result = train_head(data, features, spec, CPU, packed / "history.csv", image_size=[32, 32])
     assert isinstance(recipe.model, FrozenFeatures)
-    description = ModelDescription(
-        model=recipe.model,
-        classes=["a", "b", "c"],
-        several_labels=False,
+    description = model_description(
+        recipe.model,
         stored_size=[20, 20],
-        fit="squash",
         image_size=[32, 32],
         mean=MEAN,
         std=STD,
         interpolation="bicubic",
-        test_time_augmentation="none",
     )
     model, table = packed / "model.safetensors", packed / "test.csv"
     save_model(model, result.model, description)

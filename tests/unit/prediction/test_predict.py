@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import nn
 
-from image_builders import CLASSES, CPU, MEAN, STD, noise, write_packed
+from image_builders import CLASSES, CPU, MEAN, STD, model_description, noise, write_packed
 from imagepipe.augmentation.normalize import Normalize
 from imagepipe.augmentation.resizing import resize_images
 from imagepipe.config.recipe import SmallCNN, TestTimeAugmentation
 from imagepipe.errors import UserError
 from imagepipe.models.create import create_model
-from imagepipe.models.model_files import ModelDescription, save_model
+from imagepipe.models.model_files import save_model
 from imagepipe.prediction import predict as prediction
 from imagepipe.prediction.logits import read_predictions
 from imagepipe.prediction.predict import model_logits, predict_logits, predict_test
@@ -70,17 +70,7 @@ def predict_files(folder: Path, images: torch.Tensor, augmentation: TestTimeAugm
     """Predict `images` with a new model of 8×8 images; return the file of logits."""
     torch.manual_seed(0)
     model = create_model(SMALL, 3)
-    description = ModelDescription(
-        model=SMALL,
-        classes=list(CLASSES),
-        several_labels=False,
-        stored_size=[8, 8],
-        fit="squash",
-        image_size=[8, 8],
-        mean=MEAN,
-        std=STD,
-        test_time_augmentation=augmentation,
-    )
+    description = model_description(SMALL, test_time_augmentation=augmentation)
     save_model(folder / "model.safetensors", model, description)
     write_packed(folder, images.numpy(), [""] * len(images), ["test"] * len(images))
     threads = torch.get_num_threads()
@@ -156,15 +146,11 @@ def test_rows_are_taken_in_their_order(model: nn.Module) -> None:
 def test_a_model_predicts_images_of_its_stored_size_at_its_own(
     size: tuple[int, int], model: nn.Module
 ) -> None:
-    description = ModelDescription(
-        model=SMALL,
-        classes=list(CLASSES),
+    description = model_description(
+        SMALL,
         several_labels=True,
-        stored_size=[8, 8],
         fit="pad",
         image_size=list(size),
-        mean=MEAN,
-        std=STD,
         test_time_augmentation="flip_and_shift",
     )
     images = noise(10)
